@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge/abi.h - the fabric segment: layout and protocol.
+ *
+ * This header is the specification. Everything two processes share is declared here, each word
+ * with the one party that may write it. Sizes and offsets are part of the ABI: change them only
+ * together with UVB_ABI_VERSION.
+ *
+ * The idea
+ * --------
+ * A fabric is one file of shared memory, mapped by every port. There is no forwarding process:
+ * the sender's transmit function does what NIC and switch hardware would do. It looks the MAC
+ * address up, applies the receiver's filters and RSS, copies the frame into one of its *own*
+ * cells, and publishes a reference on the ring that belongs to exactly this pair of queues.
+ *
+ *     sender (port s, txq t)                     receiver (port d, rxq q)
+ *     ----------------------                     ------------------------
+ *     cell[s][t][i].owner == FREE ?
+ *     fill cell i
+ *     cell.owner = (gen d, d, q)      --1-->
+ *     voq[d][q][s][t].slot[head] = i
+ *     voq.head = head + 1 (release)   --2-->     head (acquire), slot, cell.owner checked
+ *     full fence                                 copy the frame out
+ *     rxq[d][q].leaf |= bit(s, t)     --3-->     cell.owner = FREE (release)
+ *     rxq[d][q].armed ? ring the bell --4-->     voq.tail = tail + 1 (release)
+ *
+ * A process may be killed between any two instructions, because:
+ *  - killed before 1: nothing happened;
+ *  - killed between 1 and 2: the cell has an owner that will never see it. The daemon finds it: it
+ *    has an owner but stands in no ring (see "Reclaim");
+ *  - killed between 2 and 4: published. The daemon completes steps 3 and 4 for the dead sender;
+ *  - a receiver killed anywhere: its rings stop at tail; the daemon drains them in its place. A
+ *    frame whose cell is FREE but whose tail was not advanced is recognised by its owner word.
+ *
+ * Who is who
+ * ----------
+ *  daemon    uvbridged. Writes the header, port life words and names, and - only while a port is
+ *            not attached - every word of which that port would be the writer. Control only:
+ *            traffic flows while it is stopped or dead.
+ *  owner     the process attached as a port (one thread per queue at a time, as in ethdev).
+ *  sender    the owner of the source port, on the thread that transmits on that txq.
+ *  receiver  the owner of the destination port, on the thread that receives on that rxq.
+ *
+ * Trust
+ * -----
+ * Whatever is read from words that another port writes is validated before it is used as an index
+ * or a length: a port that scribbles loses its own frames. Sizes are copied out of the header once,
+ * at attach, checked, and never read again. (All ports of one fabric map it writable; the fabric
+ * directory's permissions, mode 0700, say who may be a port at all.)
+ *
+ * Reclaim
+ * -------
+ * Life is watched by the daemon (the control connection and a pidfd). On the death of port x:
+ *  1. life(x) = DOWN under the next generation (release). Senders stop on their next burst.
+ *  2. As the *receiver* x: for each voq into x, every reference in [tail, head) has its cell set
+ *     FREE if the cell is owned by (any gen, x, q); tail = head.
+ *  3. As the *sender* x: for each txq, the set of cells in [tail, head) of its voqs is collected;
+ *     every cell that is not FREE and not in the set is set FREE (leaked between steps 1 and 2
+ *     above). For each non-empty voq steps 3 and 4 are done again. The rest will be freed by their
+ *     living receivers, at their pace; nobody waits for them.
+ * All of it is idempotent. A sender that was between "life is UP" and "publish" while x died leaves
+ * references behind in x's rings; they carry x's old generation: the daemon's tick drains them
+ * while x is down, and a new owner of x frees them without delivering.
+ *
+ * Memory orders (C11, all shared words are _Atomic and accessed explicitly)
+ * ------------------------------------------------------------------------
+ *  word           writer                     order    reader                   order
+ *  port.life      daemon                     release  senders, once per burst  acquire
+ *  port.conf.seq  owner                      release  senders, once per burst  acquire
+ *  cell.owner     sender FREE->x             relaxed  receiver (after head)    relaxed
+ *                 receiver/daemon x->FREE    release  sender, seeking          acquire
+ *  voq.head       sender                     release  receiver, daemon         acquire
+ *  voq.tail       receiver                   release  sender, only when full   acquire
+ *  voq.slot[]     sender, before head        relaxed  receiver, after head     relaxed
+ *  rxq.leaf[]     senders set, receiver clears: atomic or / and, seq_cst; see below
+ *  rxq.summary    the same
+ *  rxq.armed      receiver sets and clears   seq_cst  senders after the fence  relaxed
+ *  counters       their one writer           relaxed  anyone                   relaxed
+ *
+ * Sleeping (store-buffering pattern, both sides have a full fence):
+ *   sender:    head = ...;   fence;   bit set? else set it;   armed? ring
+ *   receiver:  clear bit;    (rmw);   head again: not empty? set the bit and go on
+ *              armed = 1;    fence;   any bit set? then do not sleep
+ * So either the sender sees the bit cleared / armed set, or the receiver sees the new head.
+ */
+#ifndef UVBRIDGE_ABI_H
+#define UVBRIDGE_ABI_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define UVB_ABI_MAGIC	0x6567646972627675ULL /* "uvbridge", little-endian */
+#define UVB_ABI_VERSION 1u
+
+#define UVB_CACHE_LINE 64
+#define UVB_PAGE       4096
+
+/* Hard bounds of the layout; the numbers in force are in the header. */
+#define UVB_MAX_PORTS	256
+#define UVB_MAX_QUEUES	16
+#define UVB_MAX_SOURCES 4096 /* ports x queues: one bit each in a two-level bitmap of 64 x 64 */
+
+#define UVB_NAME_LEN   32 /* with the terminating NUL; [A-Za-z0-9_.-]+ */
+#define UVB_CELL_SIZE  2048
+#define UVB_CELL_ROOM  (UVB_CELL_SIZE - 64) /* bytes of frame in one cell */
+#define UVB_FRAME_MIN  14		    /* an Ethernet header; there is no FCS in the fabric */
+#define UVB_FDB_WAYS   8
+#define UVB_RETA_MAX   512
+#define UVB_KEY_MAX    52
+#define UVB_MAC_MAX    64 /* unicast addresses of a port, the primary one included */
+#define UVB_MC_MAX     64 /* multicast addresses of a port */
+
+/* ------------------------------------------------------------------------------------- header */
+
+/* Writer: the daemon, before the first attach; constant afterwards but for the words marked. */
+struct uvb_hdr {
+	uint64_t magic;
+	uint32_t abi_version;
+	uint32_t hdr_size;
+	uint64_t epoch; /* random, differs between two fabrics of the same name */
+	uint64_t size;	/* of the file, bytes */
+	char name[UVB_NAME_LEN];
+
+	uint32_t nb_ports;	/* 2 .. UVB_MAX_PORTS */
+	uint32_t nb_queues;	/* 1 .. UVB_MAX_QUEUES, of each direction, for every port */
+	uint32_t cells_per_txq; /* power of two, 64 .. 65536 */
+	uint32_t voq_depth;	/* references a voq holds; power of two, 32 .. 32768 */
+	uint32_t fdb_buckets;	/* power of two; UVB_FDB_WAYS entries each */
+	uint32_t fdb_age_s;	/* seconds until an unused dynamic entry may go */
+
+	/* Offsets from the start of the file, page-aligned. Index rules are at each structure. */
+	uint64_t off_ports; /* struct uvb_port_shm [nb_ports] */
+	uint64_t off_rxqs;  /* struct uvb_rxq_shm  [port][rxq] */
+	uint64_t off_txqs;  /* struct uvb_txq_shm  [port][txq] */
+	uint64_t off_pairs; /* struct uvb_pair_shm [source port][txq][destination port] */
+	uint64_t off_fdb;   /* struct uvb_fdb_bucket [fdb_buckets] */
+	uint64_t off_voqs;  /* struct uvb_voq_shm  [dst port][rxq][src port][txq], voq_stride apart */
+	uint64_t off_cells; /* struct uvb_cell     [src port][txq][cells_per_txq] */
+	uint64_t voq_stride;
+
+	/* Words that change. Writer of each: the daemon. */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t daemon_pid; /* of the daemon in charge */
+	_Atomic uint32_t capture_port; /* 1 + id of the port that gets a copy of all frames, or 0 */
+	_Atomic uint64_t daemon_beat;  /* ns, CLOCK_MONOTONIC: last tick of the daemon */
+	_Atomic uint64_t reclaims;     /* ports reclaimed after a death, since the fabric began */
+	_Atomic uint64_t reclaimed_cells; /* cells set FREE for the dead */
+	_Atomic uint64_t reclaim_ns_max;  /* longest reclaim */
+	_Atomic uint64_t clock_ns;	  /* the virtual clock, ns; 0: time is real (see clock.h) */
+};
+
+/* --------------------------------------------------------------------------------------- port */
+
+enum uvb_port_state {
+	UVB_PORT_FREE = 0, /* nobody; name empty */
+	UVB_PORT_UP = 1,   /* attached */
+	UVB_PORT_DOWN = 2, /* being detached or reclaimed */
+};
+
+/* life = generation << 8 | enum uvb_port_state; the generation grows with every attach. */
+#define UVB_LIFE(gen, state) (((uint32_t) (gen) << 8) | (uint32_t) (state))
+#define UVB_LIFE_GEN(life)   ((uint32_t) (life) >> 8)
+#define UVB_LIFE_STATE(life) ((enum uvb_port_state)((life) & 0xff))
+
+enum uvb_port_kind {
+	UVB_KIND_UVETH = 1,   /* the DPDK driver */
+	UVB_KIND_WIRE = 2,    /* a test program's raw port */
+	UVB_KIND_CAPTURE = 3, /* receives copies of all frames; takes no part in switching */
+	UVB_KIND_TAP = 4,
+	UVB_KIND_SOCKET = 5,
+	UVB_KIND_PCAP = 6,
+	UVB_KIND_ETHDEV = 7,
+};
+
+/* What the NIC hashes; the bits of uvb_conf.rss_types. Hash input as in the Microsoft RSS
+ * specification and rte_thash.h (rte_softrss on the big-endian tuple read as words). */
+#define UVB_RSS_IPV4	 (1u << 0) /* addresses of any IPv4 packet, fragments included */
+#define UVB_RSS_IPV4_TCP (1u << 1)
+#define UVB_RSS_IPV4_UDP (1u << 2)
+#define UVB_RSS_IPV4_SCTP (1u << 3)
+#define UVB_RSS_IPV6	 (1u << 4)
+#define UVB_RSS_IPV6_TCP (1u << 5)
+#define UVB_RSS_IPV6_UDP (1u << 6)
+#define UVB_RSS_IPV6_SCTP (1u << 7)
+
+#define UVB_CONF_STARTED  (1u << 0) /* receives; otherwise frames to it drop as "rx_stopped" */
+#define UVB_CONF_PROMISC  (1u << 1)
+#define UVB_CONF_ALLMULTI (1u << 2)
+
+/* What the NIC does on receive. Writer: the owner, under conf.seq (odd while it writes). A sender
+ * keeps a compiled copy (Toeplitz tables) and compiles again when seq has moved to another even
+ * number; while seq is odd it goes on with the copy it has: it never waits. */
+struct uvb_conf {
+	uint32_t flags; /* UVB_CONF_* */
+	uint16_t nb_rxq; /* queues in use, 1 .. the number attached with */
+	uint16_t mtu;	 /* frames longer than mtu + 18 (Ethernet header, one tag) are dropped */
+	uint32_t rss_types; /* UVB_RSS_*; 0: everything to queue 0 */
+	uint16_t key_len;   /* bytes, 40 .. UVB_KEY_MAX */
+	uint16_t reta_size; /* power of two, up to UVB_RETA_MAX */
+	uint16_t nb_mac;    /* 1 .. UVB_MAC_MAX */
+	uint16_t nb_mc;	    /* 0 .. UVB_MC_MAX */
+	uint8_t key[UVB_KEY_MAX];
+	uint8_t pad[4];
+	uint16_t reta[UVB_RETA_MAX];
+	uint8_t mac[UVB_MAC_MAX][8]; /* 6 bytes used */
+	uint8_t mc[UVB_MC_MAX][8];
+};
+
+struct uvb_port_shm {
+	/* Writer: the daemon. */
+	alignas(UVB_PAGE) _Atomic uint32_t life;
+	_Atomic uint32_t kind; /* enum uvb_port_kind */
+	uint16_t nb_rxq;       /* receive queues the owner holds; the others are the daemon's */
+	uint16_t nb_txq;
+	uint32_t pid;
+	uint64_t pid_start; /* field 22 of /proc/PID/stat: tells a reused pid from the old one */
+	uint32_t uid;
+	uint32_t pad;
+	uint64_t attached_ns; /* CLOCK_MONOTONIC */
+	char name[UVB_NAME_LEN];
+	/* Writer: the owner. */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t conf_seq;
+	uint32_t pad2;
+	struct uvb_conf conf;
+};
+
+/* ------------------------------------------------------------------------------------- queues */
+
+/* Receive side of (port, rxq); a bit per source (source = port x nb_queues + txq) that may have
+ * something. leaf[source / 64], and a bit of summary per leaf word. */
+struct uvb_rxq_shm {
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t summary;
+	_Atomic uint32_t armed; /* 1: the receiver sleeps (or is about to) and wants the bell */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t leaf[UVB_MAX_SOURCES / 64];
+	/* Counters. Writer: the receiver. */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets;
+	_Atomic uint64_t bytes;
+	_Atomic uint64_t nombuf; /* the receiver had nowhere to put them */
+	_Atomic uint64_t stale;	 /* sent to an earlier generation of this port */
+	_Atomic uint64_t bad;	 /* references or indices that made no sense */
+	_Atomic uint64_t sleeps; /* times armed without anything pending */
+	_Atomic uint64_t wakes;	 /* times the bell was taken */
+};
+
+/* Why a sender drops a frame that no single destination is to blame for. */
+enum uvb_tx_drop {
+	UVB_TXD_RUNT,	  /* shorter than an Ethernet header */
+	UVB_TXD_OVERSIZE, /* longer than the fabric carries */
+	UVB_TXD_HAIRPIN,  /* the FDB says the destination is the sender itself */
+	UVB_TXD_NO_PORT,  /* flooded, and there was no other port */
+	UVB_TXD_BAD_SRC,  /* source address is multicast or all-zero */
+	UVB_TXD_MAX = 8
+};
+
+/* Transmit side of (port, txq). Writer: the sender. */
+struct uvb_txq_shm {
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets; /* accepted from the owner */
+	_Atomic uint64_t bytes;
+	_Atomic uint64_t flooded; /* of these, sent to more than one port */
+	_Atomic uint64_t no_cell; /* times a burst was cut short: every cell in flight */
+	_Atomic uint64_t bells;	  /* receivers woken */
+	_Atomic uint64_t drops[UVB_TXD_MAX];
+};
+
+/* Why a frame for one destination is dropped: what its NIC or its port would have done. */
+enum uvb_pair_drop {
+	UVB_PD_MAC_FILTER, /* not for it, and it is not promiscuous */
+	UVB_PD_STOPPED,	   /* not started ("rx_stopped") */
+	UVB_PD_OVERSIZE,   /* longer than its MTU allows */
+	UVB_PD_DOWN,	   /* the FDB names a port that is no longer attached */
+	UVB_PD_MAX = 8
+};
+
+/* Writer: the sender. Index [source port x nb_queues + txq][destination port]. */
+struct uvb_pair_shm {
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t drops[UVB_PD_MAX];
+};
+
+/* Virtual output queue: single producer, single consumer. head and tail run freely, modulo 2^32;
+ * head - tail <= voq_depth. slot[i & (voq_depth - 1)] is a cell number of the source's array. */
+struct uvb_voq_shm {
+	/* Writer: the sender. */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t head;
+	uint32_t pad;
+	_Atomic uint64_t packets; /* published */
+	_Atomic uint64_t bytes;
+	_Atomic uint64_t full; /* dropped: the receiver has voq_depth frames waiting ("imissed") */
+	/* Writer: the receiver. */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t tail;
+	uint32_t pad2;
+	/* Writer: the sender. */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t slot[];
+};
+
+/* --------------------------------------------------------------------------------------- cell */
+
+#define UVB_OWNER_FREE 0ULL
+/* Owner word: generation 32 | 0x8000 | port 15..0 | rxq. The constant bit keeps it from being FREE. */
+#define UVB_OWNER(gen, port, rxq)                                                                  \
+	(((uint64_t) (gen) << 32) | 0x80000000ULL | ((uint64_t) (port) << 8) | (uint64_t) (rxq))
+#define UVB_OWNER_GEN(o)  ((uint32_t) ((o) >> 32))
+#define UVB_OWNER_PORT(o) ((uint32_t) (((o) >> 8) & 0xffff))
+#define UVB_OWNER_RXQ(o)  ((uint32_t) ((o) & 0xff))
+
+#define UVB_CELL_HASH	 (1u << 0) /* hash is valid */
+#define UVB_CELL_CSUM_OK (1u << 1) /* the sender vouches for IP and L4 checksums */
+#define UVB_CELL_COPY	 (1u << 2) /* a copy for the capture port; cap_* are valid */
+
+enum uvb_verdict {
+	UVB_V_DELIVERED,
+	UVB_V_VOQ_FULL,
+	UVB_V_FILTERED, /* MAC filter, stopped, oversize */
+	UVB_V_NO_DST,	/* down, hairpin, no port */
+};
+
+/* Owned by whom the owner word names; everything else in it is written by the sender while FREE. */
+struct uvb_cell {
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t owner;
+	uint16_t len;	/* bytes of frame in this cell, 1 .. UVB_CELL_ROOM */
+	uint16_t flags; /* UVB_CELL_* */
+	uint32_t hash;	/* RSS hash */
+	uint32_t next;	/* number of the next cell of a longer frame, or UVB_CELL_END */
+	uint32_t total; /* bytes of the whole frame; in the first cell */
+	uint64_t deliver_at; /* ns of the fabric's clock before which nobody sees it; 0: at once */
+	uint64_t sent_at;    /* ns of the fabric's clock; 0: nobody asked */
+	/* Of copies for the capture port: where the original went. */
+	uint16_t cap_src; /* port */
+	uint16_t cap_dst; /* port, or 0xffff */
+	uint8_t cap_txq;
+	uint8_t cap_rxq;
+	uint8_t cap_verdict; /* enum uvb_verdict */
+	uint8_t pad;
+	uint8_t room[8];
+	uint8_t data[UVB_CELL_ROOM];
+};
+#define UVB_CELL_END 0xffffffffu
+
+_Static_assert(sizeof(struct uvb_cell) == UVB_CELL_SIZE, "a cell is UVB_CELL_SIZE bytes");
+_Static_assert(sizeof(struct uvb_hdr) <= UVB_PAGE, "the header fits its page");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free between processes");
+
+/* ---------------------------------------------------------------------------------------- FDB */
+
+/* An entry is one word, so learning, moving and forgetting are one compare-and-swap each and a
+ * lookup needs no lock: MAC << 16 | 1 + port id; 0: empty. Bucket = hash(MAC) & (buckets - 1).
+ * Writers: any sender (learn, move), the daemon (age, flush). `seen` beside it is the second
+ * (CLOCK_MONOTONIC) it was last used as a source; relaxed, last writer wins, only ageing reads it. */
+struct uvb_fdb_bucket {
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t entry[UVB_FDB_WAYS];
+	_Atomic uint32_t seen[UVB_FDB_WAYS];
+	_Atomic uint32_t evictions; /* an address displaced the oldest one of a full bucket */
+};
+#define UVB_FDB_ENTRY(mac48, port) (((uint64_t) (mac48) << 16) | ((uint64_t) (port) + 1))
+#define UVB_FDB_MAC(e)		   ((uint64_t) (e) >> 16)
+#define UVB_FDB_PORT(e)		   ((uint32_t) ((e) & 0xffff) - 1)
+
+/* -------------------------------------------------------------------------------- directory
+ * RUNDIR/NAME/ (RUNDIR: $UVNET_RUNDIR, else /dev/shm/uvnet-UID; a tmpfs, so that the segment
+ * outlives a crash of the daemon, which then adopts it):
+ *   segment          the memory described here, mode 0600
+ *   control          AF_UNIX SEQPACKET socket of the daemon (control.h)
+ *   bell.PORT.RXQ    FIFO; one byte wakes the receiver of that queue, any number means one
+ *   log              what the daemon has to say
+ */
+
+#endif /* UVBRIDGE_ABI_H */

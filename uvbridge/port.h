@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge/port.h - being a port of a fabric. Used by the uveth driver, the non-DPDK ports and,
+ * through libuvbridge.so, by test programs. libc only; no EAL.
+ *
+ * Threads: a txq or rxq handle is used by one thread at a time (as ethdev queues are); different
+ * queues by different threads. Everything that takes a struct uvb_dev is for one thread at a time,
+ * except where stated. No function blocks unless it says so; none takes a lock another process
+ * could hold.
+ *
+ * Errors: functions that can fail return a negative errno and, where there is an `err` buffer, one
+ * sentence that names the thing, the cause and the remedy.
+ */
+#ifndef UVBRIDGE_PORT_H
+#define UVBRIDGE_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "uvbridge/abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UVB_ERR_LEN 256
+
+struct uvb_dev; /* an attached port, in this process */
+struct uvb_txq;
+struct uvb_rxq;
+
+struct uvb_attach {
+	const char *fabric; /* name, or absolute path of the fabric's directory */
+	const char *name;   /* of the port; NULL or "": the daemon picks one ("port7") */
+	uint8_t mac[6];	    /* all zero: derived from fabric and port name, locally administered */
+	uint16_t nb_rxq;    /* 1 .. nb_queues of the fabric */
+	uint16_t nb_txq;
+	enum uvb_port_kind kind;
+};
+
+/* Attach. Blocks for the daemon's answer, at most 2 s. On success *dev is owned by the caller; the
+ * port is attached but not started: publish a configuration with UVB_CONF_STARTED.
+ * -ENOENT no such fabric, -ETIMEDOUT the daemon does not answer, -EPROTO versions differ,
+ * -EEXIST the name is attached already, -ENOSPC no free port, -EACCES, -EINVAL. */
+int uvb_open(const struct uvb_attach *req, struct uvb_dev **dev, char err[UVB_ERR_LEN]);
+
+/* Detach: tells the daemon and waits until the port is gone, at most 2 s. Frames still in flight
+ * towards other ports are delivered. Frees *dev. With the daemon gone it returns at once; a later
+ * daemon reclaims the port. */
+void uvb_close(struct uvb_dev *dev);
+
+/* After fork(), in the child: forget the port without detaching it. */
+void uvb_forget(struct uvb_dev *dev);
+
+uint16_t uvb_id(const struct uvb_dev *dev);
+const char *uvb_name(const struct uvb_dev *dev);
+const uint8_t *uvb_mac(const struct uvb_dev *dev); /* the address given or derived at attach */
+const struct uvb_hdr *uvb_hdr(const struct uvb_dev *dev);
+
+/* Link: up while this attachment is the one the segment knows (so it stays up while the daemon is
+ * stopped or dead). Any thread. */
+bool uvb_link(const struct uvb_dev *dev);
+
+/* Descriptor that becomes readable (EOF) when the daemon goes away; -1 if it already has. */
+int uvb_control_fd(const struct uvb_dev *dev);
+
+/* A configuration with everything at its default for this port: its MAC, MTU 1500, the key of the
+ * Microsoft specification's verification suite, 128 RETA entries round robin, all hash types. */
+void uvb_conf_default(const struct uvb_dev *dev, struct uvb_conf *conf);
+
+/* Check and publish (one writer: the owner). -EINVAL and a sentence if it makes no sense. */
+int uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_LEN]);
+
+/* ----------------------------------------------------------------------------------- transmit */
+
+struct uvb_seg {
+	const void *base;
+	uint32_t len;
+};
+
+/* A frame to send: Ethernet, without FCS. The memory is the caller's again when the call returns. */
+struct uvb_frame {
+	const struct uvb_seg *seg;
+	uint16_t nb_seg; /* 1 .. */
+	uint16_t flags;	 /* UVB_CELL_CSUM_OK or 0 */
+	uint32_t len;	 /* sum of the segments */
+};
+
+struct uvb_txq *uvb_txq(struct uvb_dev *dev, uint16_t txq);
+
+/* Send a burst: switch, filter, hash, copy, publish, and wake who sleeps. Returns how many frames
+ * were taken, from the first on; fewer than n only when all cells of the queue are in flight. A
+ * frame that was taken is delivered or counted under the name of its drop. */
+uint16_t uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n);
+
+/* Cells of this queue that are free now (a scan; for descriptor status and the ledger). */
+uint32_t uvb_tx_free(const struct uvb_txq *q);
+
+/* ------------------------------------------------------------------------------------ receive */
+
+/* A received frame, still in the sender's cell. */
+struct uvb_rx_frame {
+	const struct uvb_cell *cell; /* first cell; read-only */
+	const void *data;	     /* of the first cell */
+	uint32_t len;		     /* of the whole frame, checked */
+	uint32_t hash;		     /* valid if flags & UVB_CELL_HASH */
+	uint16_t flags;		     /* UVB_CELL_* */
+	uint16_t src_port;
+};
+
+struct uvb_rxq *uvb_rxq(struct uvb_dev *dev, uint16_t rxq);
+
+/* Look at up to n frames, deficit round robin over the sources by bytes. They stay valid until
+ * uvb_rx_done(), which must come before the next peek. */
+uint16_t uvb_rx_peek(struct uvb_rxq *q, struct uvb_rx_frame *frame, uint16_t n);
+
+/* Give every peeked frame's cell back to its sender, count them as received but for the last
+ * `nombuf` ones, which are counted as dropped for want of a buffer. */
+void uvb_rx_done(struct uvb_rxq *q, uint16_t nombuf);
+
+/* Frames waiting now, over all sources (descriptor status, ethdev's rx_queue_count). */
+uint32_t uvb_rx_count(const struct uvb_rxq *q);
+
+/* Throw away everything waiting (a queue that is stopped or started). */
+void uvb_rx_flush(struct uvb_rxq *q);
+
+/* The queue's bell: readable when it rang. For poll/epoll; never read it yourself. */
+int uvb_rxq_fd(const struct uvb_rxq *q);
+
+/* Ask for the bell. Returns true when it is safe to sleep, false when there is work already (the
+ * queue is then not armed; with `ring` the bell is rung, so that a poll returns at once). */
+bool uvb_rx_arm(struct uvb_rxq *q, bool ring);
+
+/* Back to polling: takes what the bell holds. */
+void uvb_rx_disarm(struct uvb_rxq *q);
+
+/* --------------------------------------------------------------------------------- observing */
+
+struct uvb_view; /* a fabric mapped read-only */
+
+/* Map a fabric to look at it; needs no daemon that answers. */
+int uvb_view_open(const char *fabric, struct uvb_view **view, char err[UVB_ERR_LEN]);
+void uvb_view_close(struct uvb_view *view);
+
+/* The state of the whole fabric as one JSON object (schema: docs/uvbridge.md). The string is the
+ * caller's, to free(). Counters are read one by one: a snapshot of each, not of all. */
+char *uvb_view_json(struct uvb_view *view);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* UVBRIDGE_PORT_H */
