@@ -34,7 +34,7 @@ struct uvb_attach {
 	const char *fabric; /* name, or absolute path of the fabric's directory */
 	const char *name;   /* of the port; NULL or "": the daemon picks one ("port7") */
 	uint8_t mac[6];	    /* all zero: derived from fabric and port name, locally administered */
-	uint16_t nb_rxq;    /* 1 .. nb_queues of the fabric */
+	uint16_t nb_rxq;    /* 1 .. nb_queues of the fabric; 0: as many as there are */
 	uint16_t nb_txq;
 	enum uvb_port_kind kind;
 };
@@ -57,6 +57,9 @@ uint16_t uvb_id(const struct uvb_dev *dev);
 const char *uvb_name(const struct uvb_dev *dev);
 const uint8_t *uvb_mac(const struct uvb_dev *dev); /* the address given or derived at attach */
 const struct uvb_hdr *uvb_hdr(const struct uvb_dev *dev);
+uint16_t uvb_nb_rxq(const struct uvb_dev *dev); /* queues attached with */
+uint16_t uvb_nb_txq(const struct uvb_dev *dev);
+uint32_t uvb_frame_max(const struct uvb_dev *dev); /* bytes of the longest frame one can send */
 
 /* Link: up while this attachment is the one the segment knows (so it stays up while the daemon is
  * stopped or dead). Any thread. */
@@ -115,6 +118,11 @@ struct uvb_rxq *uvb_rxq(struct uvb_dev *dev, uint16_t rxq);
  * uvb_rx_done(), which must come before the next peek. */
 uint16_t uvb_rx_peek(struct uvb_rxq *q, struct uvb_rx_frame *frame, uint16_t n);
 
+/* Copy bytes [off, off + len) of a peeked frame, across its cells. Returns how many were copied:
+ * fewer than len only past the end of the frame (or of a chain its sender has scribbled over). */
+uint32_t uvb_rx_read(const struct uvb_rxq *q, const struct uvb_rx_frame *frame, uint32_t off,
+		     void *dst, uint32_t len);
+
 /* Give every peeked frame's cell back to its sender, count them as received but for the last
  * `nombuf` ones, which are counted as dropped for want of a buffer. */
 void uvb_rx_done(struct uvb_rxq *q, uint16_t nombuf);
@@ -136,6 +144,23 @@ bool uvb_rx_arm(struct uvb_rxq *q, bool ring);
 void uvb_rx_disarm(struct uvb_rxq *q);
 
 /* --------------------------------------------------------------------------------- observing */
+
+/* Counters as the segment has them now: each is read by itself and only ever grows (a port that
+ * starts over remembers where it started). Any thread; slow path, it reads the other ports' words. */
+struct uvb_rxq_stats {
+	uint64_t packets, bytes, nombuf, stale, bad, sleeps, wakes; /* struct uvb_rxq_shm */
+	uint64_t full; /* for this queue, dropped by their senders: its voqs were full */
+};
+struct uvb_txq_stats {
+	uint64_t packets, bytes, flooded, no_cell, bells, drops[UVB_TXD_MAX]; /* struct uvb_txq_shm */
+	uint64_t pair_drops[UVB_PD_MAX]; /* of its frames, over all destinations */
+	uint64_t full;			 /* of its frames: the destination's voq was full */
+};
+void uvb_rxq_stats(const struct uvb_dev *dev, uint16_t rxq, struct uvb_rxq_stats *stats);
+void uvb_txq_stats(const struct uvb_dev *dev, uint16_t txq, struct uvb_txq_stats *stats);
+
+/* Frames for this port which their senders dropped on its behalf, over all sources. */
+void uvb_rx_drops(const struct uvb_dev *dev, uint64_t drops[UVB_PD_MAX]);
 
 struct uvb_view; /* a fabric mapped read-only */
 
