@@ -17,7 +17,7 @@
  *     ----------------------                     ------------------------
  *     cell[s][t][i].owner == FREE ?
  *     fill cell i
- *     cell.owner = (gen d, d, q)      --1-->
+ *     cell.owner = (gen d, d, q, head) --1-->
  *     voq[d][q][s][t].slot[head] = i
  *     voq.head = head + 1 (release)   --2-->     head (acquire), slot, cell.owner checked
  *     full fence                                 copy the frame out
@@ -30,7 +30,9 @@
  *    has an owner but stands in no ring (see "Reclaim");
  *  - killed between 2 and 4: published. The daemon completes steps 3 and 4 for the dead sender;
  *  - a receiver killed anywhere: its rings stop at tail; the daemon drains them in its place. A
- *    frame whose cell is FREE but whose tail was not advanced is recognised by its owner word.
+ *    frame whose cell is FREE but whose tail was not advanced is recognised by its owner word: it
+ *    names the ring position too, so even a cell that its sender has taken again meanwhile cannot
+ *    be mistaken for the one that stood there.
  *
  * Who is who
  * ----------
@@ -52,13 +54,13 @@
  * -------
  * Life is watched by the daemon (the control connection and a pidfd). On the death of port x:
  *  1. life(x) = DOWN under the next generation (release). Senders stop on their next burst.
- *  2. As the *receiver* x: for each voq into x, every reference in [tail, head) has its cell set
- *     FREE if the cell is owned by (any gen, x, q); tail = head.
- *  3. As the *sender* x: for each txq, the set of cells in [tail, head) of its voqs is collected;
- *     every cell that is not FREE and not in the set is set FREE (leaked between steps 1 and 2
- *     above). For each non-empty voq steps 3 and 4 are done again. The rest will be freed by their
- *     living receivers, at their pace; nobody waits for them.
- * All of it is idempotent. A sender that was between "life is UP" and "publish" while x died leaves
+ *  2. As the *receiver* x: for each voq into x and each position p in [tail, head), the cell there
+ *     is set FREE if its owner word says (any gen, x, q, p); tail = head.
+ *  3. As the *sender* x: every cell of its txqs that is not FREE, and whose owner word (d, q, p) does
+ *     not name a place in a ring - p within [tail, head) of voq[d][q][x][txq] and slot[p] this cell -
+ *     is set FREE (leaked between steps 1 and 2 above). For each non-empty voq steps 3 and 4 are done
+ *     again. The rest will be freed by their living receivers, at their pace; nobody waits for them.
+ * All of it is idempotent, and checked with every interleaving of deaths by model/voq.pml. A sender that was between "life is UP" and "publish" while x died leaves
  * references behind in x's rings; they carry x's old generation: the daemon's tick drains them
  * while x is down, and a new owner of x frees them without delivering.
  *
@@ -295,12 +297,18 @@ struct uvb_voq_shm {
 /* --------------------------------------------------------------------------------------- cell */
 
 #define UVB_OWNER_FREE 0ULL
-/* Owner word: generation 32 | 0x8000 | port 15..0 | rxq. The constant bit keeps it from being FREE. */
-#define UVB_OWNER(gen, port, rxq)                                                                  \
-	(((uint64_t) (gen) << 32) | 0x80000000ULL | ((uint64_t) (port) << 8) | (uint64_t) (rxq))
-#define UVB_OWNER_GEN(o)  ((uint32_t) ((o) >> 32))
-#define UVB_OWNER_PORT(o) ((uint32_t) (((o) >> 8) & 0xffff))
-#define UVB_OWNER_RXQ(o)  ((uint32_t) ((o) & 0xff))
+/* Owner word: generation (24 bits) | position in the ring, modulo 2^24 | port (8) | 1 | rxq (7). The
+ * constant bit keeps it from being FREE. The position ties the cell to one place in one ring: without
+ * it, a cell freed by a receiver that has not advanced its tail yet, and taken again by a sender that
+ * dies before publishing, would look as if it stood in the ring and leak (model/voq.pml,
+ * -DNO_POSITION). */
+#define UVB_OWNER(gen, port, rxq, pos)                                                             \
+	(((uint64_t) (gen) << 40) | (((uint64_t) (pos) & 0xffffff) << 16) |                        \
+	 ((uint64_t) (port) << 8) | 0x80 | (uint64_t) (rxq))
+#define UVB_OWNER_GEN(o)  ((uint32_t) ((o) >> 40))
+#define UVB_OWNER_POS(o)  ((uint32_t) (((o) >> 16) & 0xffffff))
+#define UVB_OWNER_PORT(o) ((uint32_t) (((o) >> 8) & 0xff))
+#define UVB_OWNER_RXQ(o)  ((uint32_t) ((o) & 0x7f))
 
 #define UVB_CELL_HASH	 (1u << 0) /* hash is valid */
 #define UVB_CELL_CSUM_OK (1u << 1) /* the sender vouches for IP and L4 checksums */
