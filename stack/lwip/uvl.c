@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Making instances, and what lwIP asks of its port: random numbers, sequence numbers, asserts. */
+#include "uvl.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "lwip/init.h"
+
+#include "siphash.h"
+
+__thread struct uvl *uvl_self;
+
+/* etharp.c knows the size of its entries. */
+size_t uvl_etharp_size(void);
+
+#define UVL_ALIGN(n) (((n) + 63) & ~(size_t)63)
+
+size_t
+uvl_size(void)
+{
+	return UVL_ALIGN(sizeof(struct uvl)) + UVL_ALIGN(uvl_etharp_size());
+}
+
+/* Everything but lwip_init(): lwIP's own unit tests call that themselves. */
+void uvl_prepare(struct uvl *mem, struct uvl_secret secret);
+
+void
+uvl_prepare(struct uvl *mem, struct uvl_secret secret)
+{
+	struct uvl *before = uvl_self;
+
+	memset(mem, 0, uvl_size());
+	mem->secret = secret;
+	mem->arp_table_ = (char *)mem + UVL_ALIGN(sizeof(struct uvl));
+
+	/* What lwIP's definitions initialise to something other than zero. */
+	mem->tcp_pcb_lists_[0] = &mem->tcp_listen_pcbs_.pcbs;
+	mem->tcp_pcb_lists_[1] = &mem->tcp_bound_pcbs_;
+	mem->tcp_pcb_lists_[2] = &mem->tcp_active_pcbs_;
+	mem->tcp_pcb_lists_[3] = &mem->tcp_tw_pcbs_;
+	mem->tcp_port_ = 0xc000;
+	mem->udp_port_ = 0xc000;
+	mem->nd6_reachable_time_ = LWIP_ND6_REACHABLE_TIME;
+	mem->nd6_retrans_timer_ = LWIP_ND6_RETRANS_TIMER;
+
+	uvl_self = mem;
+	/* Fragments of two instances that share an address must not be mixed up by a receiver. */
+	mem->ip_id_ = (u16_t)uvl_rand();
+	mem->ip6_frag_identification_ = uvl_rand();
+	uvl_self = before;
+}
+
+void
+uvl_init_secret(struct uvl *mem, struct uvl_secret secret)
+{
+	struct uvl *before = uvl_self;
+
+	uvl_prepare(mem, secret);
+	uvl_self = mem;
+	lwip_init();
+	uvl_self = before;
+}
+
+void
+uvl_init(struct uvl *mem)
+{
+	struct uvl_secret secret;
+
+	/* 16 bytes are never delivered in part; before the pool is initialised this waits. */
+	while (getrandom(&secret, sizeof(secret), 0) != (ssize_t)sizeof(secret) && errno == EINTR)
+		;
+	uvl_init_secret(mem, secret);
+}
+
+u32_t
+uvl_rand(void)
+{
+	struct uvl *self = uvl_self;
+
+	if (self->rand_has_left) {
+		self->rand_has_left = false;
+		return self->rand_left;
+	}
+	uint64_t bits = uvl_siphash(self->secret.k0, self->secret.k1, &self->rand_counter,
+				    sizeof(self->rand_counter));
+	self->rand_counter++;
+	self->rand_left = (uint32_t)(bits >> 32);
+	self->rand_has_left = true;
+	return (u32_t)bits;
+}
+
+u32_t
+uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
+	    u16_t remote_port)
+{
+	struct {
+		uint32_t local[4], remote[4];
+		uint16_t local_port, remote_port;
+		uint32_t domain; /* keeps these inputs apart from uvl_rand()'s */
+	} tuple = {
+		.local_port = local_port,
+		.remote_port = remote_port,
+		.domain = 0x49534e31,
+	};
+
+	if (IP_IS_V6(local_ip)) {
+		memcpy(tuple.local, ip_2_ip6(local_ip)->addr, sizeof(tuple.local));
+		memcpy(tuple.remote, ip_2_ip6(remote_ip)->addr, sizeof(tuple.remote));
+	} else {
+		tuple.local[0] = ip_2_ip4(local_ip)->addr;
+		tuple.remote[0] = ip_2_ip4(remote_ip)->addr;
+	}
+	uint64_t hash =
+		uvl_siphash(uvl_self->secret.k0, uvl_self->secret.k1, &tuple, sizeof(tuple));
+	return (u32_t)hash + sys_now() * 250;
+}
+
+void
+uvl_assert_failed(const char *message, const char *file, int line)
+{
+	if (uvl_self != NULL)
+		uvl_self->assert_failures++;
+	uvl_on_assert(message, file, line);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One lwIP per struct uvl.
+ *
+ * lwIP keeps its state in file-scope variables: one stack per process. Here the build moves all of
+ * them into struct uvl, and lwIP's code reaches them through one thread-local pointer, uvl_self.
+ * That pointer is the only writable object the transformed lwIP leaves behind; a test reads the
+ * symbol tables to prove it.
+ *
+ * Why a struct behind a pointer and not one thread-local variable per lwIP variable: an instance is
+ * then not tied to a thread. A ticker may run the timers of an instance whose owner is computing; a
+ * run-to-completion application may call in from any of its threads; and an instance that lies in a
+ * shared arena can still be read when its process is gone.
+ *
+ * Threads
+ *  - Any thread may run any instance: uvl_enter(it), call lwIP, uvl_enter(NULL or the one before).
+ *  - One thread at a time per instance. The caller holds whatever lock guarantees that; lwIP and
+ *    this header take none. Different instances may run on different threads at the same moment and
+ *    share nothing.
+ *  - Everything lwIP hands out (PCBs, pbufs made here, timeouts) belongs to the instance that was
+ *    entered when it was made, and must go back into it under the same instance.
+ *
+ * Ownership
+ *  - The caller owns the memory of struct uvl (uvl_size() bytes, 64-byte aligned) and frees it. It
+ *    must not move: lists in it are linked by address.
+ *  - What lwIP allocates comes from the hooks below, which the caller implements; they run with
+ *    uvl_self set.
+ *
+ * Include this header before or after lwIP's own, but do include it: names such as tcp_active_pcbs
+ * and netif_list are macros that need it.
+ */
+#ifndef UVL_H
+#define UVL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "uvl_generated.h"
+
+#include "lwip/opt.h"
+#include "lwip/ip.h"
+#include "lwip/ip4_frag.h"
+#include "lwip/ip6_frag.h"
+#include "lwip/netif.h"
+#include "lwip/priv/nd6_priv.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/raw.h"
+#include "lwip/stats.h"
+#include "lwip/timeouts.h"
+#include "lwip/udp.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Room for things whose type or number is private to one of lwIP's C files; checked there. */
+#define UVL_ND6_RA_BUFFER 64
+#define UVL_DHCP_OPTIONS  16
+
+/* Key of the instance's random numbers and initial sequence numbers. */
+struct uvl_secret {
+	uint64_t k0, k1;
+};
+
+/*
+ * All mutable state of one lwIP. The names are lwIP's, with an underscore so that the macros of the
+ * plain name can refer to them; files are those of the original.
+ */
+struct uvl {
+	/* ours */
+	struct uvl_secret secret;
+	uint64_t rand_counter;
+	uint32_t rand_left; /* the unused half of the last 64 random bits */
+	bool rand_has_left;
+	uint64_t assert_failures; /* LWIP_ASSERTs that did not hold */
+
+	/* tcp_in.c: the segment being processed */
+	struct tcp_seg inseg_;
+	struct tcp_hdr *tcpin_hdr_;
+	u8_t *tcphdr_opt2_;
+	struct pbuf *recv_data_;
+	struct tcp_pcb *tcp_input_pcb_;
+	u32_t tcpin_seqno_;
+	u32_t tcpin_ackno_;
+	tcpwnd_size_t recv_acked_;
+	u16_t tcphdr_optlen_;
+	u16_t tcphdr_opt1len_;
+	u16_t tcp_optidx_;
+	u16_t tcplen_;
+	u8_t tcpin_flags_;
+	u8_t recv_flags_;
+
+	/* tcp.c */
+	u8_t tcp_active_pcbs_changed_;
+	u8_t tcp_timer_;
+	u8_t tcp_timer_ctr_;
+	u8_t tcp_ext_arg_id_;
+	u16_t tcp_port_;
+	u32_t tcp_ticks_;
+	struct tcp_pcb *tcp_active_pcbs_;
+	struct tcp_pcb *tcp_tw_pcbs_;
+	struct tcp_pcb *tcp_bound_pcbs_;
+	union tcp_listen_pcbs_t tcp_listen_pcbs_;
+	struct tcp_pcb **tcp_pcb_lists_[NUM_TCP_PCB_LISTS];
+
+	/* udp.c, raw.c */
+	struct udp_pcb *udp_pcbs_;
+	struct raw_pcb *raw_pcbs_;
+	u16_t udp_port_;
+
+	/* ip.c, ip4.c, ip4_frag.c, ip6_frag.c */
+	u16_t ip_id_;
+	u16_t ip_reass_pbufcount_;
+	u16_t ip6_reass_pbufcount_;
+	u32_t ip6_frag_identification_;
+	struct ip_globals ip_data_;
+	struct netif *ip4_default_multicast_netif_;
+	struct ip_reassdata *ip_reassdatagrams_;
+	struct ip6_reassdata *ip6_reassdatagrams_;
+
+	/* netif.c */
+	struct netif *netif_list_;
+	struct netif *netif_default_;
+#if LWIP_NETIF_EXT_STATUS_CALLBACK
+	netif_ext_callback_t *ext_callback_;
+#endif
+#if LWIP_HAVE_LOOPIF
+	struct netif loop_netif_;
+#endif
+	u8_t netif_num_;
+	u8_t netif_client_id_;
+
+	/* pbuf.c */
+	volatile u8_t pbuf_free_ooseq_pending_;
+
+	/* timeouts.c */
+	struct sys_timeo *next_timeout_;
+	u32_t current_timeout_due_time_;
+	int tcpip_tcp_timer_active_;
+
+	/* etharp.c, igmp.c, dhcp.c */
+	void *arp_table_;
+	netif_addr_idx_t etharp_cached_entry_;
+	ip4_addr_t allsystems_;
+	ip4_addr_t allrouters_;
+	u32_t dhcp_xid_;
+	struct udp_pcb *dhcp_pcb_;
+	u32_t dhcp_rx_options_val_[UVL_DHCP_OPTIONS];
+	u8_t dhcp_rx_options_given_[UVL_DHCP_OPTIONS];
+	u8_t dhcp_pcb_refcount_;
+
+	/* nd6.c */
+	u8_t nd6_cached_neighbor_index_;
+	u8_t nd6_tmr_rs_reduction_;
+	s8_t nd6_last_router_;
+	netif_addr_idx_t nd6_cached_destination_index_;
+	u32_t nd6_reachable_time_;
+	u32_t nd6_retrans_timer_;
+	ip6_addr_t multicast_address_;
+	uint64_t nd6_ra_buffer_[UVL_ND6_RA_BUFFER / sizeof(uint64_t)];
+	struct nd6_neighbor_cache_entry neighbor_cache_[LWIP_ND6_NUM_NEIGHBORS];
+	struct nd6_destination_cache_entry destination_cache_[LWIP_ND6_NUM_DESTINATIONS];
+	struct nd6_prefix_list_entry prefix_list_[LWIP_ND6_NUM_PREFIXES];
+	struct nd6_router_list_entry default_router_list_[LWIP_ND6_NUM_ROUTERS];
+
+	/* ip4_addr.c, ip6_addr.c: what ipaddr_ntoa() returns */
+	char ip4addr_str_[IP4ADDR_STRLEN_MAX];
+	char ip6addr_str_[40];
+
+	/* stats.c */
+	struct stats_ lwip_stats_;
+};
+
+/*
+ * The instance this thread runs; NULL if none. Initial-exec: the fastest model that works in a
+ * preloaded library, at the price of eight bytes of static TLS.
+ */
+extern __thread struct uvl *uvl_self
+	__attribute__((visibility("hidden"), tls_model("initial-exec")));
+
+static inline void
+uvl_enter(struct uvl *instance)
+{
+	uvl_self = instance;
+}
+
+/* Bytes an instance needs, its ARP table included. */
+size_t uvl_size(void);
+
+/*
+ * Makes a fresh instance in uvl_size() bytes at mem, as lwip_init() does for the one of plain lwIP.
+ * The instance's secret comes from the kernel. Leaves uvl_self as it was. There is no counterpart:
+ * remove netifs and PCBs, then give the memory back.
+ */
+void uvl_init(struct uvl *mem);
+
+/* The same with a given secret: for tests that must repeat. */
+void uvl_init_secret(struct uvl *mem, struct uvl_secret secret);
+
+/* The hook by whatever name the configuration gives it: lwIP's unit tests bring their own. */
+u32_t LWIP_HOOK_TCP_ISN(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
+			u16_t remote_port);
+
+/* Behind LWIP_RAND(): unpredictable without the secret, reproducible with it. */
+u32_t uvl_rand(void);
+
+/* LWIP_HOOK_TCP_ISN: RFC 6528, a keyed hash of the four-tuple plus a 4 us clock. */
+u32_t uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
+		  u16_t remote_port);
+
+/* ---- hooks: implemented by whoever links lwIP; hooks_libc.c has plain ones for tests ---------- */
+
+/* Milliseconds of the clock in force, wrapping; declared by lwIP as well. */
+u32_t sys_now(void);
+
+/* lwIP's heap and pools: PCBs, segments, timeouts, reassembly state. NULL when there is no more. */
+void *uvl_malloc(size_t size);
+void *uvl_calloc(size_t count, size_t size);
+void uvl_free(void *mem);
+
+/*
+ * PBUF_RAM pbufs: struct pbuf, headroom and payload in one piece, MEM_ALIGNMENT aligned, so that it
+ * may be an mbuf's data room. size includes struct pbuf. trim shrinks to size bytes in place and
+ * returns mem.
+ */
+void *uvl_pbuf_malloc(size_t size);
+void uvl_pbuf_free(void *mem);
+void *uvl_pbuf_trim(void *mem, size_t size);
+
+/*
+ * An LWIP_ASSERT did not hold. Already counted in assert_failures; log it, at a bounded rate. Must
+ * return: packets can make assertions fail, and no packet may end the process.
+ */
+void uvl_on_assert(const char *message, const char *file, int line);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* UVL_H */
