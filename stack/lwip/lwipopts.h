@@ -6,23 +6,25 @@
 #ifndef UVL_LWIPOPTS_H
 #define UVL_LWIPOPTS_H
 
-/* ---- environment: raw API only, no threads and no locks inside lwIP --------------------------- */
+/* ---- environment: raw API only, no threads and no locks inside lwIP ---------------------------
+ */
 #define NO_SYS               1
 #define SYS_LIGHTWEIGHT_PROT 0
 #define LWIP_NETCONN         0
 #define LWIP_SOCKET          0
 #define LWIP_TIMERS          1
 
-/* ---- memory: the stack's arena by hooks; no pools and no heap of lwIP's own ------------------- */
-#define MEM_ALIGNMENT    8
-#define MEM_LIBC_MALLOC  1
-#define MEMP_MEM_MALLOC  1
-#define mem_clib_malloc  uvl_malloc
-#define mem_clib_calloc  uvl_calloc
-#define mem_clib_free    uvl_free
-#define MEM_STATS        0 /* the hooks count */
-#define MEMP_STATS       0
-#define LWIP_PBUF_REF_T  u16_t
+/* ---- memory: the stack's arena by hooks; no pools and no heap of lwIP's own -------------------
+ */
+#define MEM_ALIGNMENT   8
+#define MEM_LIBC_MALLOC 1
+#define MEMP_MEM_MALLOC 1
+#define mem_clib_malloc uvl_malloc
+#define mem_clib_calloc uvl_calloc
+#define mem_clib_free   uvl_free
+#define MEM_STATS       0 /* the hooks count */
+#define MEMP_STATS      0
+#define LWIP_PBUF_REF_T u16_t
 /* No pbuf comes from a pool that could run dry and would want its out-of-order data back. */
 #define PBUF_POOL_FREE_OOSEQ 0
 
@@ -39,9 +41,9 @@ void uvl_free(void *mem);
 #define LWIP_NETIF_LINK_CALLBACK       1
 #define LWIP_NETIF_EXT_STATUS_CALLBACK 1
 /* A connection to one of the host's own addresses; the loop calls netif_poll(). */
-#define LWIP_NETIF_LOOPBACK               1
-#define LWIP_HAVE_LOOPIF                  0 /* 127.0.0.0/8 is the kernel's */
-#define LWIP_LOOPBACK_MAX_PBUFS           1024
+#define LWIP_NETIF_LOOPBACK                1
+#define LWIP_HAVE_LOOPIF                   0 /* 127.0.0.0/8 is the kernel's */
+#define LWIP_LOOPBACK_MAX_PBUFS            1024
 #define LWIP_NETIF_LOOPBACK_MULTITHREADING 0
 
 /* ---- IPv4, ARP ------------------------------------------------------------------------------- */
@@ -59,43 +61,43 @@ void uvl_free(void *mem);
 #define IP_SOF_BROADCAST              1 /* SO_BROADCAST to send, as everywhere; not to receive */
 
 /* ---- IPv6 ------------------------------------------------------------------------------------ */
-#define LWIP_IPV6                  1
-#define IPV6_FRAG_COPYHEADER       1 /* reassembly keeps pointers in the packet: 64-bit needs it */
-#define LWIP_ND6_NUM_NEIGHBORS     100 /* indices are s8_t */
-#define LWIP_ND6_NUM_DESTINATIONS  100
-#define LWIP_ND6_QUEUEING          1
-#define MEMP_NUM_ND6_QUEUE         64
-#define LWIP_IPV6_NUM_ADDRESSES    4
+#define LWIP_IPV6                 1
+#define IPV6_FRAG_COPYHEADER      1   /* reassembly keeps pointers in the packet: 64-bit needs it */
+#define LWIP_ND6_NUM_NEIGHBORS    100 /* indices are s8_t */
+#define LWIP_ND6_NUM_DESTINATIONS 100
+#define LWIP_ND6_QUEUEING         1
+#define MEMP_NUM_ND6_QUEUE        64
+#define LWIP_IPV6_NUM_ADDRESSES   4
 
 /* ---- UDP ------------------------------------------------------------------------------------- */
 #define SO_REUSE         1
 #define SO_REUSE_RXTOALL 1
 
 /* ---- TCP ------------------------------------------------------------------------------------- */
-#define TCP_MSS             1460
-#define LWIP_WND_SCALE      1
-#define TCP_RCV_SCALE       5
-#define TCP_WND             (1024 * 1024)
-#define TCP_SND_BUF         (1024 * 1024)
-#define TCP_SND_QUEUELEN    8192 /* pbufs; u16_t */
-#define TCP_SNDLOWAT        32768 /* must stay below 0xFFFF - 4 * MSS */
-#define TCP_SNDQUEUELOWAT   4096
-#define TCP_OVERSIZE        TCP_MSS
-#define LWIP_TCP_KEEPALIVE  1
-#define LWIP_TCP_SACK_OUT   1
+#define TCP_MSS            1460
+#define LWIP_WND_SCALE     1
+#define TCP_RCV_SCALE      5
+#define TCP_WND            (1024 * 1024)
+#define TCP_SND_BUF        (1024 * 1024)
+#define TCP_SND_QUEUELEN   8192  /* pbufs; u16_t */
+#define TCP_SNDLOWAT       32768 /* must stay below 0xFFFF - 4 * MSS */
+#define TCP_SNDQUEUELOWAT  4096
+#define TCP_OVERSIZE       TCP_MSS
+#define LWIP_TCP_KEEPALIVE 1
+#define LWIP_TCP_SACK_OUT  1
 /* lwIP would send them and use them for nothing. */
 #define LWIP_TCP_TIMESTAMPS 0
 /* Out-of-order data pins receive buffers: bounded by the window and by a number of pbufs. */
-#define TCP_QUEUE_OOSEQ         1
-#define TCP_OOSEQ_MAX_BYTES     TCP_WND
-#define TCP_OOSEQ_MAX_PBUFS     1024
-#define TCP_LISTEN_BACKLOG      1
+#define TCP_QUEUE_OOSEQ            1
+#define TCP_OOSEQ_MAX_BYTES        TCP_WND
+#define TCP_OOSEQ_MAX_PBUFS        1024
+#define TCP_LISTEN_BACKLOG         1
 #define TCP_DEFAULT_LISTEN_BACKLOG 0xff
 /* TIME_WAIT is twice this: 15 s is a compromise every server makes. */
-#define TCP_MSL                 7500UL
+#define TCP_MSL                    7500UL
 #define TCP_LOCAL_PORT_RANGE_START 0xc000
 #define TCP_LOCAL_PORT_RANGE_END   0xffff
-#define TCP_ENSURE_LOCAL_PORT_RANGE(port)                                                          \
+#define TCP_ENSURE_LOCAL_PORT_RANGE(port) \
 	((u16_t)(((port) & (u16_t)~TCP_LOCAL_PORT_RANGE_START) + TCP_LOCAL_PORT_RANGE_START))
 
 /* ---- seen from outside ----------------------------------------------------------------------- */

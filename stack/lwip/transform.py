@@ -133,7 +133,8 @@ def main() -> int:
         tree.load_all("src/include", "test/unit")
         for path in options.files:
             tree.get(path)
-        for rules in sorted(options.rules, key=lambda r: r.name):
+        rule_files: list[Path] = options.rules
+        for rules in sorted(rule_files, key=lambda path: path.name):
             number += apply_file(tree, rules)
     except (RuleError, tomllib.TOMLDecodeError, re.error) as error:
         print(f"lwIP transformation: {error}", file=sys.stderr)

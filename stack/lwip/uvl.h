@@ -208,7 +208,8 @@ u32_t uvl_rand(void);
 u32_t uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
 		  u16_t remote_port);
 
-/* ---- hooks: implemented by whoever links lwIP; hooks_libc.c has plain ones for tests ---------- */
+/* ---- hooks: implemented by whoever links lwIP; hooks_libc.c has plain ones for tests ----------
+ */
 
 /* Milliseconds of the clock in force, wrapping; declared by lwIP as well. */
 u32_t sys_now(void);

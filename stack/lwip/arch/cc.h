@@ -25,16 +25,15 @@
 
 uint32_t uvl_rand(void);
 uint16_t uvl_chksum(const void *data, int length);
-void uvl_assert_failed(const char *message, const char *file, int line)
-	__attribute__((cold));
+void uvl_assert_failed(const char *message, const char *file, int line) __attribute__((cold));
 
-#define LWIP_RAND()   uvl_rand()
-#define LWIP_CHKSUM   uvl_chksum
+#define LWIP_RAND() uvl_rand()
+#define LWIP_CHKSUM uvl_chksum
 
 /* Counts and logs; never ends the process, since what a packet holds can make an assert fail. */
-#define LWIP_PLATFORM_ASSERT(message)                                                              \
-	do {                                                                                       \
-		uvl_assert_failed(message, __FILE__, __LINE__);                                    \
+#define LWIP_PLATFORM_ASSERT(message)                           \
+	do {                                                    \
+		uvl_assert_failed(message, __FILE__, __LINE__); \
 	} while (0)
 
 #endif /* UVL_ARCH_CC_H */

@@ -73,8 +73,7 @@ server_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	}
 	for (const struct pbuf *q = p; q != NULL; q = q->next)
 		for (uint32_t i = 0; i < q->len; i++)
-			if (((const unsigned char *)q->payload)[i] !=
-			    pattern(run, run->received++))
+			if (((const unsigned char *)q->payload)[i] != pattern(run, run->received++))
 				fail(run, "wrong byte in the TCP stream");
 	tcp_recved(pcb, p->tot_len);
 	pbuf_free(p);
