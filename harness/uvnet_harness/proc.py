@@ -184,7 +184,7 @@ class Process:
 
         wait.until(look, timeout, lambda: f"{self} to be ready\n{self.output()}")
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal to the program alone."""
         if self.running:
             self.expected_end = frozenset({*(self.expected_end or ()), -number})
@@ -310,12 +310,15 @@ class Processes:
         cwd: Path | None = None,
     ) -> Result:
         """Run a program to its end, or to SIGKILL when `timeout` seconds are over."""
-        process = self.start(name, args, folder, env, cwd, stdin)
+        return self.finish(self.start(name, args, folder, env, cwd, stdin), timeout)
+
+    def finish(self, process: Process, timeout: float) -> Result:
+        """Wait for the end of a program, or SIGKILL it when `timeout` seconds are over."""
         timed_out = not wait.process_end(process.pid, timeout)
         if timed_out:
             process.kill()
         returncode = process.wait(5)
-        process._gone()
+        self.forget(process)
         seconds = time.monotonic() - process.started
         return Result(process.args, returncode, process.stdout, process.stderr, seconds, timed_out)
 

@@ -23,7 +23,6 @@ from ctypes import (
     c_uint8,
     c_uint16,
     c_uint32,
-    c_uint64,
     c_void_p,
 )
 from enum import IntEnum
@@ -36,7 +35,7 @@ RETA_MAX = 512
 MAC_MAX = 64
 MC_MAX = 64
 NAME_LEN = 32
-CELL_ROOM = 1984
+CELL_ROOM = 2048 - 64
 
 CONF_STARTED = 1 << 0
 CONF_PROMISC = 1 << 1
@@ -107,29 +106,6 @@ class Frame(Structure):
     _fields_ = [("seg", POINTER(Seg)), ("nb_seg", c_uint16), ("flags", c_uint16), ("len", c_uint32)]
 
 
-class Cell(Structure):
-    """struct uvb_cell"""
-
-    _fields_ = [
-        ("owner", c_uint64),
-        ("len", c_uint16),
-        ("flags", c_uint16),
-        ("hash", c_uint32),
-        ("next", c_uint32),
-        ("total", c_uint32),
-        ("deliver_at", c_uint64),
-        ("sent_at", c_uint64),
-        ("cap_src", c_uint16),
-        ("cap_dst", c_uint16),
-        ("cap_txq", c_uint8),
-        ("cap_rxq", c_uint8),
-        ("cap_verdict", c_uint8),
-        ("pad", c_uint8),
-        ("room", c_uint8 * 8),
-        ("data", c_uint8 * CELL_ROOM),
-    ]
-
-
 class RxFrame(Structure):
     """struct uvb_rx_frame"""
 
@@ -154,6 +130,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "uvb_id": (c_uint16, [c_void_p]),
     "uvb_name": (c_char_p, [c_void_p]),
     "uvb_mac": (POINTER(c_uint8), [c_void_p]),
+    "uvb_frame_max": (c_uint32, [c_void_p]),
     "uvb_link": (c_bool, [c_void_p]),
     "uvb_control_fd": (c_int, [c_void_p]),
     "uvb_conf_default": (None, [c_void_p, POINTER(Conf)]),
@@ -163,6 +140,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "uvb_tx_free": (c_uint32, [c_void_p]),
     "uvb_rxq": (c_void_p, [c_void_p, c_uint16]),
     "uvb_rx_peek": (c_uint16, [c_void_p, POINTER(RxFrame), c_uint16]),
+    "uvb_rx_read": (c_uint32, [c_void_p, POINTER(RxFrame), c_uint32, c_void_p, c_uint32]),
     "uvb_rx_done": (None, [c_void_p, c_uint16]),
     "uvb_rx_count": (c_uint32, [c_void_p]),
     "uvb_rx_flush": (None, [c_void_p]),

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from ctypes import byref, c_void_p
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from scapy.config import conf as scapy_conf
 from scapy.layers.inet import ICMP, IP, TCP, UDP  # noqa: F401  (loads the layers for dissection)
@@ -30,8 +30,8 @@ scapy_conf.verb = 0
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
-FrameLike = bytes | bytearray | Packet
-Match = str | type[Packet] | Callable[["Received"], Any] | None
+FrameLike: TypeAlias = "bytes | bytearray | Packet"
+Match: TypeAlias = "str | type[Packet] | Callable[[Received], Any] | None"
 
 SEEN_KEPT = 64
 """Frames that were looked at and did not match, kept for the failure message."""
@@ -116,16 +116,10 @@ class _Queue:
         return taken
 
     def _copy(self, frame: uvb.RxFrame) -> Received:
-        if frame.len <= uvb.CELL_ROOM:
-            raw = ctypes.string_at(frame.data, frame.len)
-        else:
-            raw = self._copy_chain(frame)
+        buffer = ctypes.create_string_buffer(frame.len)
+        length = self._lib.uvb_rx_read(self.handle, byref(frame), 0, buffer, frame.len)
         hashed = frame.hash if frame.flags & uvb.CELL_HASH else None
-        return Received(raw, self.number, hashed, frame.src_port, time.monotonic())
-
-    def _copy_chain(self, frame: uvb.RxFrame) -> bytes:
-        """A frame of several cells; they stand in the array of the sender's cells, by number."""
-        raise NotImplementedError(f"a frame of {frame.len} bytes on a wire: chained cells are not read yet")
+        return Received(buffer.raw[:length], self.number, hashed, frame.src_port, time.monotonic())
 
 
 class WireSet:
@@ -178,6 +172,7 @@ class Wire:
         self._dev = c_void_p()
         self._open(queues)
         self.id: int = self._lib.uvb_id(self._dev)
+        self.frame_max: int = self._lib.uvb_frame_max(self._dev)
         self._txqs = [self._lib.uvb_txq(self._dev, i) for i in range(queues)]
         self._rxqs = [_Queue(library, self._lib.uvb_rxq(self._dev, i), i) for i in range(queues)]
         self._cells: int = self._lib.uvb_tx_free(self._txqs[0])

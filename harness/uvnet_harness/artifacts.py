@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a failed scenario leaves behind: one folder with everything that explains it.
+
+============================  =======================================================================
+``summary.txt``               test, failure, seed, and the one-line command that runs it again
+``capture.pcapng``, ``.txt``  all frames of the fabric, and the first of them decoded
+``topology.json``             hosts, wires, addresses, processes
+``stats.json``, ``stats.txt`` the fabric's state at the failure, and what changed since the start
+``ledger.txt``                where every cell is, at the failure and at the end
+``fabric.log``                the daemon's log
+``backtrace-NAME.txt``        all threads of each process, living or crashed, if gdb is there
+``HOST/``                     configuration, stack log and output of what ran on the host
+============================  =======================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uvnet_harness import fabric
+from uvnet_harness.proc import Process, describe_end
+
+if TYPE_CHECKING:
+    from uvnet_harness.net import Net
+
+GDB_TIMEOUT = 30.0
+"""Seconds for one back-trace."""
+
+
+def collect_live(net: Net) -> None:
+    """Before anything is stopped: state, ledger and back-traces."""
+    _write(net.folder / "topology.json", lambda: json.dumps(topology(net), indent=1))
+    if net.fabric.is_up:
+        _write(net.folder / "stats.json", lambda: json.dumps(net.fabric.snapshot().data, indent=1))
+        _write(net.folder / "stats.txt", lambda: _changes(net))
+        _write(net.folder / "ledger.txt", lambda: "at the failure:\n" + net.fabric.ledger()[1])
+    for process in net.processes.all:
+        if process.running and process.name != "capture":
+            path = net.folder / f"backtrace-{process.name}.txt"
+            _write(path, partial(backtrace, ["-p", str(process.pid)]))
+
+
+def collect_dead(net: Net, reason: str) -> None:
+    """After everything was stopped, before the fabric goes."""
+    if not (net.folder / "topology.json").exists():
+        _write(net.folder / "topology.json", lambda: json.dumps(topology(net), indent=1))
+    if net.fabric.is_up:
+        _append(net.folder / "ledger.txt", lambda: "at the end:\n" + net.fabric.ledger()[1])
+        _write(net.folder / "fabric.log", lambda: net.fabric.log)
+        if not (net.folder / "stats.txt").exists():
+            _write(net.folder / "stats.txt", lambda: _changes(net))
+    for process in net.processes.all:
+        core = core_of(process)
+        if core:
+            path = net.folder / f"backtrace-{process.name}.txt"
+            _write(path, partial(backtrace, [executable_of(process, core), str(core)]))
+    capture = net.folder / "capture.pcapng"
+    if capture.exists():
+        _write(net.folder / "capture.txt", lambda: fabric.decode(capture))
+    _write(net.folder / "summary.txt", lambda: summary(net, reason))
+
+
+def publish(net: Net) -> Path:
+    """Move the working folder to its final place, in place of an older one."""
+    target = net.artifacts_folder
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(str(net.folder), str(target))
+    return target
+
+
+def summary(net: Net, reason: str) -> str:
+    """The first file to read."""
+    processes = "\n".join(f"  {p.name} (pid {p.pid}): {describe_end(p.returncode)}" for p in net.processes.all)
+    return (
+        f"test     {net.test_id}\n"
+        f"seed     {net.settings.seed}\n"
+        f"fabric   {net.name}\n"
+        f"replay   {replay_command(net)}\n"
+        f"\nprocesses\n{processes}\n"
+        f"\nfailure\n{reason}\n"
+    )
+
+
+def replay_command(net: Net) -> str:
+    """One line that runs the test again with the same seed."""
+    return f"{net.settings.replay} --seed={net.settings.seed}"
+
+
+def topology(net: Net) -> dict[str, object]:
+    """The network as data."""
+    return {
+        "test": net.test_id,
+        "fabric": net.name,
+        "options": net.fabric.options,
+        "network": net.addresses.network,
+        "hosts": {n: {"ip": h.ip, "mac": h.mac, "queues": h.queues} for n, h in net.hosts.items()},
+        "wires": {n: {"ip": w.ip, "mac": w.mac, "queues": w.queues} for n, w in net.wires.items()},
+        "processes": [
+            {"name": p.name, "pid": p.pid, "args": p.args, "end": describe_end(p.returncode)}
+            for p in net.processes.all
+        ],
+    }
+
+
+def backtrace(target: Sequence[str]) -> str:
+    """All threads of a process or core file, by gdb.
+
+    :param target: gdb's arguments: ``-p PID``, or program and core.
+    """
+    if not shutil.which("gdb"):
+        return "gdb is not installed\n"
+    words = ["gdb", "-batch", "-nx", "-iex", "set debuginfod enabled off", "-ex", "thread apply all bt"]
+    try:
+        done = subprocess.run(
+            [*words, *target], capture_output=True, text=True, errors="replace", timeout=GDB_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"gdb took longer than {GDB_TIMEOUT:g} s\n"
+    return done.stdout + done.stderr
+
+
+def core_of(process: Process) -> Path | None:
+    """The core file of a crashed process, if the system writes plain ones."""
+    if not process.crashed:
+        return None
+    for name in (f"core.{process.pid}", "core"):
+        path = process.folder / name
+        if path.exists():
+            return path
+    return None
+
+
+def executable_of(process: Process, core: Path) -> str:
+    """The program that dumped core: what `file` reads out of it, else the command's own word."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(["file", core], capture_output=True, text=True, check=False, timeout=10)
+        _, found, rest = done.stdout.partition("execfn: '")
+        if found:
+            return rest.partition("'")[0]
+    return process.args[-1]
+
+
+def _changes(net: Net) -> str:
+    now = net.fabric.snapshot()
+    return str(now - net.start_stats) + "\n" if net.start_stats else str(now.values) + "\n"
+
+
+def _write(path: Path, produce: Callable[[], str]) -> None:
+    """Write what `produce` returns. Artifacts never fail a test: an error is written instead."""
+    try:
+        text = produce()
+    except Exception as error:  # pylint: disable=broad-except
+        text = f"could not be had: {error!r}\n"
+    path.write_text(text)
+
+
+def _append(path: Path, produce: Callable[[], str]) -> None:
+    before = path.read_text() + "\n" if path.exists() else ""
+    _write(path, lambda: before + produce() + "\n")

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Hosts: a network card, a stack and the applications that run on it, one at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uvnet_harness import wait
+from uvnet_harness.proc import Process, Result
+from uvnet_harness.rss import Rss
+
+if TYPE_CHECKING:
+    from uvnet_harness.net import Net
+
+CommandWord = str | os.PathLike[str]
+
+
+class App:
+    """An application in the background on a host."""
+
+    def __init__(self, host: Host, process: Process) -> None:
+        self.host = host
+        self.process = process
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """True while it has not ended."""
+        return self.process.running
+
+    @property
+    def stdout(self) -> str:
+        """What it has written to its standard output so far."""
+        return self.process.stdout
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to its standard error so far."""
+        return self.process.stderr
+
+    def wait_ready(
+        self,
+        *,
+        port: int | None = None,
+        log: str | None = None,
+        condition: Callable[[], object] | None = None,
+        timeout: float = 15,
+    ) -> App:
+        """Wait until it is ready for the scenario; with no argument, until its network port is up.
+
+        :param port: a TCP port answers a SYN with SYN/ACK (asked from the fabric; the half-open
+            connection is reset, so the application does not see it).
+        :param log: a regular expression in what it prints.
+        :param condition: any other sign.
+        :param timeout: seconds for all together.
+        :returns: itself.
+        :raises wait.Timeout: the time is over.
+        :raises ProcessFailed: it ended first.
+        """
+        deadline = wait.Deadline(timeout)
+        if log is not None:
+            self.process.wait_output(log, deadline.left)
+        else:
+            self.process.wait_ready(self.host.attached, deadline.left)
+        if port is not None:
+            self._wait_listening(port, deadline.left)
+        if condition is not None:
+            self.process.wait_ready(condition, deadline.left)
+        return self
+
+    def _wait_listening(self, port: int, timeout: float) -> None:
+        with self.host.net.probe() as probe:
+            self.process.wait_ready(lambda: probe.tcp_listens(self.host, port), timeout)
+
+    def wait(self, timeout: float = 30) -> int:
+        """Wait for its end.
+
+        :returns: exit status, or negative number of the signal that killed it.
+        """
+        return self.process.wait(timeout)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL it (and its children) and wait until it is gone. Its port is then reclaimed by the
+        daemon; see `Fabric.wait_no_port`."""
+        self.process.kill()
+
+    def stop(self, grace: float = 5) -> int:
+        """SIGTERM it, SIGKILL after `grace` seconds; wait until it is gone.
+
+        :returns: exit status, or negative number of the signal that ended it.
+        """
+        return self.process.stop(grace=grace)
+
+    def __str__(self) -> str:
+        return str(self.process)
+
+
+class Host:
+    """A host on the fabric. Made by ``net.host()``.
+
+    A host has its port to itself: one command at a time, each attaching the port anew. Use several
+    hosts for several applications at once.
+    """
+
+    def __init__(
+        self, net: Net, name: str, ip: str, mac: str, queues: int, config: Mapping[str, str | int]
+    ) -> None:
+        self.net, self.name, self.ip, self.mac, self.queues = net, name, ip, mac, queues
+        self.folder = net.folder / name
+        self.folder.mkdir()
+        self.config_path = self.folder / "uvnet.conf"
+        self.log_path = self.folder / "stack.log"
+        self._current: Process | None = None
+        self.settings: dict[str, str | int] = {
+            "nic": net.nic_of(name),
+            "mac": mac,
+            "queues": queues,
+            "address": f"{ip}/{net.addresses.prefix_len}",
+            "log_file": str(self.log_path),
+            **config,
+        }
+        self._write_config()
+
+    def _write_config(self) -> None:
+        lines = [f"# host {self.name} of {self.net.test_id}"]
+        lines += [f"{key} = {value}" for key, value in self.settings.items()]
+        self.config_path.write_text("\n".join(lines) + "\n")
+
+    @property
+    def rss(self) -> Rss:
+        """What its port is configured with by default, for predictions."""
+        return Rss(self.queues)
+
+    def command(self, *words: CommandWord, set: Mapping[str, str | int] | None = None) -> list[str]:
+        """The command line that runs `words` on this host."""
+        line = [str(self.net.build.uvrun), "--config", str(self.config_path)]
+        for key, value in (set or {}).items():
+            line += ["--set", f"{key}={value}"]
+        return [*line, "--", *(os.fspath(word) for word in words)]
+
+    def run(
+        self,
+        *words: CommandWord,
+        timeout: float = 30,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        set: Mapping[str, str | int] | None = None,
+    ) -> Result:
+        """Run a command on the host to its end.
+
+        :param timeout: seconds, then SIGKILL.
+        :param set: configuration of this command alone.
+        """
+        app = self.start(*words, env=env, stdin=stdin, set=set)
+        return self.net.processes.finish(app.process, timeout)
+
+    def start(
+        self,
+        *words: CommandWord,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        set: Mapping[str, str | int] | None = None,
+    ) -> App:
+        """Start a command on the host in the background.
+
+        :raises RuntimeError: another one still runs on this host.
+        """
+        if self._current is not None and self._current.running:
+            raise RuntimeError(
+                f"{self._current} runs on host {self.name}, and a host has its port to itself: "
+                "stop it, or use another host"
+            )
+        self.net.need_stack()
+        label = f"{self.name}.{Path(os.fspath(words[0])).name}"
+        self._current = self.net.processes.start(
+            label, self.command(*words, set=set), self.folder, env=env, stdin=stdin
+        )
+        return App(self, self._current)
+
+    def attached(self) -> bool:
+        """True if its port is attached and started."""
+        port = self.net.fabric.snapshot().port(self.name)
+        return bool(port and port["started"])
+
+    @property
+    def pid(self) -> int:
+        """Pid of what runs on it.
+
+        :raises RuntimeError: nothing does.
+        """
+        if self._current is None or not self._current.running:
+            raise RuntimeError(f"nothing runs on host {self.name}")
+        return self._current.pid
+
+    @property
+    def log(self) -> str:
+        """The stack's log on this host."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def __str__(self) -> str:
+        return f"host {self.name} ({self.ip})"
+

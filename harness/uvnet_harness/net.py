@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A network: a fabric, the hosts and wires on it, and how all that ends.
+
+`Net` needs no pytest: the demo uses it as a context manager. The plugin makes one for each test and
+hands it out as the fixture ``net``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uvnet_harness import artifacts, journal, names
+from uvnet_harness.fabric import LOG_TROUBLE, Build, Fabric, Snapshot
+from uvnet_harness.host import Host
+from uvnet_harness.proc import Process, Processes
+
+if TYPE_CHECKING:
+    from uvnet_harness.wire import Wire, WireSet
+
+NICS = {"uveth": "uveth:fabric={fabric},name={port}"}
+"""The kinds of network card a host can have, and the configuration value of each."""
+
+PROBE_HOST = 253
+"""Host number of the wire that asks whether a TCP port listens."""
+
+
+class NotBuilt(Exception):
+    """A part that a scenario needs is not built; the text says which."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run decides for all of its networks."""
+
+    build: Build
+    artifacts: Path
+    seed: int = 0
+    nic: str = "uveth"
+    keep: bool = False
+    worker: str = ""
+    replay: str = ""
+    """The command that runs this test again, without the seed."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How one network is made; in pytest, the arguments of ``@pytest.mark.uvnet(…)``."""
+
+    ports: int | None = None
+    queues: int | None = None
+    cells: int | None = None
+    """cells per transmit queue"""
+    voq: int | None = None
+    """references per VOQ"""
+    capture: bool = True
+    snaplen: int = 256
+    """bytes of each captured frame"""
+    capture_size: int = 64 << 20
+    """bytes a capture may reach"""
+    allow_log: tuple[str, ...] = field(default_factory=tuple)
+    """regular expressions for log lines that may look like trouble"""
+
+    def options(self) -> dict[str, int]:
+        """The options for ``uvbridge up``."""
+        wanted = {"ports": self.ports, "queues": self.queues, "cells": self.cells, "voq": self.voq}
+        return {name: value for name, value in wanted.items() if value is not None}
+
+
+class Probe:
+    """Asks from the fabric whether a host listens on a TCP port."""
+
+    def __init__(self, wire: Wire, source: random.Random) -> None:
+        self._wire = wire
+        self._random = source
+
+    def tcp_listens(self, host: Host, port: int, timeout: float = 0.3) -> bool:
+        """Send a SYN, and a RST if it is answered by SYN/ACK.
+
+        :param timeout: seconds to wait for the answer.
+        """
+        from scapy.layers.inet import IP, TCP
+
+        sport = self._random.randrange(20000, 60000)
+        wire = self._wire
+        head = wire.ether(host.mac) / IP(src=wire.ip, dst=host.ip)
+        syn = TCP(sport=sport, dport=port, flags="S", seq=self._random.randrange(1 << 32))
+        wire.drain()
+        wire.send(head / syn, ack=False)
+        try:
+            answer = wire.expect(f"tcp src port {port} and tcp dst port {sport}", timeout)
+        except AssertionError:
+            return False
+        if answer[TCP].flags != "SA":
+            return False
+        wire.send(head / TCP(sport=sport, dport=port, flags="R", seq=answer[TCP].ack), ack=False)
+        return True
+
+
+class Net:
+    """A fabric with hosts and wires.
+
+    :param test_id: names and addresses come from it.
+    :param book: where everything made is noted.
+    """
+
+    def __init__(
+        self, settings: Settings, test_id: str, book: journal.Journal, shape: Shape | None = None
+    ) -> None:
+        self.settings, self.test_id, self.shape = settings, test_id, shape or Shape()
+        self.build = settings.build
+        self.name = names.fabric_name(test_id, settings.worker)
+        self.addresses = names.Addresses.of(test_id)
+        self._journal = book
+        self.folder = settings.artifacts / ".work" / self.name
+        book.add("folder", str(self.folder))
+        self.folder.mkdir(parents=True)
+        self.processes = Processes(book, token=self.name)
+        self.fabric = Fabric(self.build, self.name, self.processes, book, self.folder, self.shape.options())
+        self.hosts: dict[str, Host] = {}
+        self.wires: dict[str, Wire] = {}
+        self._wire_set: WireSet | None = None
+        self._numbers = iter(range(1, PROBE_HOST))
+        self._allowed = [re.compile(pattern) for pattern in self.shape.allow_log]
+        self.start_stats: Snapshot | None = None
+        self.closed = False
+
+    def up(self) -> Net:
+        """Raise the fabric, and the capture if there is to be one."""
+        self.fabric.up()
+        if self.shape.capture:
+            self.fabric.capture(snaplen=self.shape.snaplen, max_size=self.shape.capture_size)
+        self.start_stats = self.fabric.snapshot()
+        return self
+
+    # -------------------------------------------------------------------------------- topology
+
+    def host(self, name: str | None = None, queues: int = 1, **config: str | int) -> Host:
+        """Add a host. Nothing of it is on the fabric until something runs on it.
+
+        :param name: of the host and of its port; default host1, host2, …
+        :param queues: receive and transmit queues of its network card.
+        :param config: keys of uvrun's configuration file, added or replaced.
+        """
+        number = next(self._numbers)
+        name = name or f"host{number}"
+        self._check_name(name)
+        self.hosts[name] = Host(
+            self, name, self.addresses.ip(number), self.addresses.mac(number), queues, config
+        )
+        return self.hosts[name]
+
+    def wire(
+        self,
+        name: str | None = None,
+        *,
+        promiscuous: bool = False,
+        queues: int = 1,
+        ip: bool = True,
+        mac: str | None = None,
+    ) -> Wire:
+        """Attach a raw port to the fabric.
+
+        :param name: of the port; default wire1, wire2, …
+        :param promiscuous: take frames for any address.
+        :param ip: give it an address, and answer ARP for it while it receives.
+        :param mac: its address, if it is not to be the next of the network.
+        """
+        number = next(self._numbers)
+        name = name or f"wire{number}"
+        self._check_name(name)
+        self.wires[name] = self._attach(name, number, promiscuous, queues, ip, mac)
+        return self.wires[name]
+
+    def _attach(
+        self, name: str, number: int, promiscuous: bool, queues: int, ip: bool, mac: str | None
+    ) -> Wire:
+        # scapy takes half a second to load; tests that have no wire do without.
+        from uvnet_harness.wire import Wire, WireSet
+
+        if self._wire_set is None:
+            self._wire_set = WireSet()
+        return Wire(
+            self.build.library(),
+            self.name,
+            name,
+            mac or self.addresses.mac(number),
+            self.addresses.ip(number) if ip else None,
+            promiscuous=promiscuous,
+            queues=queues,
+            wires=self._wire_set,
+        )
+
+    def _check_name(self, name: str) -> None:
+        if name in self.hosts or name in self.wires:
+            raise ValueError(f"there is a {name!r} in this network already")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,31}", name):
+            raise ValueError(f"{name!r} cannot name a port: 1 to 31 of A-Z a-z 0-9 _ . -")
+
+    def close_wire(self, wire: Wire) -> None:
+        """Detach a wire."""
+        wire.close()
+        self.wires.pop(wire.name, None)
+
+    @contextlib.contextmanager
+    def probe(self) -> Iterator[Probe]:
+        """A wire for a moment, to ask whether TCP ports listen."""
+        wire = self._attach("probe", PROBE_HOST, False, 1, True, None)
+        try:
+            yield Probe(wire, self.random("probe"))
+        finally:
+            wire.close()
+
+    def nic_of(self, port: str) -> str:
+        """Configuration value for the network card of a host.
+
+        :raises ValueError: the harness does not have this kind yet.
+        """
+        kind = self.settings.nic
+        if kind not in NICS:
+            raise ValueError(f"--nic={kind}: there is only {', '.join(NICS)} so far")
+        return NICS[kind].format(fabric=self.name, port=port)
+
+    def need_stack(self) -> None:
+        """Check that the stack is built.
+
+        :raises NotBuilt: it is not; in pytest the test is then skipped.
+        """
+        problem = self.build.missing(self.build.uvrun, self.build.libuvstack, self.build.pmd)
+        if problem:
+            raise NotBuilt(problem)
+
+    def start(self, name: str, *words: str | Path, env: Mapping[str, str] | None = None) -> Process:
+        """Start any program beside the network (not on a host), guarded like all others."""
+        return self.processes.start(name, list(words), self.folder, env=env)
+
+    # --------------------------------------------------------------------------------- chance
+
+    def random(self, stream: str) -> random.Random:
+        """The random stream of that name: the same for the same --seed, test and name."""
+        return names.stream(self.settings.seed, self.test_id, stream)
+
+    # ------------------------------------------------------------------------------------ end
+
+    def allow_log(self, pattern: str) -> None:
+        """Lines of the daemon's or a stack's log that match are no trouble in this test."""
+        self._allowed.append(re.compile(pattern))
+
+    def troubling_lines(self) -> list[str]:
+        """Warnings and errors in the logs of the fabric and the hosts that nobody has allowed."""
+        logs = {"fabric": self.fabric.log, **{name: host.log for name, host in self.hosts.items()}}
+        return [
+            f"{name}: {line}"
+            for name, text in logs.items()
+            for line in text.splitlines()
+            if LOG_TROUBLE.search(line) and not any(p.search(line) for p in self._allowed)
+        ]
+
+    def close(self, failed: bool = False, reason: str = "") -> list[str]:
+        """End the network: stop what runs, check what it leaves, take the fabric down.
+
+        :param failed: the scenario has failed: artifacts are collected, from the living network.
+        :param reason: the failure's text, for the artifacts.
+        :returns: what is wrong with the end itself, a sentence each.
+        """
+        if self.closed:
+            return []
+        self.closed = True
+        if failed:
+            artifacts.collect_live(self)
+        problems = self._stop()
+        if failed or problems:
+            artifacts.collect_dead(self, reason or "\n".join(problems))
+        self._dismantle(keep_folder=failed or bool(problems))
+        return problems
+
+    def _stop(self) -> list[str]:
+        """Stop everything but the fabric; what is wrong."""
+        problems: list[str] = []
+        steps = [self._stop_apps, self._close_wires]
+        if self.fabric.is_up:
+            steps += [self._check_ledger, self.fabric.stop_capture]
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # pylint: disable=broad-except
+                problems.append(str(error))
+        problems += filter(None, (process.unexpected_end for process in self.processes.all))
+        problems += self.processes.complaints
+        lines = self.troubling_lines()
+        if lines:
+            problems.append("unexpected lines in the logs:\n  " + "\n  ".join(lines[:20]))
+        return problems
+
+    def _stop_apps(self) -> None:
+        for process in reversed(self.processes.all):
+            if process.name != "capture":
+                process.stop()
+
+    def _close_wires(self) -> None:
+        for wire in list(self._wire_set.wires if self._wire_set else ()):
+            wire.close()
+
+    def _check_ledger(self) -> None:
+        self.fabric.cont_daemon()
+        if not self.fabric.daemon_alive:
+            self.fabric.restart_daemon()
+        self.fabric.assert_clean()
+
+    def _dismantle(self, keep_folder: bool) -> None:
+        self.processes.stop_all()
+        if self.settings.keep and self.fabric.is_up:
+            self._journal.remove("fabric", self.name)
+            self.fabric.close_view()
+        else:
+            self.fabric.down()
+        if keep_folder or self.settings.keep:
+            artifacts.publish(self)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._journal.remove("folder", str(self.folder))
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """Where the artifacts of this test go if it fails."""
+        return self.settings.artifacts / names.folder_name(self.test_id)
+
+    def __enter__(self) -> Net:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        problems = self.close(failed=error is not None, reason=repr(error) if error else "")
+        if problems and error is None:
+            raise AssertionError("\n".join(problems))

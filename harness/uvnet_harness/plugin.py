@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The pytest plugin: options, the fixture ``net``, artifacts of failures, clean-up after crashes."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shlex
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uvnet_harness import journal
+from uvnet_harness.fabric import Build
+from uvnet_harness.net import NICS, Net, NotBuilt, Settings, Shape
+from uvnet_harness.reaper import Reaper
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+_failure = pytest.StashKey[str]()
+_run = pytest.StashKey["Run"]()
+
+
+class Run:
+    """What one pytest process keeps: its journal and its reaper."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.journal = journal.Journal()
+        self.reaper = Reaper()
+
+    def close(self) -> None:
+        """End in order."""
+        self.journal.close()
+        self.reaper.close()
+
+    def settings(self, item: pytest.Item) -> Settings:
+        """The settings for one test."""
+        option = self.config.option
+        return Settings(
+            build=Build(build_directory(self.config)),
+            artifacts=artifacts_directory(self.config),
+            seed=option.seed,
+            nic=option.nic,
+            keep=option.keep,
+            worker=os.environ.get("PYTEST_XDIST_WORKER", ""),
+            replay=replay(item),
+        )
+
+
+def build_directory(config: pytest.Config) -> Path:
+    """--build-dir, else $UVNET_BUILD, else build/ of the repository."""
+    return Path(config.option.build_dir or os.environ.get("UVNET_BUILD") or REPOSITORY / "build").absolute()
+
+
+def artifacts_directory(config: pytest.Config) -> Path:
+    """--artifacts, else artifacts/ of the repository."""
+    return Path(config.option.artifacts or REPOSITORY / "artifacts").absolute()
+
+
+def replay(item: pytest.Item) -> str:
+    """The command that runs this test again, from the directory where pytest was started."""
+    location = os.path.relpath(item.path, item.config.invocation_params.dir)
+    _, _, inside = item.nodeid.partition("::")
+    words = ["/usr/bin/python3", "-m", "pytest", f"{location}::{inside}"]
+    if item.config.option.build_dir:
+        words.append(f"--build-dir={item.config.option.build_dir}")
+    if item.config.option.full:
+        words.append("--full")
+    return shlex.join(words)
+
+
+# ----------------------------------------------------------------------------------- options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options, in a section of ``pytest --help``."""
+    group = parser.getgroup("uvnet", "networks of user-space hosts")
+    group.addoption("--seed", type=int, help="seed of every random choice (default: a new one)")
+    group.addoption("--keep", action="store_true", help="leave each test's fabric up and its folder in place")
+    group.addoption("--artifacts", metavar="DIR", help="where failures are explained (default: artifacts/)")
+    group.addoption("--build-dir", metavar="DIR", help="the build to test (default: $UVNET_BUILD or build/)")
+    group.addoption("--nic", default="uveth", help=f"network card of the hosts: {', '.join(NICS)}")
+    group.addoption("--full", action="store_true", help="full durations, where the gate is content with less")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options; clean up after runs that crashed; choose the seed."""
+    config.addinivalue_line(
+        "markers",
+        "uvnet(ports, queues, cells, voq, capture, snaplen, capture_size, allow_log): "
+        "shape of the network of this test",
+    )
+    if config.option.nic not in NICS:
+        raise pytest.UsageError(f"--nic={config.option.nic}: there is only {', '.join(NICS)} so far")
+    if config.option.seed is None:
+        config.option.seed = random.SystemRandom().randrange(1 << 32)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.stash[_swept] = journal.sweep()
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+
+
+_swept = pytest.StashKey[list[str]]()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Seed, build, and what an earlier run had left behind."""
+    lines = [f"uvnet: --seed={config.option.seed} build={build_directory(config)} nic={config.option.nic}"]
+    swept = config.stash.get(_swept, None)
+    if swept:
+        lines.append(f"uvnet: removed what a crashed run had left: {', '.join(swept)}")
+    return lines
+
+
+# ----------------------------------------------------------------------------------- fixtures
+
+
+@pytest.fixture(scope="session")
+def uvnet_run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """The journal and the reaper of this process."""
+    run = Run(request.config)
+    yield run
+    run.close()
+
+
+@pytest.fixture
+def uvnet_settings(request: pytest.FixtureRequest, uvnet_run: Run) -> Settings:
+    """What the options say, for this test."""
+    settings: Settings = uvnet_run.settings(request.node)
+    return settings
+
+
+@pytest.fixture
+def net(request: pytest.FixtureRequest, uvnet_run: Run, uvnet_settings: Settings) -> Iterator[Net]:
+    """A network of the test's own: a fabric that is up, to which hosts and wires are added.
+
+    At the end everything is stopped, and the test fails if the ledger is not clean, if a process
+    died unasked, or if a log has a warning that the test has not allowed.
+    """
+    network = Net(uvnet_settings, request.node.nodeid, uvnet_run.journal, shape_of(request.node))
+    need_build(network)
+    try:
+        yield network.up()
+    except BaseException as error:
+        network.close(failed=True, reason=repr(error))
+        raise
+    reason = request.node.stash.get(_failure, "")
+    problems = network.close(failed=bool(reason), reason=reason)
+    if problems:
+        text = "\n".join(problems)
+        if not reason:
+            text += f"\n\n{where(network)}"
+        pytest.fail("at the end of the test: " + text, pytrace=False)
+
+
+def need_build(network: Net) -> None:
+    """Skip what cannot run because it is not built."""
+    build = network.build
+    problem = build.missing(build.uvbridge, build.uvbridged, build.libuvbridge)
+    if problem:
+        network.close()
+        pytest.skip(problem)
+
+
+def shape_of(item: pytest.Item) -> Shape:
+    """The shape that the nearest ``uvnet`` marks ask for; nearer ones win."""
+    wanted: dict[str, Any] = {}
+    for mark in reversed(list(item.iter_markers("uvnet"))):
+        wanted.update(mark.kwargs)
+    if "allow_log" in wanted:
+        wanted["allow_log"] = tuple(wanted["allow_log"])
+    return Shape(**wanted)
+
+
+def where(network: Net) -> str:
+    """Where to look, and how to see it again."""
+    return (
+        f"artifacts: {network.artifacts_folder}\n"
+        f"replay:    {network.settings.replay} --seed={network.settings.seed}"
+    )
+
+
+@pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, None]:
+    """Note a failure for the fixture's end; a missing build is a skip; say where to look."""
+    outcome = yield
+    report = outcome.get_result()
+    if call.excinfo is not None and call.excinfo.errisinstance(NotBuilt):
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1], f"Skipped: {call.excinfo.value}")
+        return
+    if report.failed and report.when in ("setup", "call"):
+        item.stash[_failure] = report.longreprtext
+        network = getattr(item, "funcargs", {}).get("net")
+        if isinstance(network, Net):
+            report.sections.append(("uvnet", where(network)))
