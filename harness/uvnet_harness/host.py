@@ -75,6 +75,10 @@ class App:
             self.process.wait_ready(condition, deadline.left)
         return self
 
+    def wait_port(self, port: int, timeout: float = 15) -> App:
+        """Wait until it listens on a TCP port; see `wait_ready`."""
+        return self.wait_ready(port=port, timeout=timeout)
+
     def _wait_listening(self, port: int, timeout: float) -> None:
         with self.host.net.probe() as probe:
             self.process.wait_ready(lambda: probe.tcp_listens(self.host, port), timeout)
