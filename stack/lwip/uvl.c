@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "lwip/init.h"
+#include "lwip/memp.h"
 
 #include "siphash.h"
 
@@ -72,6 +73,42 @@ uvl_init(struct uvl *mem)
 	while (getrandom(&secret, sizeof(secret), 0) != (ssize_t)sizeof(secret) && errno == EINTR)
 		;
 	uvl_init_secret(mem, secret);
+}
+
+void
+uvl_exit(struct uvl *mem)
+{
+	struct uvl *before = uvl_self;
+
+	uvl_self = mem;
+	for (int i = 1; i < NUM_TCP_PCB_LISTS; i++) {
+		while (*tcp_pcb_lists[i] != NULL) {
+			(*tcp_pcb_lists[i])->errf = NULL;
+			tcp_abandon(*tcp_pcb_lists[i], 0);
+		}
+	}
+	while (tcp_listen_pcbs.pcbs != NULL)
+		tcp_close(tcp_listen_pcbs.pcbs);
+	while (udp_pcbs != NULL)
+		udp_remove(udp_pcbs);
+#if LWIP_RAW
+	while (mem->raw_pcbs_ != NULL)
+		raw_remove(mem->raw_pcbs_);
+#endif
+	while (netif_list != NULL)
+		netif_remove(netif_list);
+	/* Each tick ages what waits for its fragments, and nothing new can come. */
+	while (mem->ip_reassdatagrams_ != NULL)
+		ip_reass_tmr();
+	while (mem->ip6_reassdatagrams_ != NULL)
+		ip6_reass_tmr();
+	while (mem->next_timeout_ != NULL) {
+		struct sys_timeo *timeout = mem->next_timeout_;
+
+		mem->next_timeout_ = timeout->next;
+		memp_free(MEMP_SYS_TIMEOUT, timeout);
+	}
+	uvl_self = before;
 }
 
 u32_t

@@ -189,13 +189,19 @@ size_t uvl_size(void);
 
 /*
  * Makes a fresh instance in uvl_size() bytes at mem, as lwip_init() does for the one of plain lwIP.
- * The instance's secret comes from the kernel. Leaves uvl_self as it was. There is no counterpart:
- * remove netifs and PCBs, then give the memory back.
+ * The instance's secret comes from the kernel. Leaves uvl_self as it was.
  */
 void uvl_init(struct uvl *mem);
 
 /* The same with a given secret: for tests that must repeat. */
 void uvl_init_secret(struct uvl *mem, struct uvl_secret secret);
+
+/*
+ * Gives back all that the instance still holds: PCBs (no callback, nothing is sent), netifs, queued
+ * and half-reassembled packets, timeouts. Then the memory is the caller's again. Whoever wants its
+ * peers to hear of it aborts the connections first.
+ */
+void uvl_exit(struct uvl *mem);
 
 /* The hook by whatever name the configuration gives it: lwIP's unit tests bring their own. */
 u32_t LWIP_HOOK_TCP_ISN(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
