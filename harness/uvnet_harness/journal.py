@@ -28,7 +28,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 Entry = dict[str, Any]
 
@@ -83,10 +83,16 @@ class Journal:
 
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = directory or rundir() / ".harness"
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         pid = os.getpid()
         self.path = self.directory / f"{pid}-{start_time(pid)}.journal"
-        self._file = open(self.path, "a", encoding="utf-8")
+        self._file = self._open()
+
+    def _open(self) -> TextIO:
+        """Open the file; the folder may be removed, as empty, by another run in between."""
+        while True:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                return open(self.path, "a", encoding="utf-8")
 
     def _write(self, entry: Entry) -> None:
         self._file.write(json.dumps(entry) + "\n")
@@ -105,6 +111,7 @@ class Journal:
         self._file.close()
         if not outstanding(self.path):
             self.path.unlink(missing_ok=True)
+            remove_if_empty(self.directory)
 
 
 def outstanding(path: Path) -> list[Entry]:
@@ -123,6 +130,14 @@ def outstanding(path: Path) -> list[Entry]:
             else:
                 entries.pop(key, None)
     return sorted(entries.values(), key=lambda e: ORDER.index(e["kind"]) if e["kind"] in ORDER else 9)
+
+
+def remove_if_empty(directory: Path) -> None:
+    """Remove a folder of journals, and RUNDIR around it, if nothing is in them."""
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+        if directory.name == ".harness":
+            directory.parent.rmdir()
 
 
 def leftovers(directory: Path | None = None) -> Iterator[Path]:
@@ -155,6 +170,7 @@ def sweep(directory: Path | None = None) -> list[str]:
             for entry in outstanding(path):
                 done.append(remove_entry(entry))
             path.unlink(missing_ok=True)
+    remove_if_empty(directory or rundir() / ".harness")
     return done
 
 

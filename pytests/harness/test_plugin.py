@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The plugin as its users meet it: whole pytest runs, passed, failed and killed."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import uvnet_harness
+from uvnet_harness import journal, wait
+from uvnet_harness.fabric import Build
+from uvnet_harness.plugin import build_directory
+
+HARNESS = Path(uvnet_harness.__file__).resolve().parents[1]
+
+
+class Runs:
+    """pytest runs in a folder of their own, with a RUNDIR of their own."""
+
+    def __init__(self, folder, rundir, build):
+        self.folder, self.rundir, self.build = folder, rundir, build
+        self.artifacts = folder / "artifacts"
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(HARNESS),
+            "UVNET_RUNDIR": str(rundir),
+            "UVNET_BUILD": str(build),
+        }
+        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS"):
+            self.environment.pop(name, None)
+        (folder / "pytest.ini").write_text("[pytest]\ncache_dir = .cache\n")
+
+    def write(self, text):
+        """The scenario file."""
+        (self.folder / "test_it.py").write_text(text)
+
+    def words(self, *options):
+        """The command line."""
+        plugin = ["-p", "uvnet_harness.plugin", f"--artifacts={self.artifacts}"]
+        return [sys.executable, "-m", "pytest", *plugin, *options, "test_it.py"]
+
+    def run(self, *options, command=None):
+        """A run to its end."""
+        words = command or self.words(*options)
+        return subprocess.run(
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def start(self, *options):
+        """A run in the background."""
+        return subprocess.Popen(
+            self.words("-s", *options), cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, text=True
+        )
+
+    def left(self):
+        """What stands in RUNDIR."""
+        return sorted(p.name for p in self.rundir.glob("*")) if self.rundir.exists() else []
+
+
+@pytest.fixture
+def runs(tmp_path, request):
+    """See `Runs`; skipped if there is no fabric to run on."""
+    build = Build(build_directory(request.config))
+    problem = build.missing(build.uvbridge, build.uvbridged, build.libuvbridge)
+    if problem:
+        pytest.skip(problem)
+    rundir = Path(tempfile.mkdtemp(prefix="uvnet-test-", dir="/dev/shm"))
+    yield Runs(tmp_path, rundir, build.directory)
+    shutil.rmtree(rundir, ignore_errors=True)
+
+
+EXCHANGE = """
+def test_exchange(net):
+    a, b = net.wire("a"), net.wire("b")
+    assert a.arp(b.ip) == b.mac
+"""
+
+FAILING = """
+def test_fails(net):
+    a, b = net.wire("a"), net.wire("b")
+    a.arp(b.ip)
+    net.start("bystander", "sleep", "60")
+    assert net.random("draw").randrange(1 << 30) == "{draw}"
+"""
+
+HANGING = """
+import os
+def test_hangs(net):
+    net.wire("a")
+    sleeper = net.start("sleeper", "sleep", "60")
+    print(f"\\nready {sleeper.pid} {os.getpid()}", flush=True)
+    sleeper.wait(60)
+"""
+
+
+def test_passing_run_leaves_nothing(runs):
+    runs.write(EXCHANGE)
+    done = runs.run()
+    assert done.returncode == 0, done.stdout
+    assert runs.left() == []
+    assert not any(runs.artifacts.rglob("*.*"))
+
+
+def test_failure_is_explained_and_replayed(runs):
+    runs.write(FAILING)
+    done = runs.run()
+    assert done.returncode == 1
+    folder = runs.artifacts / "test_it.test_fails"
+    for name in ("summary.txt", "capture.pcapng", "topology.json", "stats.json", "stats.txt", "ledger.txt"):
+        assert (folder / name).stat().st_size > 0, name
+    assert "who-has" in (folder / "capture.txt").read_text() or "Who has" in (folder / "capture.txt").read_text()
+    if shutil.which("gdb"):
+        assert "nanosleep" in (folder / "backtrace-bystander.txt").read_text()
+    assert str(folder) in done.stdout
+    draw = re.search(r"assert (\d+) == '{draw}'", done.stdout).group(1)
+    replay = re.search(r"^replay\s+(.*)$", (folder / "summary.txt").read_text(), re.M).group(1)
+    words = shlex.split(replay)
+    again = runs.run(command=[*words, "-p", "uvnet_harness.plugin", f"--artifacts={runs.artifacts}"])
+    assert again.returncode == 1
+    assert f"assert {draw} == " in again.stdout
+    assert runs.left() == []
+
+
+def test_unasked_death_fails_the_test(runs):
+    runs.write(
+        "import os, signal\n"
+        "def test_crash(net):\n"
+        "    p = net.start('victim', 'sh', '-c', 'kill -SEGV $$')\n"
+        "    p.wait(5)\n"
+    )
+    done = runs.run()
+    assert done.returncode == 1
+    assert "victim (pid" in done.stdout and "killed by SIGSEGV" in done.stdout
+
+
+def test_warning_in_a_log_fails_the_test_unless_allowed(runs):
+    body = "    (net.fabric.directory / 'log').open('a').write('warning: the sky is falling\\n')\n"
+    runs.write(
+        "import pytest\n"
+        f"def test_unlisted(net):\n{body}"
+        f"@pytest.mark.uvnet(allow_log=['sky'])\ndef test_listed(net):\n{body}"
+    )
+    done = runs.run()
+    assert "1 passed" in done.stdout and "1 error" in done.stdout
+    assert "fabric: warning: the sky is falling" in done.stdout
+
+
+def read_ready(process):
+    """Pids of sleeper and pytest from HANGING's line."""
+    for line in process.stdout:
+        if line.startswith("ready"):
+            return [int(word) for word in line.split()[1:]]
+    raise AssertionError("it ended early")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_killed_run_leaves_nothing(runs, number):
+    runs.write(HANGING)
+    with runs.start() as process:
+        sleeper, _ = read_ready(process)
+        assert runs.left() != []
+        process.send_signal(number)
+        assert wait.process_end(sleeper, 10)
+    wait.until(lambda: runs.left() == [], 10, lambda: f"the reaper; left: {runs.left()}")
+    assert not any(runs.artifacts.rglob("*.*"))
+
+
+def reaper_of(pid):
+    """The reaper of a pytest process: the child that runs reaper.py."""
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := journal.stat_fields(int(name))) and int(fields[1]) == pid:
+            if b"reaper.py" in Path(f"/proc/{name}/cmdline").read_bytes():
+                return int(name)
+    raise AssertionError("no reaper")
+
+
+def test_next_run_cleans_up_where_the_reaper_was_killed_too(runs):
+    runs.write(HANGING)
+    with runs.start() as process:
+        _, pid = read_ready(process)
+        os.kill(reaper_of(pid), signal.SIGKILL)
+        process.kill()
+    fabrics = [name for name in runs.left() if not name.startswith(".")]
+    assert fabrics
+    runs.write(EXCHANGE)
+    done = runs.run()
+    assert done.returncode == 0
+    assert f"fabric {fabrics[0]}" in done.stdout
+    assert runs.left() == []
+
+
+def test_tests_run_in_parallel(runs):
+    runs.write("import pytest\n@pytest.mark.parametrize('n', range(6))" + EXCHANGE.replace("(net)", "(net, n)"))
+    done = runs.run("-n", "2")
+    assert done.returncode == 0 and "6 passed" in done.stdout
+    assert runs.left() == []
+
+
+def test_keep_leaves_the_fabric_up(runs):
+    runs.write(EXCHANGE)
+    assert runs.run("--keep").returncode == 0
+    (name,) = (name for name in runs.left() if not name.startswith("."))
+    tool = runs.build / "uvbridge" / "uvbridge"
+    subprocess.run([tool, "down", name, "--force"], env=runs.environment, check=True)
+
+
+def test_unbuilt_parts_are_skipped_with_the_reason(runs):
+    runs.write(EXCHANGE)
+    done = runs.run("-rs", "--build-dir=/nonexistent")
+    assert done.returncode == 0
+    assert "not built in /nonexistent: uvbridge/uvbridge" in done.stdout
+
+
+def test_unknown_network_card_is_refused(runs):
+    runs.write(EXCHANGE)
+    done = runs.run("--nic=thunderbolt")
+    assert done.returncode == 4
+    assert "--nic=thunderbolt: there is only uveth so far" in done.stderr
