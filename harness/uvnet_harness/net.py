@@ -73,6 +73,14 @@ class Shape:
         return {name: value for name, value in wanted.items() if value is not None}
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those around it, which other tests may be removing as empty."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True)
+            return
+
+
 class Probe:
     """Asks from the fabric whether a host listens on a TCP port."""
 
@@ -120,7 +128,7 @@ class Net:
         self._journal = book
         self.folder = settings.artifacts / ".work" / self.name
         book.add("folder", str(self.folder))
-        self.folder.mkdir(parents=True)
+        make_folder(self.folder)
         self.processes = Processes(book, token=self.name)
         self.fabric = Fabric(self.build, self.name, self.processes, book, self.folder, self.shape.options())
         self.hosts: dict[str, Host] = {}
@@ -262,11 +270,12 @@ class Net:
             if LOG_TROUBLE.search(line) and not any(p.search(line) for p in self._allowed)
         ]
 
-    def close(self, failed: bool = False, reason: str = "") -> list[str]:
+    def close(self, failed: bool = False, reason: str = "", keep_folder: bool = False) -> list[str]:
         """End the network: stop what runs, check what it leaves, take the fabric down.
 
         :param failed: the scenario has failed: artifacts are collected, from the living network.
         :param reason: the failure's text, for the artifacts.
+        :param keep_folder: keep captures, logs and outputs although nothing failed.
         :returns: what is wrong with the end itself, a sentence each.
         """
         if self.closed:
@@ -277,7 +286,7 @@ class Net:
         problems = self._stop()
         if failed or problems:
             artifacts.collect_dead(self, reason or "\n".join(problems))
-        self._dismantle(keep_folder=failed or bool(problems))
+        self._dismantle(keep_folder or failed or bool(problems) or self.settings.keep)
         return problems
 
     def _stop(self) -> list[str]:
@@ -320,10 +329,12 @@ class Net:
             self.fabric.close_view()
         else:
             self.fabric.down()
-        if keep_folder or self.settings.keep:
+        if keep_folder:
             artifacts.publish(self)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()  # if it is empty
         self._journal.remove("folder", str(self.folder))
 
     @property
