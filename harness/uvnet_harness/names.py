@@ -38,7 +38,7 @@ def folder_name(test_id: str) -> str:
     """A readable folder name for a test id; ids that differ give names that differ."""
     name = slug(re.sub(r"^pytests/", "", test_id).replace(".py::", ".").replace("/", "."), 150)
     plain = re.fullmatch(r"[A-Za-z0-9_./:-]*", test_id) and len(test_id) < 150
-    return name if plain else f"{name}-{digest(test_id).hex()[:6]}"
+    return name if plain and name else f"{name}-{digest(test_id).hex()[:6]}"
 
 
 def fabric_name(test_id: str, worker: str = "") -> str:
