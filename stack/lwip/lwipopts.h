@@ -85,6 +85,18 @@ void uvl_free(void *mem);
 #define TCP_OVERSIZE       TCP_MSS
 #define LWIP_TCP_KEEPALIVE 1
 #define LWIP_TCP_SACK_OUT  1
+/*
+ * Ticks: delayed ACKs within 25 ms, retransmissions in steps of 50 ms. lwIP's 250 and 500 ms make
+ * each lost last segment cost a second and more.
+ */
+#define TCP_TMR_INTERVAL    25
+#define TCP_SLOW_INTERVAL   50
+#define UVL_TCP_RTO_MIN     200 /* milliseconds, all of them */
+#define UVL_TCP_RTO_MAX     120000
+#define UVL_TCP_RTO_INITIAL 1000
+/* 1, 2, 4 ... s: a connect gives up after two minutes, as elsewhere. */
+#define UVL_TCP_SYN_BACKOFF 1
+#define TCP_SYNMAXRTX       6
 /* lwIP would send them and use them for nothing. */
 #define LWIP_TCP_TIMESTAMPS 0
 /* Out-of-order data pins receive buffers: bounded by the window and by a number of pbufs. */

@@ -276,8 +276,8 @@ stream_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	return ERR_OK;
 }
 
-static void
-stream_fill(struct sim_stream *s)
+void
+sim_stream_fill(struct sim_stream *s)
 {
 	unsigned char chunk[8192];
 
@@ -301,7 +301,7 @@ stream_sent(void *arg, struct tcp_pcb *pcb, u16_t length)
 {
 	(void)pcb;
 	(void)length;
-	stream_fill(arg);
+	sim_stream_fill(arg);
 	return ERR_OK;
 }
 
@@ -313,7 +313,7 @@ stream_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 	(void)pcb;
 	(void)err;
 	s->established = true;
-	stream_fill(s);
+	sim_stream_fill(s);
 	return ERR_OK;
 }
 
@@ -357,6 +357,17 @@ sim_stream_open(struct sim_stream *s, struct sim_host *from, struct sim_host *to
 	tcp_err(s->client, stream_client_err);
 	tcp_connect(s->client, &to->address, STREAM_PORT, stream_connected);
 	sim_run(from->sim, 120 * 1000000ull, stream_open, s);
+}
+
+void
+sim_stream_read(struct sim_stream *s)
+{
+	sim_enter(s->to);
+	for (struct pbuf *p = s->kept; p != NULL; p = p->next)
+		tcp_recved(s->server, p->len);
+	if (s->kept != NULL)
+		pbuf_free(s->kept);
+	s->kept = NULL;
 }
 
 bool

@@ -75,9 +75,13 @@ struct sim_stream {
 	struct pbuf *kept;
 };
 
-/* to listens, from connects and writes want bytes; connected when it returns, or failed. */
+/* to listens, from connects and writes want bytes; after two minutes open() returns anyhow. */
 void sim_stream_open(struct sim_stream *s, struct sim_host *from, struct sim_host *to,
 		     uint64_t want);
+/* Writes what want asks for and fits, with s->from entered. */
+void sim_stream_fill(struct sim_stream *s);
+/* The receiving application reads what it kept. */
+void sim_stream_read(struct sim_stream *s);
 bool sim_stream_done(void *stream);
 void sim_stream_close(struct sim_stream *s);
 

@@ -26,7 +26,6 @@ run(const char *name, uint32_t mbit, uint32_t delay, uint32_t queue, uint32_t lo
 		}
 		uint64_t start = sim.now;
 		sim_stream_open(&stream, &sim.host[0], &sim.host[1], bytes);
-		sim_stream_open(&stream, &sim.host[0], &sim.host[1], bytes);
 		sim_run(&sim, 600 * 1000000ull, sim_stream_done, &stream);
 		double rate = (double)stream.received * 8 / (double)(sim.now - start) / 1000;
 

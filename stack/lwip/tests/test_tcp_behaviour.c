@@ -104,6 +104,189 @@ test_out_of_order_beyond_window(void)
 	}
 }
 
+/* ---- timers -----------------------------------------------------------------------------------
+ */
+
+/* Counts segments with data and loses the one it is asked to. */
+struct lose_data {
+	unsigned int seen, which, times;
+	uint8_t flags; /* not data, but segments with one of these flags */
+};
+
+static bool
+lose_data(struct sim_host *host, const unsigned char *packet, uint32_t length, void *arg)
+{
+	struct lose_data *lose = arg;
+	const struct tcp_hdr *tcp = (const struct tcp_hdr *)(packet + IP_HLEN);
+
+	(void)host;
+	if (lose->flags != 0 ? (TCPH_FLAGS(tcp) & lose->flags) == 0
+			     : length == IP_HLEN + (uint32_t)TCPH_HDRLEN_BYTES(tcp))
+		return false;
+	lose->seen++;
+	return lose->seen >= lose->which && lose->seen < lose->which + lose->times;
+}
+
+static void
+send_more(struct sim_stream *s, uint64_t bytes)
+{
+	sim_enter(s->from);
+	s->want += bytes;
+	sim_stream_fill(s);
+}
+
+/* The last segment of a request is lost: no duplicate ACKs, only the timer helps. */
+static void
+test_retransmission_timeout(void)
+{
+	struct sim sim;
+	struct sim_stream s;
+	struct lose_data lose = {0};
+
+	sim_init(&sim, 1);
+	sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+	/* An application that thinks for a while before its first request. */
+	sim_run(&sim, 5000000, NULL, NULL);
+	send_more(&s, 100);
+	CHECK(sim_run(&sim, 1000000, sim_stream_done, &s), "the request did not arrive");
+	sim_run(&sim, 100000, NULL, NULL);
+
+	sim.host[0].filter = lose_data;
+	sim.host[0].filter_arg = &lose;
+	for (unsigned int times = 1; times <= 3; times++) {
+		uint64_t start = sim.now;
+
+		lose = (struct lose_data){.which = 1, .times = times};
+		send_more(&s, 100);
+		CHECK(sim_run(&sim, 60000000, sim_stream_done, &s), "lost for good");
+		uint64_t took = (sim.now - start) / 1000, least = 200 * ((1u << times) - 1);
+
+		CHECK(took >= least && took <= least + least / 2 + 60,
+		      "recovery from %u losses took %llu ms", times, (unsigned long long)took);
+		sim_run(&sim, 3000000, NULL, NULL);
+	}
+	no_asserts(&sim);
+	sim_stream_close(&s);
+	sim_exit(&sim);
+}
+
+static bool
+all_acked(void *arg)
+{
+	const struct sim_stream *s = arg;
+
+	return s->client->snd_nxt == s->client->lastack;
+}
+
+static void
+test_delayed_ack(void)
+{
+	struct sim sim;
+	struct sim_stream s;
+
+	sim_init(&sim, 1);
+	sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+	for (int i = 0; i < 50; i++) {
+		uint64_t start = sim.now;
+
+		send_more(&s, 10);
+		CHECK(sim_run(&sim, 1000000, all_acked, &s), "not acknowledged");
+		CHECK(sim.now - start <= 30000, "acknowledged after %llu us",
+		      (unsigned long long)(sim.now - start));
+		sim_run(&sim, 7777, NULL, NULL);
+	}
+	no_asserts(&sim);
+	sim_stream_close(&s);
+	sim_exit(&sim);
+}
+
+static void
+test_lost_syn(void)
+{
+	for (unsigned int times = 0; times <= 3; times++) {
+		struct sim sim;
+		struct sim_stream s;
+		struct lose_data lose = {.which = 1, .times = times, .flags = TCP_SYN};
+
+		sim_init(&sim, 1);
+		sim.host[0].filter = lose_data;
+		sim.host[0].filter_arg = &lose;
+		uint64_t start = sim.now;
+		sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+		uint64_t took = (sim.now - start) / 1000, least = 1000 * ((1u << times) - 1);
+
+		CHECK(!s.failed, "no connection after %u lost SYNs", times);
+		CHECK(took + 60 >= least && took <= least + 60,
+		      "connection with %u lost SYNs took %llu ms", times, (unsigned long long)took);
+		if (!s.failed)
+			CHECK(s.client->ssthresh > 100000,
+			      "a lost SYN closed the congestion window");
+		sim_stream_close(&s);
+		sim_exit(&sim);
+	}
+}
+
+static bool
+stream_failed(void *arg)
+{
+	const struct sim_stream *s = arg;
+
+	return s->failed;
+}
+
+static void
+test_unreachable(void)
+{
+	struct sim sim;
+	struct sim_stream s;
+
+	sim_init(&sim, 1);
+	sim.host[0].out.loss = 1000000;
+	uint64_t start = sim.now;
+	sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+	sim_run(&sim, 60000000, stream_failed, &s);
+	uint64_t took = (sim.now - start) / 1000000;
+
+	CHECK(s.failed && took >= 126 && took <= 128, "connecting failed after %llu s",
+	      (unsigned long long)took);
+	CHECK(sim.host[0].out.lost == 7, "%llu SYNs were sent",
+	      (unsigned long long)sim.host[0].out.lost);
+	sim_stream_close(&s);
+	sim_exit(&sim);
+}
+
+/* The receiver's window closes; the update that opens it is lost; a probe finds out. */
+static void
+test_lost_window_update(void)
+{
+	struct sim sim;
+	struct sim_stream s;
+
+	sim_init(&sim, 1);
+	sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+	s.keep = true;
+	send_more(&s, 1024 * 1024 + 100000);
+	/* What does not make a whole segment at the end waits for the persist timer. */
+	sim_run(&sim, 5000000, NULL, NULL);
+	/* Scaled, the window is announced in units of 32 bytes. */
+	CHECK(s.server->rcv_wnd < 32, "the window did not fill");
+
+	sim.host[1].out.loss = 1000000;
+	s.keep = false;
+	sim_stream_read(&s);
+	sim.host[1].out.loss = 0;
+	uint64_t start = sim.now;
+	CHECK(sim_run(&sim, 60000000, sim_stream_done, &s), "the connection stands still");
+	uint64_t took = (sim.now - start) / 1000;
+
+	CHECK(took >= 500 && took <= 1700, "it took %llu ms to find the window open",
+	      (unsigned long long)took);
+	CHECK(!s.wrong, "wrong data");
+	no_asserts(&sim);
+	sim_stream_close(&s);
+	sim_exit(&sim);
+}
+
 #define TEST(name)                 \
 	{                          \
 #name, test_##name \
@@ -113,6 +296,11 @@ static const struct {
 	void (*run)(void);
 } tests[] = {
 	TEST(out_of_order_beyond_window),
+	TEST(retransmission_timeout),
+	TEST(delayed_ack),
+	TEST(lost_syn),
+	TEST(unreachable),
+	TEST(lost_window_update),
 };
 
 int
