@@ -107,11 +107,21 @@
 #define UVB_CELL_SIZE  2048
 #define UVB_CELL_ROOM  (UVB_CELL_SIZE - 64) /* bytes of frame in one cell */
 #define UVB_FRAME_MIN  14		    /* an Ethernet header; there is no FCS in the fabric */
+#define UVB_CHAIN_MAX  34		    /* cells of one frame */
+#define UVB_FRAME_MAX  65553		    /* 64 KiB - 1 and an Ethernet header with one tag */
 #define UVB_FDB_WAYS   8
 #define UVB_RETA_MAX   512
 #define UVB_KEY_MAX    52
 #define UVB_MAC_MAX    64 /* unicast addresses of a port, the primary one included */
 #define UVB_MC_MAX     64 /* multicast addresses of a port */
+
+/* Shape of a fabric unless told otherwise. Memory is used where it is touched. */
+#define UVB_DEFAULT_PORTS  32
+#define UVB_DEFAULT_QUEUES 8
+#define UVB_DEFAULT_CELLS  2048
+#define UVB_DEFAULT_VOQ	   512
+#define UVB_DEFAULT_FDB	   1024 /* buckets */
+#define UVB_DEFAULT_AGE	   300	/* seconds */
 
 /* ------------------------------------------------------------------------------------- header */
 
@@ -148,7 +158,9 @@ struct uvb_hdr {
 	_Atomic uint64_t reclaims;     /* ports reclaimed after a death, since the fabric began */
 	_Atomic uint64_t reclaimed_cells; /* cells set FREE for the dead */
 	_Atomic uint64_t reclaim_ns_max;  /* longest reclaim */
-	_Atomic uint64_t clock_ns;	  /* the virtual clock, ns; 0: time is real (see clock.h) */
+	_Atomic uint64_t clock_ns;	  /* the virtual clock, ns; 0: time is real */
+	/* Ports to flood to: UP and switching. A hint that spares a look at every port; life decides. */
+	_Atomic uint64_t flood[UVB_MAX_PORTS / 64];
 };
 
 /* --------------------------------------------------------------------------------------- port */
@@ -232,7 +244,10 @@ struct uvb_port_shm {
  * something. leaf[source / 64], and a bit of summary per leaf word. */
 struct uvb_rxq_shm {
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t summary;
-	_Atomic uint32_t armed; /* 1: the receiver sleeps (or is about to) and wants the bell */
+	/* Odd: the receiver sleeps (or is about to) and wants the bell. Grows by one with each arm
+	 * and each disarm, so that a sender rings once for each sleep, however many bursts it sends
+	 * until the receiver has woken. */
+	_Atomic uint64_t armed;
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t leaf[UVB_MAX_SOURCES / 64];
 	/* Counters. Writer: the receiver. */
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets;
@@ -337,8 +352,7 @@ struct uvb_cell {
 	uint8_t cap_txq;
 	uint8_t cap_rxq;
 	uint8_t cap_verdict; /* enum uvb_verdict */
-	uint8_t pad;
-	uint8_t room[8];
+	uint8_t pad[17]; /* data starts on a cache line of its own */
 	uint8_t data[UVB_CELL_ROOM];
 };
 #define UVB_CELL_END 0xffffffffu

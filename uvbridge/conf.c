@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Receive configurations: defaults, checks, and the sequence lock they are published under.
+ */
+#include <errno.h>
+
+#include "uvbridge/internal.h"
+
+/* Of the Microsoft RSS specification's verification suite. */
+static const uint8_t default_key[40] = {
+	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
+	0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
+	0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+};
+
+#define DEFAULT_RETA 128
+#define ALL_RSS      ((UVB_RSS_IPV6_SCTP << 1) - 1)
+
+void
+uvb_conf_fill(struct uvb_conf *conf, uint16_t nb_rxq, const uint8_t mac[6])
+{
+	memset(conf, 0, sizeof(*conf));
+	conf->nb_rxq = nb_rxq;
+	conf->mtu = 1500;
+	conf->rss_types = ALL_RSS;
+	conf->key_len = sizeof(default_key);
+	memcpy(conf->key, default_key, sizeof(default_key));
+	conf->reta_size = DEFAULT_RETA;
+	for (uint16_t i = 0; i < DEFAULT_RETA; i++)
+		conf->reta[i] = i % nb_rxq;
+	conf->nb_mac = 1;
+	memcpy(conf->mac[0], mac, 6);
+}
+
+static const char *
+check_addresses(const struct uvb_conf *c)
+{
+	if (c->nb_mac < 1 || c->nb_mac > UVB_MAC_MAX)
+		return "a port has 1 to 64 MAC addresses";
+	if (c->nb_mc > UVB_MC_MAX)
+		return "a port has at most 64 multicast addresses";
+	for (uint16_t i = 0; i < c->nb_mac; i++)
+		if (c->mac[i][0] & 1)
+			return "one of the MAC addresses is a multicast address";
+	for (uint16_t i = 0; i < c->nb_mc; i++)
+		if (!(c->mc[i][0] & 1))
+			return "one of the multicast addresses is none";
+	return NULL;
+}
+
+const char *
+uvb_conf_check(const struct uvb_conf *c, uint16_t nb_rxq)
+{
+	if (c->nb_rxq < 1 || c->nb_rxq > nb_rxq)
+		return "more receive queues than the port was attached with, or none";
+	if (c->key_len < 40 || c->key_len > UVB_KEY_MAX)
+		return "the RSS key has 40 to 52 bytes";
+	if (c->reta_size < 1 || c->reta_size > UVB_RETA_MAX || (c->reta_size & (c->reta_size - 1)))
+		return "the size of the RETA is a power of two up to 512";
+	for (uint16_t i = 0; i < c->reta_size; i++)
+		if (c->reta[i] >= c->nb_rxq)
+			return "a RETA entry names a queue that is not in use";
+	if (c->rss_types & ~ALL_RSS)
+		return "an unknown RSS hash type";
+	if (c->mtu < 68)
+		return "an MTU below 68";
+	return check_addresses(c);
+}
+
+/* Word by word and atomically: the other side may be looking. */
+_Static_assert(sizeof(struct uvb_conf) % sizeof(uint32_t) == 0, "copied in words");
+_Static_assert(_Alignof(struct uvb_conf) == _Alignof(uint32_t), "copied in words");
+
+static void
+copy_words(void *to, const void *from)
+{
+	uint32_t *t = to;
+	const uint32_t *f = from;
+
+	for (size_t i = 0; i < sizeof(struct uvb_conf) / sizeof(*t); i++)
+		__atomic_store_n(&t[i], __atomic_load_n(&f[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+}
+
+void
+uvb_conf_write(struct uvb_port_shm *port, const struct uvb_conf *conf)
+{
+	uint32_t seq = atomic_load_explicit(&port->conf_seq, memory_order_relaxed) | 1;
+
+	atomic_store_explicit(&port->conf_seq, seq, memory_order_relaxed);
+	/* The words must not be seen before the odd number. */
+	atomic_thread_fence(memory_order_release);
+	UVB_KILL_POINT(UVB_KILL_CONF);
+	copy_words(&port->conf, conf);
+	atomic_store_explicit(&port->conf_seq, seq + 1, memory_order_release);
+}
+
+bool
+uvb_conf_read(struct uvb_port_shm *port, struct uvb_conf *conf, uint32_t *seq)
+{
+	uint32_t before = atomic_load_explicit(&port->conf_seq, memory_order_acquire);
+
+	if (before & 1)
+		return false;
+	copy_words(conf, &port->conf);
+	atomic_thread_fence(memory_order_acquire);
+	*seq = before;
+	return atomic_load_explicit(&port->conf_seq, memory_order_relaxed) == before;
+}
+
+void
+uvb_conf_default(const struct uvb_dev *dev, struct uvb_conf *conf)
+{
+	uvb_conf_fill(conf, dev->nb_rxq, dev->mac);
+}
+
+int
+uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_LEN])
+{
+	const char *why = uvb_conf_check(conf, dev->nb_rxq);
+
+	if (why != NULL)
+		return uvb_fail(err, -EINVAL, "port %s: %s", dev->name, why);
+	if (!uvb_dev_up(dev))
+		return uvb_fail(err, -ENODEV, "port %s is no longer attached: its fabric went down",
+				dev->name);
+	uvb_conf_write(dev->shm, conf);
+	return 0;
+}

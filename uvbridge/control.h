@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge/control.h - what is said on the daemon's control socket.
+ *
+ * RUNDIR/NAME/control is an AF_UNIX SOCK_SEQPACKET socket: one message per packet, each of the
+ * fixed size of its type, little-endian as the machine is. Every request has exactly one answer, in
+ * order. The daemon takes a message only if magic, version, type and length are right, answers
+ * -EPROTO and hangs up otherwise, and accepts connections of its own user and of root only
+ * (SO_PEERCRED).
+ *
+ * A connection that has attached a port is that port's life line: when it ends, the port is
+ * reclaimed
+ * - at once if its process has ended or no longer maps the segment; if the process lives and still
+ * maps it (an application that closed descriptors it does not know), then when the process ends.
+ */
+#ifndef UVBRIDGE_CONTROL_H
+#define UVBRIDGE_CONTROL_H
+
+#include <stdint.h>
+
+#include "uvbridge/abi.h"
+
+#define UVB_CTL_MAGIC   0x43425655u /* "UVBC" */
+#define UVB_CTL_VERSION 1u
+#define UVB_CTL_TEXT    256
+#define UVB_CTL_WAIT_MS 2000 /* how long a client waits for an answer */
+
+enum uvb_ctl_type {
+	UVB_CTL_ATTACH = 1,
+	UVB_CTL_DETACH = 2,
+	UVB_CTL_DOWN = 3,
+	UVB_CTL_PING = 4,
+	UVB_CTL_FLUSH = 5, /* forget all addresses */
+	UVB_CTL_ANSWER = 0x80,
+};
+
+struct uvb_ctl_hdr {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type; /* enum uvb_ctl_type */
+	uint32_t len;  /* of the whole message, bytes */
+	uint32_t abi;  /* UVB_ABI_VERSION of who speaks */
+};
+
+struct uvb_ctl_attach {
+	struct uvb_ctl_hdr hdr;
+	char name[UVB_NAME_LEN]; /* empty: the daemon picks one */
+	uint8_t mac[6];          /* all zero: the daemon derives one */
+	uint16_t nb_rxq;         /* 0: all */
+	uint16_t nb_txq;
+	uint16_t kind; /* enum uvb_port_kind */
+	uint32_t pad;
+};
+
+struct uvb_ctl_detach {
+	struct uvb_ctl_hdr hdr;
+	uint32_t port;
+	uint32_t gen; /* which attachment is meant */
+};
+
+struct uvb_ctl_down {
+	struct uvb_ctl_hdr hdr;
+	uint32_t force; /* 1: although ports are attached */
+	uint32_t pad;
+};
+
+struct uvb_ctl_plain { /* PING, FLUSH */
+	struct uvb_ctl_hdr hdr;
+};
+
+/* To every request; what a type does not say is zero. */
+struct uvb_ctl_answer {
+	struct uvb_ctl_hdr hdr;
+	int32_t status; /* 0 or negative errno */
+	uint32_t pid;   /* of the daemon */
+	uint64_t epoch;
+	uint32_t port; /* ATTACH */
+	uint32_t gen;
+	uint16_t nb_rxq;
+	uint16_t nb_txq;
+	uint8_t mac[6];
+	uint8_t pad[6];
+	char name[UVB_NAME_LEN];
+	char text[UVB_CTL_TEXT]; /* when status is not 0: one sentence */
+};
+
+#endif /* UVBRIDGE_CONTROL_H */

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The daemon's side of the control protocol. Nothing in a message is believed before its length and
+ * kind are.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "uvbridge/uvbridged.h"
+
+#define CLIENTS_MAX (2 * UVB_MAX_PORTS) /* connections at a time */
+
+union message {
+	struct uvb_ctl_hdr hdr;
+	struct uvb_ctl_attach attach;
+	struct uvb_ctl_detach detach;
+	struct uvb_ctl_down down;
+	struct uvb_ctl_plain plain;
+};
+
+static void
+client_end(struct daemon *d, struct client *c)
+{
+	struct client **at = &d->clients;
+
+	while (*at != NULL && *at != c)
+		at = &(*at)->next;
+	if (*at != NULL)
+		*at = c->next;
+	watch_del(d, &c->watch);
+	close(c->watch.fd);
+	if (c->port >= 0)
+		port_lifeline_cut(d, (uint32_t)c->port);
+	free(c);
+}
+
+static int
+handle_attach(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	m->attach.name[UVB_NAME_LEN - 1] = '\0';
+	return port_attach(d, c, &m->attach, ans);
+}
+
+static int
+handle_detach(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	return port_detach(d, c, &m->detach, ans);
+}
+
+static int
+handle_down(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	char names[UVB_CTL_TEXT - 64];
+	uint32_t n = ports_attached(d, names, sizeof(names));
+
+	(void)c;
+	if (n != 0 && m->down.force != 1) {
+		snprintf(ans->text, sizeof(ans->text), "%u port%s attached: %s", n,
+			 n == 1 ? " is" : "s are", names);
+		return -EBUSY;
+	}
+	log_line(d, "down, %u ports attached", n);
+	ports_end(d);
+	d->done = true;
+	d->remove = true;
+	return 0;
+}
+
+static int
+handle_ping(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	(void)d;
+	(void)c;
+	(void)m;
+	(void)ans;
+	return 0;
+}
+
+static int
+handle_flush(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	(void)m;
+	(void)ans;
+	for (uint32_t i = 0; i < d->map.nb_ports; i++)
+		uvb_fdb_flush(&d->fdb, i);
+	return 0;
+}
+
+static const struct {
+	uint32_t len;
+	int (*handle)(struct daemon *d, struct client *c, union message *m,
+		      struct uvb_ctl_answer *ans);
+} requests[] = {
+	[UVB_CTL_ATTACH] = {sizeof(struct uvb_ctl_attach), handle_attach},
+	[UVB_CTL_DETACH] = {sizeof(struct uvb_ctl_detach), handle_detach},
+	[UVB_CTL_DOWN] = {sizeof(struct uvb_ctl_down), handle_down},
+	[UVB_CTL_PING] = {sizeof(struct uvb_ctl_plain), handle_ping},
+	[UVB_CTL_FLUSH] = {sizeof(struct uvb_ctl_plain), handle_flush},
+};
+
+/* What is wrong with a message of n bytes, or NULL. */
+static const char *
+check_message(const union message *m, size_t n)
+{
+	if (n < sizeof(m->hdr) || m->hdr.magic != UVB_CTL_MAGIC)
+		return "not a control message of a fabric";
+	if (m->hdr.version != UVB_CTL_VERSION || m->hdr.abi != UVB_ABI_VERSION)
+		return "the fabric's daemon speaks another version: use programs of one build";
+	if (m->hdr.type >= sizeof(requests) / sizeof(requests[0]) ||
+	    requests[m->hdr.type].handle == NULL)
+		return "unknown kind of message";
+	if (m->hdr.len != n || n != requests[m->hdr.type].len)
+		return "message of a wrong length";
+	return NULL;
+}
+
+static bool
+answer(struct client *c, struct uvb_ctl_answer *ans)
+{
+	/* A client that does not read its answers has itself to blame. */
+	return send(c->watch.fd, ans, sizeof(*ans), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+	       (ssize_t)sizeof(*ans);
+}
+
+static void
+client_ready(struct daemon *d, struct watch *w)
+{
+	struct client *c = (struct client *)w;
+	struct uvb_ctl_answer ans = {
+		.hdr = {UVB_CTL_MAGIC, UVB_CTL_VERSION, UVB_CTL_ANSWER, sizeof(ans),
+			UVB_ABI_VERSION},
+		.pid = (uint32_t)getpid(),
+		.epoch = d->map.epoch,
+	};
+	union message m = {0};
+	/* MSG_TRUNC: the true length, so that what is too long is seen to be. */
+	ssize_t n = recv(c->watch.fd, &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
+	const char *wrong;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		client_end(d, c);
+		return;
+	}
+	wrong = check_message(&m, (size_t)n);
+	if (wrong != NULL) {
+		ans.status = -EPROTO;
+		snprintf(ans.text, sizeof(ans.text), "%s", wrong);
+		log_line(d, "process %d: %s", (int)c->pid, wrong);
+	} else {
+		ans.status = requests[m.hdr.type].handle(d, c, &m, &ans);
+	}
+	if (!answer(c, &ans) || wrong != NULL)
+		client_end(d, c);
+}
+
+static uint32_t
+count_clients(const struct daemon *d)
+{
+	uint32_t n = 0;
+
+	for (const struct client *c = d->clients; c != NULL; c = c->next)
+		n++;
+	return n;
+}
+
+static struct client *
+client_new(struct daemon *d, int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct client *c;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+		return NULL;
+	if (cred.uid != geteuid() && cred.uid != 0) {
+		log_line(d, "process %d of user %u: refused", (int)cred.pid, (unsigned)cred.uid);
+		return NULL;
+	}
+	if (count_clients(d) >= CLIENTS_MAX) {
+		log_line(d, "process %d: refused, %u connections are enough", (int)cred.pid,
+			 CLIENTS_MAX);
+		return NULL;
+	}
+	c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return NULL;
+	c->watch = (struct watch){client_ready, fd};
+	c->port = -1;
+	c->pid = cred.pid;
+	c->uid = cred.uid;
+	return c;
+}
+
+void
+control_accept(struct daemon *d, struct watch *w)
+{
+	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *c;
+
+	if (fd < 0)
+		return;
+	c = client_new(d, fd);
+	if (c == NULL || watch_add(d, &c->watch) != 0) {
+		free(c);
+		close(fd);
+		return;
+	}
+	c->next = d->clients;
+	d->clients = c;
+}

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The life of ports, as the daemon sees it:
+ *
+ *   FREE --attach--> UP --detach, death--> DOWN --reclaimed--> FREE
+ *
+ * Only these moves exist, only the daemon makes them, and each is one store to the life word after
+ * everything it promises. A daemon that died in DOWN left a reclaim half done; its successor does
+ * it again from the start.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "uvbridge/proc.h"
+#include "uvbridge/uvbridged.h"
+
+#define BEAT_NS 1000000000ULL
+
+static uint32_t
+life_of(const struct uvb_port_shm *p)
+{
+	return atomic_load_explicit(&p->life, memory_order_relaxed);
+}
+
+static bool
+is_up(const struct uvb_port_shm *p)
+{
+	return UVB_LIFE_STATE(life_of(p)) == UVB_PORT_UP;
+}
+
+static void
+life_set(struct uvb_port_shm *p, uint32_t gen, enum uvb_port_state state)
+{
+	atomic_store_explicit(&p->life, UVB_LIFE(gen, state), memory_order_release);
+}
+
+static void
+flood_set(struct daemon *d, uint32_t id, bool on)
+{
+	_Atomic uint64_t *word = &uvb_map_hdr(&d->map)->flood[id / 64];
+
+	if (on)
+		atomic_fetch_or(word, 1ULL << (id & 63));
+	else
+		atomic_fetch_and(word, ~(1ULL << (id & 63)));
+}
+
+/* ------------------------------------------------------------------------------------ life lines
+ */
+
+static void
+pidfd_close(struct daemon *d, struct port *p)
+{
+	if (p->pidfd.fd < 0)
+		return;
+	watch_del(d, &p->pidfd);
+	close(p->pidfd.fd);
+	p->pidfd.fd = -1;
+}
+
+static void port_gone(struct daemon *d, uint32_t id, bool died);
+
+static void
+pidfd_ready(struct daemon *d, struct watch *w)
+{
+	struct port *p = (struct port *)((char *)w - offsetof(struct port, pidfd));
+	uint32_t id = (uint32_t)(p - d->port);
+
+	log_line(d, "port %u (%s): process %u ended", id, uvb_map_port(&d->map, id)->name,
+		 uvb_map_port(&d->map, id)->pid);
+	port_gone(d, id, true);
+}
+
+static int
+pidfd_watch(struct daemon *d, uint32_t id, pid_t pid)
+{
+	struct port *p = &d->port[id];
+
+	p->pidfd.fd = -1;
+	if (pid <= 0)
+		return -ESRCH;
+	p->pidfd.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	p->pidfd.ready = pidfd_ready;
+	if (p->pidfd.fd < 0)
+		return -errno;
+	return watch_add(d, &p->pidfd);
+}
+
+/* The connection ended. Has the port? If its process maps the segment still, it may be using it at
+ * this moment: then its words stay its own until the process ends. */
+void
+port_lifeline_cut(struct daemon *d, uint32_t id)
+{
+	struct uvb_port_shm *shm = uvb_map_port(&d->map, id);
+	struct port *p = &d->port[id];
+	struct pollfd pfd = {.fd = p->pidfd.fd, .events = POLLIN};
+
+	p->client = NULL;
+	if (p->pidfd.fd >= 0 && poll(&pfd, 1, 0) == 0 &&
+	    uvb_proc_maps((pid_t)shm->pid, d->map.fd) != UVB_MAPS_NO) {
+		log_line(
+			d,
+			"port %u (%s): connection closed, process %u lives and has it mapped: kept",
+			id, shm->name, shm->pid);
+		return;
+	}
+	log_line(d, "port %u (%s): connection closed", id, shm->name);
+	port_gone(d, id, true);
+}
+
+/* --------------------------------------------------------------------------------------- reclaim
+ */
+
+static void
+count_reclaim(struct daemon *d, uint64_t cells, uint64_t ns)
+{
+	struct uvb_hdr *h = uvb_map_hdr(&d->map);
+
+	uvb_add(&h->reclaims, 1);
+	uvb_add(&h->reclaimed_cells, cells);
+	if (ns > uvb_load(&h->reclaim_ns_max))
+		atomic_store(&h->reclaim_ns_max, ns);
+}
+
+/* From DOWN to FREE. */
+static uint64_t
+reclaim(struct daemon *d, uint32_t id)
+{
+	struct uvb_port_shm *shm = uvb_map_port(&d->map, id);
+	struct uvb_hdr *h = uvb_map_hdr(&d->map);
+	uint64_t cells;
+
+	flood_set(d, id, false);
+	if (atomic_load(&h->capture_port) == id + 1)
+		atomic_store(&h->capture_port, 0);
+	uvb_fdb_flush(&d->fdb, id);
+	cells = uvb_drain_port(&d->map, id, 0);
+	cells += uvb_finish_sender(&d->map, d->dirfd, id);
+	d->port[id].freed_ns = uvb_now_ns();
+	life_set(shm, UVB_LIFE_GEN(life_of(shm)), UVB_PORT_FREE);
+	return cells;
+}
+
+static void
+port_gone(struct daemon *d, uint32_t id, bool died)
+{
+	struct uvb_port_shm *shm = uvb_map_port(&d->map, id);
+	uint64_t start = uvb_now_ns(), cells;
+
+	if (d->port[id].client != NULL)
+		d->port[id].client->port = -1;
+	d->port[id].client = NULL;
+	pidfd_close(d, &d->port[id]);
+	life_set(shm, UVB_LIFE_GEN(life_of(shm)), UVB_PORT_DOWN);
+	cells = reclaim(d, id);
+	if (died)
+		count_reclaim(d, cells, uvb_now_ns() - start);
+	log_line(d, "port %u (%s): %s, %llu cells freed in %llu us", id, shm->name,
+		 died ? "reclaimed" : "detached", (unsigned long long)cells,
+		 (unsigned long long)((uvb_now_ns() - start) / 1000));
+}
+
+/* ---------------------------------------------------------------------------------------- attach
+ */
+
+static int refuse(struct uvb_ctl_answer *ans, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int
+refuse(struct uvb_ctl_answer *ans, int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(ans->text, sizeof(ans->text), fmt, ap);
+	va_end(ap);
+	return status;
+}
+
+static int
+check_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *req,
+	     struct uvb_ctl_answer *ans)
+{
+	if (c->port >= 0)
+		return refuse(ans, -EBUSY, "this connection has attached a port already");
+	if (req->name[0] != '\0' && !uvb_name_ok(req->name))
+		return refuse(ans, -EINVAL, "not a name for a port");
+	if (req->mac[0] & 1)
+		return refuse(ans, -EINVAL, "a port's MAC address cannot be a multicast address");
+	if (req->kind < UVB_KIND_UVETH || req->kind > UVB_KIND_ETHDEV)
+		return refuse(ans, -EINVAL, "unknown kind of port %u", req->kind);
+	if (req->nb_rxq > d->map.nb_queues || req->nb_txq > d->map.nb_queues)
+		return refuse(
+			ans, -EINVAL,
+			"%u receive and %u transmit queues wanted, the fabric has %u: `uvbridge up "
+			"--queues` sets how many",
+			req->nb_rxq, req->nb_txq, d->map.nb_queues);
+	if (req->kind == UVB_KIND_CAPTURE && atomic_load(&uvb_map_hdr(&d->map)->capture_port) != 0)
+		return refuse(ans, -EBUSY, "the fabric is being captured already");
+	return 0;
+}
+
+/* The slot the name had before, else one never used, else the one unused for longest; so counters
+ * stay with a host that comes back, and as long as possible with one that does not. */
+static int32_t
+choose_slot(struct daemon *d, const char *name)
+{
+	int32_t best = -1;
+	uint64_t best_key = UINT64_MAX;
+
+	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
+		const struct uvb_port_shm *p = uvb_map_port(&d->map, i);
+		uint64_t key = 0;
+
+		if (UVB_LIFE_STATE(life_of(p)) != UVB_PORT_FREE)
+			continue;
+		if (UVB_LIFE_GEN(life_of(p)) != 0) {
+			if (name[0] != '\0' && strcmp(p->name, name) == 0)
+				return (int32_t)i;
+			key = d->port[i].freed_ns + 1;
+		}
+		if (key < best_key) {
+			best_key = key;
+			best = (int32_t)i;
+		}
+	}
+	return best;
+}
+
+static bool
+name_taken(struct daemon *d, const char *name)
+{
+	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
+		const struct uvb_port_shm *p = uvb_map_port(&d->map, i);
+
+		if (is_up(p) && strcmp(p->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The same for the same names on every machine, so that captures compare. FNV-1a. */
+static void
+derive_mac(const char *fabric, const char *name, uint8_t mac[6])
+{
+	uint64_t h = 0xcbf29ce484222325ULL;
+
+	for (const char *p = fabric; *p != '\0'; p++)
+		h = (h ^ (uint8_t)*p) * 0x100000001b3ULL;
+	h = (h ^ '/') * 0x100000001b3ULL;
+	for (const char *p = name; *p != '\0'; p++)
+		h = (h ^ (uint8_t)*p) * 0x100000001b3ULL;
+	mac[0] = 0x02;
+	for (int i = 1; i < 6; i++)
+		mac[i] = (uint8_t)(h >> (8 * i));
+}
+
+/* Everything of the slot but its life word, which is FREE: the words are the daemon's. */
+static void
+fill_slot(struct daemon *d, uint32_t id, const struct client *c, const struct uvb_ctl_attach *req,
+	  const char *name)
+{
+	struct uvb_port_shm *p = uvb_map_port(&d->map, id);
+	static const uint8_t none[6];
+	struct uvb_conf conf;
+	uint8_t mac[6];
+
+	memset(p->name, 0, sizeof(p->name));
+	snprintf(p->name, sizeof(p->name), "%s", name);
+	memcpy(mac, req->mac, 6);
+	if (memcmp(mac, none, 6) == 0)
+		derive_mac(d->map.name, name, mac);
+	p->nb_rxq = req->nb_rxq != 0 ? req->nb_rxq : (uint16_t)d->map.nb_queues;
+	p->nb_txq = req->nb_txq != 0 ? req->nb_txq : (uint16_t)d->map.nb_queues;
+	atomic_store(&p->kind, req->kind);
+	p->pid = (uint32_t)c->pid;
+	p->pid_start = uvb_proc_start(c->pid);
+	p->uid = (uint32_t)c->uid;
+	p->attached_ns = uvb_now_ns();
+	uvb_conf_fill(&conf, p->nb_rxq, mac);
+	uvb_conf_write(p, &conf);
+}
+
+static void
+fill_answer(const struct uvb_port_shm *p, uint32_t id, uint32_t gen, struct uvb_ctl_answer *ans)
+{
+	ans->port = id;
+	ans->gen = gen;
+	ans->nb_rxq = p->nb_rxq;
+	ans->nb_txq = p->nb_txq;
+	memcpy(ans->mac, p->conf.mac[0], 6);
+	memcpy(ans->name, p->name, sizeof(ans->name));
+}
+
+static void
+bring_up(struct daemon *d, struct client *c, uint32_t id, const struct uvb_ctl_attach *req,
+	 struct uvb_ctl_answer *ans)
+{
+	struct uvb_port_shm *p = uvb_map_port(&d->map, id);
+	uint32_t gen = (UVB_LIFE_GEN(life_of(p)) + 1) & 0xffffff;
+	int rc;
+
+	gen += gen == 0;
+	d->port[id].client = c;
+	c->port = (int32_t)id;
+	c->gen = gen;
+	rc = pidfd_watch(d, id, c->pid);
+	if (rc != 0)
+		log_line(d, "port %u: no pidfd (%s), only its connection is watched", id,
+			 strerror(-rc));
+	life_set(p, gen, UVB_PORT_UP);
+	if (req->kind == UVB_KIND_CAPTURE)
+		atomic_store(&uvb_map_hdr(&d->map)->capture_port, id + 1);
+	else
+		flood_set(d, id, true);
+	fill_answer(p, id, gen, ans);
+	log_line(d, "port %u (%s): attached by process %u, generation %u, %u+%u queues", id,
+		 p->name, p->pid, gen, p->nb_rxq, p->nb_txq);
+}
+
+int
+port_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *req,
+	    struct uvb_ctl_answer *ans)
+{
+	char name[UVB_NAME_LEN];
+	int32_t id;
+	int rc = check_attach(d, c, req, ans);
+
+	if (rc != 0)
+		return rc;
+	if (req->name[0] != '\0' && name_taken(d, req->name))
+		return refuse(ans, -EEXIST, "a port named \"%.31s\" is attached already",
+			      req->name);
+	id = choose_slot(d, req->name);
+	if (id < 0)
+		return refuse(ans, -ENOSPC,
+			      "all %u ports of the fabric are attached: `uvbridge up --ports` sets "
+			      "how many",
+			      d->map.nb_ports);
+	snprintf(name, sizeof(name), "%s", req->name);
+	if (name[0] == '\0')
+		snprintf(name, sizeof(name), "port%d", id);
+	if (req->name[0] == '\0' && name_taken(d, name))
+		return refuse(ans, -EEXIST, "a port named \"%.31s\" is attached already", name);
+	/* What late senders left for the slot's last owner. */
+	uvb_drain_port(&d->map, (uint32_t)id, 0);
+	fill_slot(d, (uint32_t)id, c, req, name);
+	bring_up(d, c, (uint32_t)id, req, ans);
+	return 0;
+}
+
+int
+port_detach(struct daemon *d, struct client *c, const struct uvb_ctl_detach *req,
+	    struct uvb_ctl_answer *ans)
+{
+	struct uvb_port_shm *p;
+
+	if (req->port >= d->map.nb_ports)
+		return refuse(ans, -EINVAL, "no port %u", req->port);
+	p = uvb_map_port(&d->map, req->port);
+	if (life_of(p) != UVB_LIFE(req->gen, UVB_PORT_UP))
+		return 0; /* gone already, which is what was wanted */
+	/* On its own connection, or, after the daemon was replaced, by its own process. */
+	if (d->port[req->port].client != c &&
+	    (d->port[req->port].client != NULL || (uint32_t)c->pid != p->pid))
+		return refuse(ans, -EPERM, "port %u belongs to process %u", req->port, p->pid);
+	port_gone(d, req->port, false);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ all of the ports
+ */
+
+static void
+adopt_up(struct daemon *d, uint32_t id)
+{
+	struct uvb_port_shm *p = uvb_map_port(&d->map, id);
+	int rc = -ESRCH;
+
+	if (uvb_proc_alive((pid_t)p->pid, p->pid_start))
+		rc = pidfd_watch(d, id, (pid_t)p->pid);
+	if (rc == 0 && uvb_proc_maps((pid_t)p->pid, d->map.fd) != UVB_MAPS_NO) {
+		log_line(d, "port %u (%s): adopted, process %u", id, p->name, p->pid);
+		return;
+	}
+	port_gone(d, id, true);
+}
+
+int
+ports_adopt(struct daemon *d)
+{
+	struct uvb_hdr *h = uvb_map_hdr(&d->map);
+
+	for (uint32_t i = 0; i < UVB_MAX_PORTS; i++)
+		d->port[i].pidfd.fd = -1;
+	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
+		struct uvb_port_shm *p = uvb_map_port(&d->map, i);
+
+		p->name[UVB_NAME_LEN - 1] = '\0';
+		if (UVB_LIFE_GEN(life_of(p)) == 0)
+			continue;
+		if (is_up(p))
+			adopt_up(d, i);
+		else
+			port_gone(d, i, UVB_LIFE_STATE(life_of(p)) == UVB_PORT_DOWN);
+	}
+	/* Hints may be those of a moment in which the last daemon died. */
+	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
+		struct uvb_port_shm *p = uvb_map_port(&d->map, i);
+
+		if (is_up(p) && atomic_load(&p->kind) == UVB_KIND_CAPTURE)
+			atomic_store(&h->capture_port, i + 1);
+		flood_set(d, i, is_up(p) && atomic_load(&p->kind) != UVB_KIND_CAPTURE);
+	}
+	return 0;
+}
+
+/* Whatever arrived for those who are not there: late senders, queues a port did not take. */
+static void
+drain_absent(struct daemon *d)
+{
+	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
+		const struct uvb_port_shm *p = uvb_map_port(&d->map, i);
+
+		if (UVB_LIFE_GEN(life_of(p)) != 0)
+			uvb_drain_pending(&d->map, i, is_up(p) ? p->nb_rxq : 0);
+	}
+}
+
+void
+ports_tick(struct daemon *d)
+{
+	struct uvb_hdr *h = uvb_map_hdr(&d->map);
+	uint64_t now = uvb_now_ns();
+
+	drain_absent(d);
+	atomic_store(&h->daemon_beat, now);
+	if (now - d->aged_ns < BEAT_NS)
+		return;
+	d->aged_ns = now;
+	if (h->fdb_age_s != 0)
+		uvb_fdb_age(&d->fdb, (uint32_t)(now / 1000000000ULL), h->fdb_age_s);
+}
+
+void
+ports_end(struct daemon *d)
+{
+	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
+		struct uvb_port_shm *p = uvb_map_port(&d->map, i);
+
+		if (!is_up(p))
+			continue;
+		flood_set(d, i, false);
+		life_set(p, UVB_LIFE_GEN(life_of(p)), UVB_PORT_DOWN);
+		log_line(d, "port %u (%s): link down, the fabric ends", i, p->name);
+	}
+}
+
+uint32_t
+ports_attached(struct daemon *d, char *text, size_t room)
+{
+	uint32_t n = 0;
+	size_t at = 0;
+
+	text[0] = '\0';
+	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
+		const struct uvb_port_shm *p = uvb_map_port(&d->map, i);
+
+		if (!is_up(p))
+			continue;
+		if (at + UVB_NAME_LEN + 32 < room)
+			at += (size_t)snprintf(text + at, room - at, "%s%s (process %u)",
+					       n != 0 ? ", " : "", p->name, p->pid);
+		n++;
+	}
+	return n;
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge/internal.h - what the files of libuvbridge, the daemon and the CLI share. Nothing here
+ * is seen by users of the library: libuvbridge.so exports what port.h declares.
+ */
+#ifndef UVBRIDGE_INTERNAL_H
+#define UVBRIDGE_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "uvbridge/abi.h"
+#include "uvbridge/port.h"
+
+#define UVB_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UVB_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* A build for tests dies at numbered points of the protocol (see reclaim_test.c). */
+#ifdef UVB_TEST
+void uvb_kill_point(int n);
+#define UVB_KILL_POINT(n) uvb_kill_point(n)
+#else
+#define UVB_KILL_POINT(n) ((void)0)
+#endif
+
+/* The points, in the order a frame meets them. */
+enum uvb_kill {
+	UVB_KILL_NONE,
+	UVB_KILL_TX_FILLED,    /* cell filled, still FREE */
+	UVB_KILL_TX_OWNED,     /* cell owned by its receiver, in no ring */
+	UVB_KILL_TX_CHAINED,   /* the later cells of a long frame owned, the first one not */
+	UVB_KILL_TX_STAGED,    /* slot written, head not */
+	UVB_KILL_TX_HEAD,      /* some heads stored, no fence */
+	UVB_KILL_TX_FENCED,    /* all heads stored */
+	UVB_KILL_TX_LEAF,      /* leaf bit set, summary bit not */
+	UVB_KILL_TX_PENDING,   /* both set, bell not rung */
+	UVB_KILL_TX_RUNG,      /* bell rung */
+	UVB_KILL_RX_SUMMARY,   /* summary taken, leaves not looked at */
+	UVB_KILL_RX_PEEKED,    /* frames in hand */
+	UVB_KILL_RX_TAIL_CELL, /* a later cell of a long frame FREE, the first one not */
+	UVB_KILL_RX_FREED,     /* cell FREE, tail not stored */
+	UVB_KILL_RX_TAIL,      /* tail stored */
+	UVB_KILL_RX_CLEARED,   /* pending bit cleared, head not looked at again */
+	UVB_KILL_RX_ARMED,     /* armed, pending not looked at */
+	UVB_KILL_CONF,         /* conf_seq odd */
+	UVB_KILL_MAX
+};
+
+/* ---------------------------------------------------------------------------------- segment.c */
+
+/* A fabric, mapped. The numbers are copied out of the header once and checked: whoever scribbles
+ * over the header later harms nobody who is already mapped. */
+struct uvb_map {
+	uint8_t *base;
+	uint64_t size;
+	int fd; /* kept by the daemon and by views, to ask which pages exist; else -1 */
+	uint32_t nb_ports;
+	uint32_t nb_queues;
+	uint32_t cells_per_txq;
+	uint32_t voq_depth;
+	uint32_t fdb_buckets;
+	uint64_t off_ports, off_rxqs, off_txqs, off_pairs, off_fdb, off_voqs, off_cells;
+	uint64_t voq_stride;
+	uint64_t epoch;
+	char name[UVB_NAME_LEN];
+};
+
+/* Fill in offsets and size from the numbers in hdr; -EINVAL and a sentence if they are out of
+ * bounds. */
+int uvb_layout(struct uvb_hdr *hdr, char err[UVB_ERR_LEN]);
+
+/* Make a segment file of the shape in hdr (numbers and name) and map it. */
+int uvb_map_create(struct uvb_map *map, int dirfd, struct uvb_hdr *hdr, char err[UVB_ERR_LEN]);
+int uvb_map_open(struct uvb_map *map, int dirfd, bool writable, char err[UVB_ERR_LEN]);
+void uvb_map_close(struct uvb_map *map);
+
+/* Which pages of [off, off + len) of the segment exist: a bit each, from malloc; NULL when there is
+ * no memory. Looking at a page through the mapping would make it exist. */
+uint64_t *uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len);
+
+static inline struct uvb_hdr *
+uvb_map_hdr(const struct uvb_map *m)
+{
+	return (struct uvb_hdr *)m->base;
+}
+
+static inline struct uvb_port_shm *
+uvb_map_port(const struct uvb_map *m, uint32_t port)
+{
+	return (struct uvb_port_shm *)(m->base + m->off_ports) + port;
+}
+
+static inline uint32_t
+uvb_map_queue_index(const struct uvb_map *m, uint32_t port, uint32_t queue)
+{
+	return port * m->nb_queues + queue;
+}
+
+static inline struct uvb_rxq_shm *
+uvb_map_rxq(const struct uvb_map *m, uint32_t port, uint32_t rxq)
+{
+	return (struct uvb_rxq_shm *)(m->base + m->off_rxqs) + uvb_map_queue_index(m, port, rxq);
+}
+
+static inline struct uvb_txq_shm *
+uvb_map_txq(const struct uvb_map *m, uint32_t port, uint32_t txq)
+{
+	return (struct uvb_txq_shm *)(m->base + m->off_txqs) + uvb_map_queue_index(m, port, txq);
+}
+
+static inline struct uvb_pair_shm *
+uvb_map_pair(const struct uvb_map *m, uint32_t src, uint32_t txq, uint32_t dst)
+{
+	return (struct uvb_pair_shm *)(m->base + m->off_pairs) +
+	       (uint64_t)uvb_map_queue_index(m, src, txq) * m->nb_ports + dst;
+}
+
+static inline struct uvb_fdb_bucket *
+uvb_map_fdb(const struct uvb_map *m)
+{
+	return (struct uvb_fdb_bucket *)(m->base + m->off_fdb);
+}
+
+static inline uint64_t
+uvb_map_voq_off(const struct uvb_map *m, uint32_t dst, uint32_t rxq, uint32_t source)
+{
+	return m->voq_stride *
+	       ((uint64_t)uvb_map_queue_index(m, dst, rxq) * m->nb_ports * m->nb_queues + source);
+}
+
+static inline struct uvb_voq_shm *
+uvb_map_voq(const struct uvb_map *m, uint32_t dst, uint32_t rxq, uint32_t src, uint32_t txq)
+{
+	return (struct uvb_voq_shm *)(m->base + m->off_voqs +
+				      uvb_map_voq_off(m, dst, rxq,
+						      uvb_map_queue_index(m, src, txq)));
+}
+
+/* Cells of one txq. */
+static inline struct uvb_cell *
+uvb_map_cells(const struct uvb_map *m, uint32_t src, uint32_t txq)
+{
+	return (struct uvb_cell *)(m->base + m->off_cells) +
+	       (uint64_t)uvb_map_queue_index(m, src, txq) * m->cells_per_txq;
+}
+
+/* ----------------------------------------------------------------------------------- rundir.c */
+
+/* Is it a name for a fabric or a port? */
+bool uvb_name_ok(const char *name);
+
+/* The directory of all fabrics; made (mode 0700) if `create`. */
+int uvb_rundir(char path[PATH_MAX], bool create, char err[UVB_ERR_LEN]);
+
+/* The directory of one fabric (name or absolute path). */
+int uvb_fabric_path(const char *fabric, char path[PATH_MAX], char err[UVB_ERR_LEN]);
+
+/* The same, opened; -ENOENT and a sentence when there is none. */
+int uvb_fabric_open(const char *fabric, char err[UVB_ERR_LEN]);
+
+/* --------------------------------------------------------------------------------------- fd.c */
+
+/* Move a descriptor out of the application's way, CLOEXEC; closes the old one. Passes -1 on. */
+int uvb_fd_high(int fd);
+
+int uvb_fail(char err[UVB_ERR_LEN], int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* ------------------------------------------------------------------------------------- bell.c */
+
+/* Open the bell of a queue: by its receiver (made if need be) or by somebody who rings it. */
+int uvb_bell_open(int dirfd, uint32_t port, uint32_t rxq, bool receiver);
+void uvb_bell_ring(int fd);
+bool uvb_bell_drain(int fd); /* was there anything? */
+
+/* -------------------------------------------------------------------------------------- rss.c */
+
+#define UVB_RSS_INPUT_MAX 36 /* two IPv6 addresses, two ports */
+
+/* What of a frame can be hashed. */
+struct uvb_flow {
+	uint32_t l3_type; /* UVB_RSS_IPV4, UVB_RSS_IPV6 or 0 */
+	uint32_t l4_type; /* UVB_RSS_*_TCP, _UDP, _SCTP or 0 */
+	uint32_t l3_len;  /* bytes of addresses; the ports follow them */
+	uint8_t in[UVB_RSS_INPUT_MAX];
+};
+
+/* A compiled key: the hash is the exclusive or of one word for each byte of input. */
+struct uvb_rss {
+	uint32_t types;
+	uint32_t table[UVB_RSS_INPUT_MAX][256];
+};
+
+void uvb_rss_compile(struct uvb_rss *rss, uint32_t types, const uint8_t *key, uint32_t key_len);
+
+/* Parse the first `avail` bytes of a frame. What is cut short has no hash. */
+void uvb_flow_parse(struct uvb_flow *flow, const uint8_t *frame, uint32_t avail);
+
+static inline bool
+uvb_rss_hash(const struct uvb_rss *rss, const struct uvb_flow *flow, uint32_t *hash)
+{
+	uint32_t n, h = 0;
+
+	if (flow->l4_type & rss->types)
+		n = flow->l3_len + 4;
+	else if (flow->l3_type & rss->types)
+		n = flow->l3_len;
+	else
+		return false;
+	for (uint32_t i = 0; i < n; i += 4)
+		h ^= rss->table[i][flow->in[i]] ^ rss->table[i + 1][flow->in[i + 1]] ^
+		     rss->table[i + 2][flow->in[i + 2]] ^ rss->table[i + 3][flow->in[i + 3]];
+	*hash = h;
+	return true;
+}
+
+/* -------------------------------------------------------------------------------------- fdb.c */
+
+#define UVB_FDB_NONE UINT32_MAX
+
+struct uvb_fdb {
+	struct uvb_fdb_bucket *bucket;
+	uint32_t mask;
+	uint32_t nb_ports;
+};
+
+void uvb_fdb_init(struct uvb_fdb *fdb, const struct uvb_map *map);
+uint32_t uvb_fdb_lookup(const struct uvb_fdb *fdb, uint64_t mac); /* port or UVB_FDB_NONE */
+void uvb_fdb_learn(const struct uvb_fdb *fdb, uint64_t mac, uint32_t port, uint32_t now_s);
+uint32_t uvb_fdb_age(const struct uvb_fdb *fdb, uint32_t now_s, uint32_t age_s); /* forgotten */
+uint32_t uvb_fdb_flush(const struct uvb_fdb *fdb, uint32_t port);
+
+static inline uint64_t
+uvb_mac48(const uint8_t *p)
+{
+	return (uint64_t)p[0] << 40 | (uint64_t)p[1] << 32 | (uint64_t)p[2] << 24 |
+	       (uint64_t)p[3] << 16 | (uint64_t)p[4] << 8 | p[5];
+}
+#define UVB_MAC_BROADCAST    0xffffffffffffULL
+#define UVB_MAC_MULTICAST(m) (((m) >> 40) & 1)
+
+/* ------------------------------------------------------------------------------------- port.c */
+
+struct uvb_dev {
+	struct uvb_map map;
+	struct uvb_hdr hdr; /* as it was at attach, for uvb_hdr() */
+	int dirfd;
+	int control;
+	pid_t pid; /* who attached; a forked child is not the port */
+	uint16_t id;
+	uint16_t nb_rxq;
+	uint16_t nb_txq;
+	uint16_t kind;
+	uint32_t gen;
+	uint32_t life; /* UVB_LIFE(gen, UP) */
+	uint8_t mac[6];
+	char name[UVB_NAME_LEN];
+	char path[PATH_MAX]; /* of the fabric, for a detach through a later daemon */
+	struct uvb_port_shm *shm;
+	struct uvb_rxq *rxq[UVB_MAX_QUEUES];
+	struct uvb_txq *txq[UVB_MAX_QUEUES];
+};
+
+static inline bool
+uvb_dev_up(const struct uvb_dev *dev)
+{
+	return atomic_load_explicit(&dev->shm->life, memory_order_acquire) == dev->life;
+}
+
+/* Default configuration of a port with nb_rxq queues and this address. */
+void uvb_conf_fill(struct uvb_conf *conf, uint16_t nb_rxq, const uint8_t mac[6]);
+/* NULL if it makes sense for a port of nb_rxq queues, else what is wrong with it. */
+const char *uvb_conf_check(const struct uvb_conf *conf, uint16_t nb_rxq);
+/* Writer and reader of the sequence lock. The reader never waits: false if it met the writer. */
+void uvb_conf_write(struct uvb_port_shm *port, const struct uvb_conf *conf);
+bool uvb_conf_read(struct uvb_port_shm *port, struct uvb_conf *conf, uint32_t *seq);
+
+int uvb_control_connect(const char *path, char err[UVB_ERR_LEN]);
+/* Send a request and wait for the answer, up to timeout_ms; 0 or negative errno. */
+int uvb_control_call(int fd, const void *req, size_t req_len, void *rep, size_t rep_len,
+		     int timeout_ms);
+
+/* -------------------------------------------------------------------------------- tx.c, rx.c */
+
+struct uvb_txq *uvb_txq_new(struct uvb_dev *dev, uint16_t txq);
+void uvb_txq_free(struct uvb_txq *q);
+struct uvb_rxq *uvb_rxq_new(struct uvb_dev *dev, uint16_t rxq);
+void uvb_rxq_free(struct uvb_rxq *q);
+
+/* Steps 3 and 4 of the protocol: tell the receiver that there is something. */
+static inline bool
+uvb_pending_set(struct uvb_rxq_shm *rxq, uint32_t source)
+{
+	uint64_t leaf_bit = 1ULL << (source & 63), sum_bit = 1ULL << (source >> 6);
+	_Atomic uint64_t *leaf = &rxq->leaf[source >> 6];
+
+	if (atomic_load_explicit(leaf, memory_order_relaxed) & leaf_bit)
+		return false;
+	atomic_fetch_or(leaf, leaf_bit);
+	UVB_KILL_POINT(UVB_KILL_TX_LEAF);
+	if (!(atomic_load(&rxq->summary) & sum_bit))
+		atomic_fetch_or(&rxq->summary, sum_bit);
+	return true;
+}
+
+/* The chain of cells of a frame, validated: every index, owner and length. Cell numbers go to
+ * idx[UVB_CHAIN_MAX]; returns how many, or 0 if the chain makes no sense. *total: frame length. */
+uint32_t uvb_chain_walk(const struct uvb_cell *cells, uint32_t nb_cells, uint32_t first,
+			uint64_t owner, uint32_t *idx, uint32_t *total);
+
+/* ---------------------------------------------------------------------------------- reclaim.c */
+
+/* Only by the daemon, for words whose owner is not attached. */
+
+/* Free everything that waits in the queues of port x from `first_rxq` on. Returns cells freed. */
+uint64_t uvb_drain_port(const struct uvb_map *map, uint32_t port, uint32_t first_rxq);
+/* The same, but looks only where senders said there was something: the tick. */
+uint64_t uvb_drain_pending(const struct uvb_map *map, uint32_t port, uint32_t first_rxq);
+/* Finish what sender x left unfinished: free cells in no ring, announce rings that are not empty.
+ */
+uint64_t uvb_finish_sender(const struct uvb_map *map, int dirfd, uint32_t port);
+
+/* ----------------------------------------------------------------------------------- ledger.c */
+
+struct uvb_ledger {
+	uint64_t cells; /* that exist (touched) */
+	uint64_t free;
+	uint64_t in_flight; /* standing in one voq of the port that owns them, which is attached */
+	uint64_t leaked;    /* owned, in no voq */
+	uint64_t stale;     /* for a port or generation that is gone */
+	FILE *offenders;    /* lists them if not NULL */
+};
+int uvb_ledger(const struct uvb_map *map, struct uvb_ledger *ledger);
+
+/* ------------------------------------------------------------------------------------ names.c */
+
+extern const char *const uvb_txd_name[UVB_TXD_MAX];
+extern const char *const uvb_pd_name[UVB_PD_MAX];
+const char *uvb_kind_name(uint32_t kind);
+const char *uvb_state_name(uint32_t life);
+const char *uvb_verdict_name(uint32_t verdict);
+
+static inline uint64_t
+uvb_load(const _Atomic uint64_t *p)
+{
+	return atomic_load_explicit(p, memory_order_relaxed);
+}
+
+static inline void
+uvb_add(_Atomic uint64_t *p, uint64_t n) /* by the one writer: no locked instruction */
+{
+	atomic_store_explicit(p, atomic_load_explicit(p, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+uint64_t uvb_now_ns(void);
+
+#endif /* UVBRIDGE_INTERNAL_H */

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The ledger: where every cell is. Clean when each cell that is not FREE stands in the voq that its
+ * owner word names, and that owner is attached.
+ *
+ * Taken while traffic flows. A cell that a sender has just filled, or that was freed and used again
+ * while we looked, seems lost for a moment; so what seems lost is looked at again, several times.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "uvbridge/internal.h"
+
+#define ROUNDS      8
+#define ROUND_PAUSE 2000000 /* ns */
+
+enum finding {
+	FREE_CELL,
+	IN_FLIGHT,
+	LEAKED,
+	STALE,
+};
+
+struct suspect {
+	uint32_t source;
+	uint32_t cell;
+};
+
+struct suspects {
+	struct suspect *list;
+	size_t n, room;
+};
+
+static bool
+in_chain(const struct uvb_map *map, const struct uvb_cell *cells, uint32_t ref, uint32_t cell)
+{
+	for (uint32_t n = 0; n < UVB_CHAIN_MAX && ref < map->cells_per_txq; n++) {
+		if (ref == cell)
+			return true;
+		ref = cells[ref].next;
+	}
+	return false;
+}
+
+static bool
+in_voq(const struct uvb_map *map, uint32_t source, uint32_t cell, uint64_t owner)
+{
+	uint32_t port = source / map->nb_queues, txq = source % map->nb_queues;
+	const struct uvb_cell *cells = uvb_map_cells(map, port, txq);
+	const struct uvb_voq_shm *v =
+		uvb_map_voq(map, UVB_OWNER_PORT(owner), UVB_OWNER_RXQ(owner), port, txq);
+	uint32_t tail = atomic_load_explicit(&v->tail, memory_order_acquire);
+	uint32_t head = atomic_load_explicit(&v->head, memory_order_acquire);
+
+	for (uint32_t i = 0; i < map->voq_depth && tail + i != head; i++) {
+		uint32_t ref = atomic_load_explicit(&v->slot[(tail + i) & (map->voq_depth - 1)],
+						    memory_order_relaxed);
+
+		if (in_chain(map, cells, ref, cell))
+			return true;
+	}
+	return false;
+}
+
+static enum finding
+look(const struct uvb_map *map, uint32_t source, uint32_t cell)
+{
+	const struct uvb_cell *c =
+		&uvb_map_cells(map, source / map->nb_queues, source % map->nb_queues)[cell];
+	uint64_t owner = atomic_load_explicit(&c->owner, memory_order_acquire);
+	uint32_t life;
+
+	if (owner == UVB_OWNER_FREE)
+		return FREE_CELL;
+	if (UVB_OWNER_PORT(owner) >= map->nb_ports || UVB_OWNER_RXQ(owner) >= map->nb_queues)
+		return LEAKED;
+	life = atomic_load_explicit(&uvb_map_port(map, UVB_OWNER_PORT(owner))->life,
+				    memory_order_acquire);
+	if (life != UVB_LIFE(UVB_OWNER_GEN(owner), UVB_PORT_UP))
+		return STALE;
+	return in_voq(map, source, cell, owner) ? IN_FLIGHT : LEAKED;
+}
+
+static int
+suspect_add(struct suspects *s, uint32_t source, uint32_t cell)
+{
+	if (s->n == s->room) {
+		size_t room = s->room != 0 ? 2 * s->room : 64;
+		struct suspect *list = realloc(s->list, room * sizeof(*list));
+
+		if (list == NULL)
+			return -ENOMEM;
+		s->list = list;
+		s->room = room;
+	}
+	s->list[s->n++] = (struct suspect){source, cell};
+	return 0;
+}
+
+static void
+count(struct uvb_ledger *l, enum finding f)
+{
+	l->free += f == FREE_CELL;
+	l->in_flight += f == IN_FLIGHT;
+}
+
+static int
+scan_txq(const struct uvb_map *map, uint32_t source, struct uvb_ledger *l, struct suspects *s)
+{
+	uint64_t from =
+		map->off_cells + (uint64_t)source * map->cells_per_txq * sizeof(struct uvb_cell);
+	uint64_t *pages = uvb_map_resident(map, from, map->cells_per_txq * sizeof(struct uvb_cell));
+	int rc = pages != NULL ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; rc == 0 && i < map->cells_per_txq; i++) {
+		uint32_t page = (uint32_t)(i * sizeof(struct uvb_cell) / UVB_PAGE);
+		enum finding f;
+
+		if (!(pages[page / 64] >> (page & 63) & 1))
+			continue; /* never used */
+		l->cells++;
+		f = look(map, source, i);
+		count(l, f);
+		if (f == LEAKED || f == STALE)
+			rc = suspect_add(s, source, i);
+	}
+	free(pages);
+	return rc;
+}
+
+static void
+look_again(const struct uvb_map *map, struct uvb_ledger *l, struct suspects *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		enum finding f = look(map, s->list[i].source, s->list[i].cell);
+
+		count(l, f);
+		if (f == LEAKED || f == STALE)
+			s->list[kept++] = s->list[i];
+	}
+	s->n = kept;
+}
+
+static void
+convict(const struct uvb_map *map, struct uvb_ledger *l, const struct suspects *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		uint32_t port = s->list[i].source / map->nb_queues;
+		uint32_t txq = s->list[i].source % map->nb_queues;
+		uint64_t owner = uvb_load(&uvb_map_cells(map, port, txq)[s->list[i].cell].owner);
+		enum finding f = look(map, s->list[i].source, s->list[i].cell);
+
+		count(l, f);
+		l->leaked += f == LEAKED;
+		l->stale += f == STALE;
+		if (l->offenders == NULL || f == FREE_CELL || f == IN_FLIGHT)
+			continue;
+		fprintf(l->offenders,
+			"%s cell %u of %.31s txq %u: owned by port %u rxq %u, generation %u\n",
+			f == LEAKED ? "leaked" : "stale", s->list[i].cell,
+			uvb_map_port(map, port)->name, txq, UVB_OWNER_PORT(owner),
+			UVB_OWNER_RXQ(owner), UVB_OWNER_GEN(owner));
+	}
+}
+
+int
+uvb_ledger(const struct uvb_map *map, struct uvb_ledger *l)
+{
+	struct suspects s = {0};
+	int rc = 0;
+
+	for (uint32_t p = 0; rc == 0 && p < map->nb_ports; p++) {
+		if (UVB_LIFE_GEN(atomic_load(&uvb_map_port(map, p)->life)) == 0)
+			continue;
+		for (uint32_t t = 0; rc == 0 && t < map->nb_queues; t++)
+			rc = scan_txq(map, uvb_map_queue_index(map, p, t), l, &s);
+	}
+	for (int i = 0; rc == 0 && s.n != 0 && i < ROUNDS; i++) {
+		nanosleep(&(struct timespec){0, ROUND_PAUSE}, NULL);
+		look_again(map, l, &s);
+	}
+	if (rc == 0)
+		convict(map, l, &s);
+	free(s.list);
+	return rc;
+}

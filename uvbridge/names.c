@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * One spelling of each name, for JSON, tables and captures.
+ */
+#include "uvbridge/internal.h"
+
+const char *const uvb_txd_name[UVB_TXD_MAX] = {
+	[UVB_TXD_RUNT] = "runt",       [UVB_TXD_OVERSIZE] = "tx_oversize",
+	[UVB_TXD_HAIRPIN] = "hairpin", [UVB_TXD_NO_PORT] = "no_port",
+	[UVB_TXD_BAD_SRC] = "bad_src",
+};
+
+const char *const uvb_pd_name[UVB_PD_MAX] = {
+	[UVB_PD_MAC_FILTER] = "mac_filter",
+	[UVB_PD_STOPPED] = "rx_stopped",
+	[UVB_PD_OVERSIZE] = "rx_oversize",
+	[UVB_PD_DOWN] = "port_down",
+};
+
+const char *
+uvb_kind_name(uint32_t kind)
+{
+	static const char *const name[] = {
+		[UVB_KIND_UVETH] = "uveth",     [UVB_KIND_WIRE] = "wire",
+		[UVB_KIND_CAPTURE] = "capture", [UVB_KIND_TAP] = "tap",
+		[UVB_KIND_SOCKET] = "socket",   [UVB_KIND_PCAP] = "pcap",
+		[UVB_KIND_ETHDEV] = "ethdev",
+	};
+
+	if (kind == 0 || kind >= sizeof(name) / sizeof(name[0]))
+		return "unknown";
+	return name[kind];
+}
+
+const char *
+uvb_state_name(uint32_t life)
+{
+	switch (UVB_LIFE_STATE(life)) {
+	case UVB_PORT_FREE:
+		return "free";
+	case UVB_PORT_UP:
+		return "up";
+	case UVB_PORT_DOWN:
+		return "down";
+	}
+	return "unknown";
+}
+
+const char *
+uvb_verdict_name(uint32_t verdict)
+{
+	switch (verdict) {
+	case UVB_V_DELIVERED:
+		return "delivered";
+	case UVB_V_VOQ_FULL:
+		return "voq_full";
+	case UVB_V_FILTERED:
+		return "filtered";
+	case UVB_V_NO_DST:
+		return "no_dst";
+	}
+	return "unknown";
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Becoming a port and ceasing to be one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "uvbridge/control.h"
+#include "uvbridge/internal.h"
+
+/* ---------------------------------------------------------------------------- control connection
+ */
+
+/* A path longer than sun_path is reached through a descriptor of its directory. */
+static int
+control_address(int dirfd, struct sockaddr_un *sun)
+{
+	sun->sun_family = AF_UNIX;
+	snprintf(sun->sun_path, sizeof(sun->sun_path), "/proc/self/fd/%d/control", dirfd);
+	return 0;
+}
+
+static int
+connect_at(int dirfd, char err[UVB_ERR_LEN])
+{
+	struct timeval wait = {UVB_CTL_WAIT_MS / 1000, 0};
+	struct sockaddr_un sun;
+	int rc, fd = uvb_fd_high(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+
+	if (fd < 0)
+		return uvb_fail(err, -errno, "cannot make a socket: %s", strerror(errno));
+	control_address(dirfd, &sun);
+	/* A stopped daemon's queue of connections may be full: wait no longer than for an answer.
+	 */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0)
+		return fd;
+	rc = -errno;
+	close(fd);
+	if (rc == -EAGAIN)
+		rc = uvb_fail(err, -ETIMEDOUT,
+			      "the fabric's daemon does not answer: is it stopped?");
+	else if (rc == -ECONNREFUSED || rc == -ENOENT)
+		rc = uvb_fail(
+			err, -ECONNREFUSED,
+			"the fabric has no daemon any more: `uvbridge up` with its name starts "
+			"one that takes it over");
+	else
+		uvb_fail(err, rc, "cannot reach the fabric's daemon: %s", strerror(-rc));
+	return rc;
+}
+
+int
+uvb_control_connect(const char *path, char err[UVB_ERR_LEN])
+{
+	int fd, dirfd = uvb_fabric_open(path, err);
+
+	if (dirfd < 0)
+		return dirfd;
+	fd = connect_at(dirfd, err);
+	close(dirfd);
+	return fd;
+}
+
+int
+uvb_control_call(int fd, const void *req, size_t req_len, void *rep, size_t rep_len, int timeout_ms)
+{
+	uint64_t end = uvb_now_ns() + (uint64_t)timeout_ms * 1000000ULL, now;
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	ssize_t n;
+	int rc;
+
+	if (send(fd, req, req_len, MSG_NOSIGNAL) != (ssize_t)req_len)
+		return errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
+	for (;;) {
+		now = uvb_now_ns();
+		rc = poll(&pfd, 1, now < end ? (int)((end - now) / 1000000ULL) + 1 : 0);
+		if (rc > 0)
+			break;
+		if (rc == 0)
+			return -ETIMEDOUT;
+		if (errno != EINTR)
+			return -errno;
+	}
+	n = recv(fd, rep, rep_len, MSG_DONTWAIT);
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
+		return -EPIPE;
+	return n == (ssize_t)rep_len ? 0 : -EPROTO;
+}
+
+static struct uvb_ctl_hdr
+ctl_hdr(enum uvb_ctl_type type, size_t len)
+{
+	return (struct uvb_ctl_hdr){UVB_CTL_MAGIC, UVB_CTL_VERSION, (uint16_t)type, (uint32_t)len,
+				    UVB_ABI_VERSION};
+}
+
+/* ------------------------------------------------------------------------------------- attach */
+
+static int
+check_request(const struct uvb_attach *req, char err[UVB_ERR_LEN])
+{
+	if (req->name != NULL && req->name[0] != '\0' && !uvb_name_ok(req->name))
+		return uvb_fail(
+			err, -EINVAL,
+			"\"%.40s\" is no name for a port: use 1 to %d letters, digits, . _ -, not "
+			"starting with a dot",
+			req->name, UVB_NAME_LEN - 1);
+	if (req->mac[0] & 1)
+		return uvb_fail(err, -EINVAL, "a port's MAC address cannot be a multicast address");
+	return 0;
+}
+
+static int
+call_failed(int rc, char err[UVB_ERR_LEN])
+{
+	if (rc == -ETIMEDOUT)
+		return uvb_fail(err, rc, "the fabric's daemon does not answer: is it stopped?");
+	if (rc == -EPIPE)
+		return uvb_fail(err, -EPROTO,
+				"the fabric's daemon hung up: see the log in its directory");
+	return uvb_fail(err, -EPROTO,
+			"the fabric's daemon speaks another version: use programs of one build");
+}
+
+static int
+request_attach(struct uvb_dev *dev, const struct uvb_attach *req, struct uvb_ctl_answer *ans,
+	       char err[UVB_ERR_LEN])
+{
+	struct uvb_ctl_attach msg = {.hdr = ctl_hdr(UVB_CTL_ATTACH, sizeof(msg)),
+				     .nb_rxq = req->nb_rxq,
+				     .nb_txq = req->nb_txq,
+				     .kind = (uint16_t)req->kind};
+	int rc;
+
+	if (req->name != NULL)
+		snprintf(msg.name, sizeof(msg.name), "%s", req->name);
+	memcpy(msg.mac, req->mac, sizeof(msg.mac));
+	rc = uvb_control_call(dev->control, &msg, sizeof(msg), ans, sizeof(*ans), UVB_CTL_WAIT_MS);
+	if (rc == 0 && (ans->hdr.magic != UVB_CTL_MAGIC || ans->hdr.type != UVB_CTL_ANSWER))
+		rc = -EPROTO;
+	if (rc != 0)
+		return call_failed(rc, err);
+	ans->text[UVB_CTL_TEXT - 1] = '\0';
+	if (ans->status < 0)
+		return uvb_fail(err, ans->status, "%.255s", ans->text);
+	return 0;
+}
+
+/* The daemon is trusted to be honest, not to be of this build. */
+static int
+take_answer(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_ERR_LEN])
+{
+	if (ans->epoch != dev->map.epoch || ans->port >= dev->map.nb_ports || ans->nb_rxq < 1 ||
+	    ans->nb_rxq > dev->map.nb_queues || ans->nb_txq < 1 || ans->nb_txq > dev->map.nb_queues)
+		return uvb_fail(err, -EPROTO,
+				"the fabric was replaced while the port attached: try again");
+	dev->id = (uint16_t)ans->port;
+	dev->gen = ans->gen;
+	dev->life = UVB_LIFE(ans->gen, UVB_PORT_UP);
+	dev->nb_rxq = ans->nb_rxq;
+	dev->nb_txq = ans->nb_txq;
+	memcpy(dev->mac, ans->mac, 6);
+	memcpy(dev->name, ans->name, sizeof(dev->name));
+	dev->name[UVB_NAME_LEN - 1] = '\0';
+	dev->shm = uvb_map_port(&dev->map, dev->id);
+	return 0;
+}
+
+static int
+make_queues(struct uvb_dev *dev, char err[UVB_ERR_LEN])
+{
+	for (uint16_t i = 0; i < dev->nb_rxq; i++) {
+		dev->rxq[i] = uvb_rxq_new(dev, i);
+		if (dev->rxq[i] == NULL)
+			return uvb_fail(err, -ENOMEM, "cannot make receive queue %u: %s", i,
+					strerror(errno));
+	}
+	for (uint16_t i = 0; i < dev->nb_txq; i++) {
+		dev->txq[i] = uvb_txq_new(dev, i);
+		if (dev->txq[i] == NULL)
+			return uvb_fail(err, -ENOMEM, "no memory for transmit queue %u", i);
+	}
+	return 0;
+}
+
+static void
+dev_free(struct uvb_dev *dev)
+{
+	for (uint16_t i = 0; i < UVB_MAX_QUEUES; i++) {
+		uvb_rxq_free(dev->rxq[i]);
+		uvb_txq_free(dev->txq[i]);
+	}
+	if (dev->control >= 0)
+		close(dev->control);
+	if (dev->dirfd >= 0)
+		close(dev->dirfd);
+	uvb_map_close(&dev->map);
+	free(dev);
+}
+
+static int
+dev_attach(struct uvb_dev *dev, const struct uvb_attach *req, char err[UVB_ERR_LEN])
+{
+	struct uvb_ctl_answer ans;
+	int rc = uvb_fabric_path(req->fabric, dev->path, err);
+
+	if (rc != 0)
+		return rc;
+	dev->dirfd = uvb_fd_high(uvb_fabric_open(req->fabric, err));
+	if (dev->dirfd < 0)
+		return dev->dirfd;
+	rc = uvb_map_open(&dev->map, dev->dirfd, true, err);
+	if (rc != 0)
+		return rc;
+	close(dev->map.fd);
+	dev->map.fd = -1;
+	memcpy(&dev->hdr, dev->map.base, sizeof(dev->hdr));
+	dev->control = connect_at(dev->dirfd, err);
+	if (dev->control < 0)
+		return dev->control;
+	rc = request_attach(dev, req, &ans, err);
+	if (rc == 0)
+		rc = take_answer(dev, &ans, err);
+	return rc == 0 ? make_queues(dev, err) : rc;
+}
+
+int
+uvb_open(const struct uvb_attach *req, struct uvb_dev **out, char err[UVB_ERR_LEN])
+{
+	struct uvb_dev *dev;
+	int rc = check_request(req, err);
+
+	*out = NULL;
+	if (rc != 0)
+		return rc;
+	dev = calloc(1, sizeof(*dev));
+	if (dev == NULL)
+		return uvb_fail(err, -ENOMEM, "no memory for a port");
+	dev->dirfd = -1;
+	dev->control = -1;
+	dev->map.fd = -1;
+	dev->pid = getpid();
+	dev->kind = (uint16_t)req->kind;
+	rc = dev_attach(dev, req, err);
+	if (rc != 0) {
+		dev_free(dev); /* the daemon reclaims what it gave: the connection ends here */
+		return rc;
+	}
+	*out = dev;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------- detach */
+
+static int
+request_detach(const struct uvb_dev *dev, int fd)
+{
+	struct uvb_ctl_detach msg = {
+		.hdr = ctl_hdr(UVB_CTL_DETACH, sizeof(msg)), .port = dev->id, .gen = dev->gen};
+	struct uvb_ctl_answer ans;
+
+	return uvb_control_call(fd, &msg, sizeof(msg), &ans, sizeof(ans), UVB_CTL_WAIT_MS);
+}
+
+static void
+detach(const struct uvb_dev *dev)
+{
+	int fd;
+
+	if (!uvb_dev_up(dev) || request_detach(dev, dev->control) != -EPIPE)
+		return;
+	/* Our daemon is gone; another may have taken the fabric over. */
+	fd = connect_at(dev->dirfd, NULL);
+	if (fd < 0)
+		return;
+	request_detach(dev, fd);
+	close(fd);
+}
+
+void
+uvb_close(struct uvb_dev *dev)
+{
+	if (dev == NULL)
+		return;
+	if (dev->pid == getpid())
+		detach(dev);
+	dev_free(dev);
+}
+
+void
+uvb_forget(struct uvb_dev *dev)
+{
+	if (dev != NULL)
+		dev_free(dev);
+}
+
+/* ---------------------------------------------------------------------------------- properties */
+
+uint16_t
+uvb_id(const struct uvb_dev *dev)
+{
+	return dev->id;
+}
+
+const char *
+uvb_name(const struct uvb_dev *dev)
+{
+	return dev->name;
+}
+
+const uint8_t *
+uvb_mac(const struct uvb_dev *dev)
+{
+	return dev->mac;
+}
+
+const struct uvb_hdr *
+uvb_hdr(const struct uvb_dev *dev)
+{
+	return &dev->hdr;
+}
+
+uint16_t
+uvb_nb_rxq(const struct uvb_dev *dev)
+{
+	return dev->nb_rxq;
+}
+
+uint16_t
+uvb_nb_txq(const struct uvb_dev *dev)
+{
+	return dev->nb_txq;
+}
+
+uint32_t
+uvb_frame_max(const struct uvb_dev *dev)
+{
+	(void)dev;
+	return UVB_FRAME_MAX;
+}
+
+bool
+uvb_link(const struct uvb_dev *dev)
+{
+	return uvb_dev_up(dev);
+}
+
+int
+uvb_control_fd(const struct uvb_dev *dev)
+{
+	return dev->control;
+}
+
+struct uvb_txq *
+uvb_txq(struct uvb_dev *dev, uint16_t txq)
+{
+	return txq < dev->nb_txq ? dev->txq[txq] : NULL;
+}
+
+struct uvb_rxq *
+uvb_rxq(struct uvb_dev *dev, uint16_t rxq)
+{
+	return rxq < dev->nb_rxq ? dev->rxq[rxq] : NULL;
+}

@@ -1,0 +1,831 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Transmit: what a NIC, a switch and the receiving NIC do between a burst of frames and the
+ * receiver's ring.
+ *
+ * What a frame costs that goes to one port, in the steady state (receiver polling, addresses
+ * known):
+ *  - one copy, of its bytes;
+ *  - no locked instruction; one full fence per burst and no system call;
+ *  - lines taken from the receiver: the cell's first line (it wrote FREE there) and the lines of
+ * its data (it read them), prefetched for writing a few frames ahead; the voq's head once per burst
+ *    and one line of slots per 16 frames.
+ *  - lines read that are nearly always in the cache: FDB bucket and life word (once per burst and
+ *    destination), leaf word of the receiver (once per burst and voq).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "uvbridge/internal.h"
+
+#define HEAD_MAX     192 /* bytes of a frame that are parsed */
+#define PUBLISH_EACH 64  /* frames at most that wait, filled, for the end of a long burst */
+#define SCAN_MAX     512 /* cells looked at for a free one, per call: a burst is bounded work */
+#define CONF_NEVER   1u  /* a conf_seq that no stable configuration has: odd */
+#define WARM_CELLS   64  /* cells are taken in blocks of this many, see cells_turn() */
+
+/* To one receive queue: the sender's own idea of the voq. */
+struct lane {
+	struct uvb_voq_shm *voq;
+	struct uvb_rxq_shm *rxq;
+	uint32_t head;      /* with what is staged */
+	uint32_t published; /* as the receiver knows it */
+	uint32_t tail;      /* as last read */
+	uint32_t staged_bytes;
+	uint64_t rang; /* value of `armed` when the bell was last rung */
+	int bell;      /* -1: not opened yet */
+	uint8_t rxq_id;
+};
+
+/* To one port: its receive configuration, compiled. */
+struct dest {
+	uint32_t checked; /* number of the burst in which life and conf were looked at */
+	uint32_t life;
+	uint32_t conf_seq;
+	bool up;
+	bool conf_valid;
+	uint32_t flags;
+	uint32_t len_max;
+	uint32_t reta_mask;
+	uint32_t nb_mac, nb_mc;
+	uint16_t key_len; /* of what rss was compiled from */
+	uint8_t key[UVB_KEY_MAX];
+	uint32_t sent; /* frames ever staged towards the port, modulo 2^32 */
+	uint32_t done; /* of these, known to be consumed */
+	struct uvb_port_shm *shm;
+	struct uvb_pair_shm *pair;
+	uint16_t id;
+	uint8_t reta[UVB_RETA_MAX];
+	uint64_t mac[UVB_MAC_MAX];
+	uint64_t mc[UVB_MC_MAX];
+	struct lane lane[UVB_MAX_QUEUES];
+	struct uvb_rss rss;
+};
+
+struct uvb_txq {
+	struct uvb_dev *dev;
+	struct uvb_cell *cells;
+	uint32_t nb_cells;
+	uint32_t cursor;    /* next cell to look at */
+	uint32_t warm;      /* block of cells to come back to */
+	uint32_t skipped;   /* cells found taken in the current block */
+	uint32_t scan_left; /* cells this call may still look at in vain */
+	uint32_t burst;     /* number of the current burst */
+	uint32_t held;      /* cells believed in flight, over all destinations */
+	uint32_t depth;     /* of a voq */
+	uint32_t source;    /* bit number at the receivers */
+	uint32_t now_s;
+	uint32_t capture; /* 1 + port, or 0 */
+	uint16_t port;
+	uint16_t txq;
+	uint32_t nb_touched;
+	uint64_t src_mac, dst_mac; /* last looked up in this burst */
+	uint32_t dst_port;
+	bool src_known, dst_known;
+	struct uvb_fdb fdb;
+	struct uvb_txq_shm *shm;
+	uint64_t packets, bytes, flooded; /* this queue's counters as they will be stored */
+	struct lane *touched[PUBLISH_EACH];
+	struct dest *dest[UVB_MAX_PORTS];
+};
+
+/* A frame on its way through the switch. */
+struct passage {
+	const struct uvb_frame *frame;
+	const uint8_t *head; /* its first bytes in one piece */
+	uint32_t head_len;
+	bool parsed;
+	struct uvb_flow flow;
+	uint64_t dst, src;
+	/* What became of it, for the capture port. */
+	uint32_t hash;
+	uint16_t cell_flags;
+	uint16_t out_port;
+	uint8_t out_rxq;
+	uint8_t verdict;
+	uint8_t cap_rxq;
+	uint8_t cap_verdict;
+	uint8_t scratch[HEAD_MAX];
+};
+
+enum outcome {
+	OUT_SENT,
+	OUT_DROPPED,
+	OUT_NO_CELL,
+};
+
+/* ------------------------------------------------------------------------------- destinations */
+
+static struct dest *
+dest_new(struct uvb_txq *q, uint32_t port)
+{
+	const struct uvb_map *map = &q->dev->map;
+	struct dest *d = calloc(1, sizeof(*d));
+
+	if (d == NULL)
+		return NULL;
+	d->id = (uint16_t)port;
+	d->shm = uvb_map_port(map, port);
+	d->pair = uvb_map_pair(map, q->port, q->txq, port);
+	d->checked = q->burst - 1;
+	d->conf_seq = CONF_NEVER;
+	for (uint32_t i = 0; i < map->nb_queues; i++)
+		d->lane[i].bell = -1;
+	q->dest[port] = d;
+	return d;
+}
+
+/* The first frame to a queue: go on where the voq stands. It may be the earlier owner's. */
+static void
+lane_init(struct uvb_txq *q, struct dest *d, uint32_t rxq)
+{
+	const struct uvb_map *map = &q->dev->map;
+	struct lane *l = &d->lane[rxq];
+
+	l->voq = uvb_map_voq(map, d->id, rxq, q->port, q->txq);
+	l->rxq = uvb_map_rxq(map, d->id, rxq);
+	l->rxq_id = (uint8_t)rxq;
+	l->head = atomic_load_explicit(&l->voq->head, memory_order_relaxed);
+	l->published = l->head;
+	l->tail = atomic_load_explicit(&l->voq->tail, memory_order_acquire);
+}
+
+static void
+compile_conf(struct dest *d, const struct uvb_conf *c)
+{
+	d->flags = c->flags;
+	d->len_max = c->mtu + 18u;
+	d->reta_mask = c->reta_size - 1u;
+	for (uint32_t i = 0; i < c->reta_size; i++)
+		d->reta[i] = (uint8_t)c->reta[i];
+	d->nb_mac = c->nb_mac;
+	for (uint32_t i = 0; i < c->nb_mac; i++)
+		d->mac[i] = uvb_mac48(c->mac[i]);
+	d->nb_mc = c->nb_mc;
+	for (uint32_t i = 0; i < c->nb_mc; i++)
+		d->mc[i] = uvb_mac48(c->mc[i]);
+	d->rss.types = c->rss_types;
+	/* The tables take microseconds; most changes leave the key alone. */
+	if (d->key_len == c->key_len && memcmp(d->key, c->key, c->key_len) == 0)
+		return;
+	uvb_rss_compile(&d->rss, c->rss_types, c->key, c->key_len);
+	d->key_len = c->key_len;
+	memcpy(d->key, c->key, c->key_len);
+}
+
+/* Take over a configuration that has changed. Met in the middle of a change, go on with the one we
+ * have; without one from this generation the port counts as stopped. */
+static void
+refresh_conf(struct uvb_txq *q, struct dest *d, bool new_life)
+{
+	struct uvb_conf conf;
+	uint32_t seq;
+	uint16_t nb_rxq = d->shm->nb_rxq;
+
+	if (new_life) {
+		d->conf_valid = false;
+		d->conf_seq = CONF_NEVER;
+	}
+	if (!uvb_conf_read(d->shm, &conf, &seq))
+		return;
+	d->conf_seq = seq;
+	d->conf_valid = nb_rxq <= q->dev->map.nb_queues && uvb_conf_check(&conf, nb_rxq) == NULL;
+	if (d->conf_valid)
+		compile_conf(d, &conf);
+}
+
+static void
+refresh(struct uvb_txq *q, struct dest *d)
+{
+	uint32_t life = atomic_load_explicit(&d->shm->life, memory_order_acquire);
+	uint32_t seq = atomic_load_explicit(&d->shm->conf_seq, memory_order_acquire);
+	bool new_life = life != d->life;
+
+	d->checked = q->burst;
+	d->life = life;
+	d->up = UVB_LIFE_STATE(life) == UVB_PORT_UP;
+	if (d->up && (new_life || seq != d->conf_seq))
+		refresh_conf(q, d, new_life);
+}
+
+/* A destination, looked at once per burst. NULL only when there is no memory. */
+static struct dest *
+dest_get(struct uvb_txq *q, uint32_t port)
+{
+	struct dest *d = q->dest[port];
+
+	if (UVB_UNLIKELY(d == NULL))
+		d = dest_new(q, port);
+	if (d != NULL && d->checked != q->burst)
+		refresh(q, d);
+	return d;
+}
+
+/* How many of the frames sent to d are gone. Reads each tail: a line that the receiver writes. */
+static void
+dest_settle(struct uvb_txq *q, struct dest *d)
+{
+	uint32_t waiting = 0;
+
+	for (uint32_t i = 0; i < q->dev->map.nb_queues; i++) {
+		struct lane *l = &d->lane[i];
+
+		if (l->voq == NULL)
+			continue;
+		l->tail = atomic_load_explicit(&l->voq->tail, memory_order_acquire);
+		/* More than fit: the receiver scribbles, and has all of the voq against it. */
+		waiting += l->head - l->tail <= q->depth ? l->head - l->tail : q->depth;
+	}
+	q->held -= d->sent - d->done - waiting;
+	d->done = d->sent - waiting;
+}
+
+/* No destination may hold more cells than are left for the others: receivers that stand still
+ * cannot take the queue's last cell, so traffic to everyone else goes on (dynamic threshold).
+ * Frames are counted, not cells; sent and done are settled only when the limit seems to be met. */
+static bool
+over_threshold(struct uvb_txq *q, struct dest *d)
+{
+	if (UVB_LIKELY(d->sent - d->done + q->held < q->nb_cells))
+		return false;
+	dest_settle(q, d);
+	if (d->sent - d->done + q->held < q->nb_cells)
+		return false;
+	for (uint32_t i = 0; i < q->dev->map.nb_ports; i++)
+		if (q->dest[i] != NULL)
+			dest_settle(q, q->dest[i]);
+	return d->sent - d->done + q->held >= q->nb_cells;
+}
+
+static bool
+lane_full(struct uvb_txq *q, struct lane *l)
+{
+	if (UVB_LIKELY(l->head - l->tail < q->depth))
+		return false;
+	l->tail = atomic_load_explicit(&l->voq->tail, memory_order_acquire);
+	return l->head - l->tail >= q->depth;
+}
+
+/* -------------------------------------------------------------------------------------- cells */
+
+/* At the end of a block of cells: go back to where the last round began if its cells are free
+ * again. The cells in use are then as few as the receivers' lag allows, and stay in the cache. When
+ * many cells of the block were taken, somebody sits on them: move the warm block on. */
+static void
+cells_turn(struct uvb_txq *q)
+{
+	const struct uvb_cell *first = &q->cells[q->warm], *last = first + WARM_CELLS - 1;
+
+	if (q->skipped > WARM_CELLS / 4) {
+		q->warm = q->cursor & (q->nb_cells - 1);
+	} else if (atomic_load_explicit(&first->owner, memory_order_relaxed) == UVB_OWNER_FREE &&
+		   atomic_load_explicit(&last->owner, memory_order_relaxed) == UVB_OWNER_FREE) {
+		q->cursor = q->warm;
+	}
+	q->skipped = 0;
+}
+
+/* A free cell, or NULL. It is ours until its owner word is stored. */
+static struct uvb_cell *
+cell_take(struct uvb_txq *q)
+{
+	struct uvb_cell *c;
+
+	for (;;) {
+		if ((q->cursor & (WARM_CELLS - 1)) == 0)
+			cells_turn(q);
+		c = &q->cells[q->cursor & (q->nb_cells - 1)];
+		q->cursor++;
+		/* Acquire: the receiver's reads of the last frame are over before we write. */
+		if (UVB_LIKELY(atomic_load_explicit(&c->owner, memory_order_acquire) ==
+			       UVB_OWNER_FREE))
+			return c;
+		q->skipped++;
+		if (q->scan_left == 0)
+			return NULL;
+		q->scan_left--;
+	}
+}
+
+/* Where in a scattered frame the copy stands. */
+struct reader {
+	const struct uvb_seg *seg;
+	uint32_t off;
+};
+
+static void
+read_bytes(struct reader *r, uint8_t *to, uint32_t len)
+{
+	while (len > 0) {
+		uint32_t n = r->seg->len - r->off;
+
+		if (n > len)
+			n = len;
+		memcpy(to, (const uint8_t *)r->seg->base + r->off, n);
+		to += n;
+		len -= n;
+		r->off += n;
+		if (r->off == r->seg->len) {
+			r->seg++;
+			r->off = 0;
+		}
+	}
+}
+
+static void
+cell_fill(const struct uvb_txq *q, struct uvb_cell *c, const struct passage *p, uint32_t len)
+{
+	c->len = (uint16_t)len;
+	c->flags = p->cell_flags;
+	c->hash = p->hash;
+	c->next = UVB_CELL_END;
+	c->total = p->frame->len;
+	c->deliver_at = 0;
+	c->sent_at = 0;
+	if (UVB_LIKELY(!(p->cell_flags & UVB_CELL_COPY)))
+		return;
+	c->cap_src = q->port;
+	c->cap_txq = (uint8_t)q->txq;
+	c->cap_dst = p->out_port;
+	c->cap_rxq = p->cap_rxq;
+	c->cap_verdict = p->cap_verdict;
+}
+
+static uint32_t
+frame_cells(uint32_t len)
+{
+	return (len + UVB_CELL_ROOM - 1) / UVB_CELL_ROOM;
+}
+
+/* A frame longer than a cell. The first cell becomes the receiver's last, as it frees it last: as
+ * long as a chain is anybody's, it can be followed. */
+static struct uvb_cell *
+fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
+{
+	struct uvb_cell *cell[UVB_CHAIN_MAX];
+	struct reader r = {p->frame->seg, 0};
+	uint32_t n = frame_cells(p->frame->len), left = p->frame->len;
+
+	for (uint32_t i = 0; i < n; i++) {
+		cell[i] = cell_take(q);
+		if (cell[i] == NULL)
+			return NULL;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t len = left < UVB_CELL_ROOM ? left : UVB_CELL_ROOM;
+
+		cell_fill(q, cell[i], p, len);
+		if (i + 1 < n)
+			cell[i]->next = (uint32_t)(cell[i + 1] - q->cells);
+		read_bytes(&r, cell[i]->data, len);
+		left -= len;
+	}
+	for (uint32_t i = n - 1; i > 0; i--)
+		atomic_store_explicit(&cell[i]->owner, owner, memory_order_relaxed);
+	UVB_KILL_POINT(UVB_KILL_TX_CHAINED);
+	return cell[0];
+}
+
+static struct uvb_cell *
+fill_one(struct uvb_txq *q, const struct passage *p)
+{
+	const struct uvb_frame *f = p->frame;
+	struct uvb_cell *c = cell_take(q);
+
+	if (UVB_UNLIKELY(c == NULL))
+		return NULL;
+	cell_fill(q, c, p, f->len);
+	if (UVB_LIKELY(f->nb_seg == 1)) {
+		memcpy(c->data, f->seg->base, f->len);
+	} else {
+		struct reader r = {f->seg, 0};
+
+		read_bytes(&r, c->data, f->len);
+	}
+	return c;
+}
+
+/* ------------------------------------------------------------------------------------ publish */
+
+static void
+ring(struct uvb_txq *q, struct lane *l, uint64_t armed)
+{
+	const struct uvb_dev *dev = q->dev;
+
+	if (l->bell < 0) {
+		uint32_t port =
+			(uint32_t)(l->rxq - uvb_map_rxq(&dev->map, 0, 0)) / dev->map.nb_queues;
+
+		l->bell = uvb_bell_open(dev->dirfd, port, l->rxq_id, false);
+	}
+	l->rang = armed;
+	uvb_bell_ring(l->bell);
+	uvb_add(&q->shm->bells, 1);
+	UVB_KILL_POINT(UVB_KILL_TX_RUNG);
+}
+
+/* Steps 2 to 4 for everything that is staged. */
+static void
+publish(struct uvb_txq *q)
+{
+	for (uint32_t i = 0; i < q->nb_touched; i++) {
+		struct lane *l = q->touched[i];
+
+		uvb_add(&l->voq->packets, l->head - l->published);
+		uvb_add(&l->voq->bytes, l->staged_bytes);
+		atomic_store_explicit(&l->voq->head, l->head, memory_order_release);
+		l->published = l->head;
+		l->staged_bytes = 0;
+		UVB_KILL_POINT(UVB_KILL_TX_HEAD);
+	}
+	if (q->nb_touched == 0)
+		return;
+	/* Pairs with the receiver's clearing of the bit and with its arming, see abi.h. */
+	atomic_thread_fence(memory_order_seq_cst);
+	UVB_KILL_POINT(UVB_KILL_TX_FENCED);
+	for (uint32_t i = 0; i < q->nb_touched; i++) {
+		struct lane *l = q->touched[i];
+		uint64_t armed;
+
+		uvb_pending_set(l->rxq, q->source);
+		UVB_KILL_POINT(UVB_KILL_TX_PENDING);
+		armed = uvb_load(&l->rxq->armed);
+		if (UVB_UNLIKELY((armed & 1) != 0 && armed != l->rang))
+			ring(q, l, armed);
+	}
+	q->nb_touched = 0;
+}
+
+/* Step 1, and the slot of step 2. */
+static void
+stage(struct uvb_txq *q, struct dest *d, struct lane *l, struct uvb_cell *c, uint64_t owner)
+{
+	uint32_t bytes = c->total;
+
+	UVB_KILL_POINT(UVB_KILL_TX_FILLED);
+	atomic_store_explicit(&c->owner, owner, memory_order_relaxed);
+	UVB_KILL_POINT(UVB_KILL_TX_OWNED);
+	atomic_store_explicit(&l->voq->slot[l->head & (q->depth - 1)], (uint32_t)(c - q->cells),
+			      memory_order_relaxed);
+	UVB_KILL_POINT(UVB_KILL_TX_STAGED);
+	if (l->head == l->published)
+		q->touched[q->nb_touched++] = l;
+	l->head++;
+	l->staged_bytes += bytes;
+	d->sent++;
+	q->held++;
+	if (q->nb_touched == PUBLISH_EACH)
+		publish(q);
+}
+
+/* ------------------------------------------------------------------------------------- switch */
+
+static bool
+listed(const uint64_t *list, uint32_t n, uint64_t mac)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (list[i] == mac)
+			return true;
+	return false;
+}
+
+/* What the receiver's NIC would let in. */
+static bool
+mac_passes(const struct dest *d, uint64_t mac)
+{
+	if (!UVB_MAC_MULTICAST(mac))
+		return (d->nb_mac > 0 && d->mac[0] == mac) || (d->flags & UVB_CONF_PROMISC) ||
+		       listed(d->mac, d->nb_mac, mac);
+	return mac == UVB_MAC_BROADCAST || (d->flags & (UVB_CONF_ALLMULTI | UVB_CONF_PROMISC)) ||
+	       listed(d->mc, d->nb_mc, mac);
+}
+
+/* Why the receiver's NIC drops it; UVB_PD_MAX: it does not. */
+static enum uvb_pair_drop
+nic_filter(const struct dest *d, const struct passage *p)
+{
+	if (UVB_UNLIKELY(!d->up))
+		return UVB_PD_DOWN;
+	if (UVB_UNLIKELY(!d->conf_valid || !(d->flags & UVB_CONF_STARTED)))
+		return UVB_PD_STOPPED;
+	if (UVB_UNLIKELY(p->frame->len > d->len_max))
+		return UVB_PD_OVERSIZE;
+	if (UVB_UNLIKELY(!mac_passes(d, p->dst)))
+		return UVB_PD_MAC_FILTER;
+	return UVB_PD_MAX;
+}
+
+static uint32_t
+pick_rxq(const struct dest *d, struct passage *p)
+{
+	p->cell_flags = p->frame->flags & UVB_CELL_CSUM_OK;
+	p->hash = 0;
+	if (d->rss.types == 0)
+		return 0;
+	if (!p->parsed) {
+		uvb_flow_parse(&p->flow, p->head, p->head_len);
+		p->parsed = true;
+	}
+	if (!uvb_rss_hash(&d->rss, &p->flow, &p->hash))
+		return 0;
+	p->cell_flags |= UVB_CELL_HASH;
+	return d->reta[p->hash & d->reta_mask];
+}
+
+static enum outcome
+drop_full(struct lane *l, struct passage *p)
+{
+	uvb_add(&l->voq->full, 1);
+	p->verdict = UVB_V_VOQ_FULL;
+	return OUT_DROPPED;
+}
+
+/* Into one voq. */
+static enum outcome
+enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
+{
+	uint64_t owner = UVB_OWNER(UVB_LIFE_GEN(d->life), d->id, rxq);
+	struct lane *l = &d->lane[rxq];
+	struct uvb_cell *c;
+
+	if (UVB_UNLIKELY(l->voq == NULL))
+		lane_init(q, d, rxq);
+	if (UVB_UNLIKELY(lane_full(q, l) || over_threshold(q, d)))
+		return drop_full(l, p);
+	c = p->frame->len <= UVB_CELL_ROOM ? fill_one(q, p) : fill_chain(q, p, owner);
+	if (UVB_UNLIKELY(c == NULL))
+		return OUT_NO_CELL;
+	p->verdict = UVB_V_DELIVERED;
+	p->out_rxq = (uint8_t)rxq;
+	stage(q, d, l, c, owner);
+	return OUT_SENT;
+}
+
+static enum outcome
+send_to(struct uvb_txq *q, uint32_t port, struct passage *p)
+{
+	struct dest *d = dest_get(q, port);
+	enum uvb_pair_drop why;
+
+	p->out_port = (uint16_t)port;
+	if (UVB_UNLIKELY(d == NULL))
+		return OUT_NO_CELL;
+	why = nic_filter(d, p);
+	if (UVB_UNLIKELY(why != UVB_PD_MAX)) {
+		uvb_add(&d->pair->drops[why], 1);
+		p->verdict = why == UVB_PD_DOWN ? UVB_V_NO_DST : UVB_V_FILTERED;
+		return OUT_DROPPED;
+	}
+	return enqueue(q, d, pick_rxq(d, p), p);
+}
+
+static enum outcome
+drop_here(struct uvb_txq *q, struct passage *p, enum uvb_tx_drop why)
+{
+	uvb_add(&q->shm->drops[why], 1);
+	p->verdict = UVB_V_NO_DST;
+	p->out_port = UINT16_MAX;
+	return OUT_DROPPED;
+}
+
+/* A copy for every port but the source. When cells run out in the middle, the rest is dropped in
+ * the name of the ports that miss it; a frame that reached anyone is not sent again. */
+static enum outcome
+flood(struct uvb_txq *q, struct passage *p)
+{
+	const struct uvb_hdr *hdr = uvb_map_hdr(&q->dev->map);
+	uint32_t reached = 0, met = 0, port;
+
+	for (uint32_t w = 0; w <= (q->dev->map.nb_ports - 1) / 64; w++) {
+		uint64_t bits = uvb_load(&hdr->flood[w]);
+
+		for (; bits != 0; bits &= bits - 1) {
+			enum outcome out;
+
+			port = w * 64 + (uint32_t)__builtin_ctzll(bits);
+			if (port == q->port || port >= q->dev->map.nb_ports)
+				continue;
+			out = send_to(q, port, p);
+			if (out == OUT_NO_CELL && met == 0)
+				return OUT_NO_CELL;
+			if (out == OUT_NO_CELL && q->dest[port] != NULL)
+				drop_full(&q->dest[port]->lane[pick_rxq(q->dest[port], p)], p);
+			met++;
+			reached += out == OUT_SENT;
+		}
+	}
+	if (met == 0)
+		return drop_here(q, p, UVB_TXD_NO_PORT);
+	q->flooded += met > 1;
+	p->out_port = UINT16_MAX;
+	if (reached > 0)
+		p->verdict = UVB_V_DELIVERED;
+	return OUT_SENT;
+}
+
+/* One look at the FDB for a run of frames with the same addresses in one burst. */
+static void
+learn(struct uvb_txq *q, uint64_t src)
+{
+	if (UVB_LIKELY(q->src_known && src == q->src_mac))
+		return;
+	uvb_fdb_learn(&q->fdb, src, q->port, q->now_s);
+	q->src_mac = src;
+	q->src_known = true;
+}
+
+static uint32_t
+lookup(struct uvb_txq *q, uint64_t dst)
+{
+	if (UVB_LIKELY(q->dst_known && dst == q->dst_mac))
+		return q->dst_port;
+	q->dst_port = uvb_fdb_lookup(&q->fdb, dst);
+	q->dst_mac = dst;
+	q->dst_known = true;
+	return q->dst_port;
+}
+
+static enum outcome
+forward(struct uvb_txq *q, struct passage *p)
+{
+	uint32_t port;
+
+	if (UVB_UNLIKELY(UVB_MAC_MULTICAST(p->src) || p->src == 0))
+		return drop_here(q, p, UVB_TXD_BAD_SRC);
+	learn(q, p->src);
+	if (UVB_MAC_MULTICAST(p->dst))
+		return flood(q, p);
+	port = lookup(q, p->dst);
+	if (UVB_UNLIKELY(port == UVB_FDB_NONE))
+		return flood(q, p);
+	if (UVB_UNLIKELY(port == q->port))
+		return drop_here(q, p, UVB_TXD_HAIRPIN);
+	return send_to(q, port, p);
+}
+
+/* A copy of the frame, and of what became of it, for whoever records. Lost without a fuss, counted
+ * as `full` of that voq, when the recorder does not keep up. */
+static void
+capture(struct uvb_txq *q, struct passage *p)
+{
+	uint32_t port = q->capture - 1;
+	struct dest *d = port < q->dev->map.nb_ports ? dest_get(q, port) : NULL;
+
+	if (d == NULL || !d->up || port == q->port)
+		return;
+	p->cell_flags |= UVB_CELL_COPY;
+	p->cap_rxq = p->out_rxq;
+	p->cap_verdict = p->verdict;
+	if (enqueue(q, d, 0, p) == OUT_NO_CELL)
+		drop_full(&d->lane[0], p);
+}
+
+/* --------------------------------------------------------------------------------------- entry */
+
+/* The first bytes in one piece: in place if the first segment has them. */
+static void
+head_of(struct passage *p, const struct uvb_frame *f)
+{
+	struct reader r = {f->seg, 0};
+
+	p->head_len = f->len < HEAD_MAX ? f->len : HEAD_MAX;
+	if (UVB_LIKELY(f->seg->len >= p->head_len)) {
+		p->head = f->seg->base;
+		return;
+	}
+	read_bytes(&r, p->scratch, p->head_len);
+	p->head = p->scratch;
+}
+
+/* One frame. false: no cell is free, the frame was not taken. */
+static bool
+take_frame(struct uvb_txq *q, const struct uvb_frame *f)
+{
+	struct passage p;
+	enum outcome out;
+
+	p.frame = f;
+	p.parsed = false;
+	p.hash = 0;
+	p.cell_flags = 0;
+	p.out_rxq = 0;
+	p.head_len = 0;
+	if (UVB_UNLIKELY(f->len < UVB_FRAME_MIN)) {
+		out = drop_here(q, &p, UVB_TXD_RUNT);
+	} else if (UVB_UNLIKELY(f->len > UVB_FRAME_MAX)) {
+		out = drop_here(q, &p, UVB_TXD_OVERSIZE);
+	} else {
+		head_of(&p, f);
+		p.dst = uvb_mac48(p.head);
+		p.src = uvb_mac48(p.head + 6);
+		out = forward(q, &p);
+	}
+	if (UVB_UNLIKELY(out == OUT_NO_CELL))
+		return false;
+	q->packets++;
+	q->bytes += f->len;
+	if (UVB_UNLIKELY(q->capture != 0) && p.head_len != 0)
+		capture(q, &p);
+	return true;
+}
+
+static void
+burst_begin(struct uvb_txq *q)
+{
+	struct timespec now;
+
+	/* Coarse: to the tick of the kernel, from the vdso; ageing wants seconds. */
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	q->now_s = (uint32_t)now.tv_sec;
+	q->burst++;
+	q->src_known = false;
+	q->dst_known = false;
+	q->scan_left = q->nb_cells < SCAN_MAX ? q->nb_cells : SCAN_MAX;
+	q->capture = atomic_load_explicit(&uvb_map_hdr(&q->dev->map)->capture_port,
+					  memory_order_relaxed);
+}
+
+static void
+burst_end(struct uvb_txq *q)
+{
+	atomic_store_explicit(&q->shm->packets, q->packets, memory_order_relaxed);
+	atomic_store_explicit(&q->shm->bytes, q->bytes, memory_order_relaxed);
+	atomic_store_explicit(&q->shm->flooded, q->flooded, memory_order_relaxed);
+}
+
+uint16_t
+uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
+{
+	uint16_t i;
+
+	if (UVB_UNLIKELY(!uvb_dev_up(q->dev)))
+		return 0;
+	burst_begin(q);
+	for (i = 0; i < n; i++) {
+		if (UVB_UNLIKELY(!take_frame(q, &frame[i]))) {
+			uvb_add(&q->shm->no_cell, 1);
+			break;
+		}
+		if (UVB_UNLIKELY((i + 1) % PUBLISH_EACH == 0))
+			publish(q);
+	}
+	publish(q);
+	burst_end(q);
+	return i;
+}
+
+uint32_t
+uvb_tx_free(const struct uvb_txq *q)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < q->nb_cells; i++)
+		n += atomic_load_explicit(&q->cells[i].owner, memory_order_relaxed) ==
+		     UVB_OWNER_FREE;
+	return n;
+}
+
+struct uvb_txq *
+uvb_txq_new(struct uvb_dev *dev, uint16_t txq)
+{
+	struct uvb_txq *q = calloc(1, sizeof(*q));
+
+	if (q == NULL)
+		return NULL;
+	q->dev = dev;
+	q->port = dev->id;
+	q->txq = txq;
+	q->cells = uvb_map_cells(&dev->map, dev->id, txq);
+	q->nb_cells = dev->map.cells_per_txq;
+	q->depth = dev->map.voq_depth;
+	q->source = uvb_map_queue_index(&dev->map, dev->id, txq);
+	q->shm = uvb_map_txq(&dev->map, dev->id, txq);
+	q->packets = uvb_load(&q->shm->packets);
+	q->bytes = uvb_load(&q->shm->bytes);
+	q->flooded = uvb_load(&q->shm->flooded);
+	uvb_fdb_init(&q->fdb, &dev->map);
+	return q;
+}
+
+static void
+dest_free(struct dest *d)
+{
+	if (d == NULL)
+		return;
+	for (uint32_t i = 0; i < UVB_MAX_QUEUES; i++)
+		if (d->lane[i].bell >= 0)
+			close(d->lane[i].bell);
+	free(d);
+}
+
+void
+uvb_txq_free(struct uvb_txq *q)
+{
+	if (q == NULL)
+		return;
+	for (uint32_t i = 0; i < UVB_MAX_PORTS; i++)
+		dest_free(q->dest[i]);
+	free(q);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge/uvbridged.h - the daemon: what its files share.
+ */
+#ifndef UVBRIDGED_H
+#define UVBRIDGED_H
+
+#include <stdarg.h>
+
+#include "uvbridge/control.h"
+#include "uvbridge/internal.h"
+
+struct daemon;
+
+/* What epoll hands back. */
+struct watch {
+	void (*ready)(struct daemon *d, struct watch *w);
+	int fd;
+};
+
+/* A client's connection. */
+struct client {
+	struct watch watch;
+	int32_t port; /* it attached, or -1 */
+	uint32_t gen;
+	pid_t pid; /* 0: in another pid name space */
+	uid_t uid;
+	struct client *next;
+};
+
+/* What the daemon knows of a port beyond the segment. */
+struct port {
+	struct watch pidfd; /* fd -1: none */
+	struct client
+		*client;   /* its life line, or NULL (adopted, or lost while the process lives) */
+	uint64_t freed_ns; /* when it was last detached */
+};
+
+struct daemon {
+	struct uvb_map map;
+	struct uvb_fdb fdb;
+	int dirfd;
+	int epfd;
+	FILE *log;
+	char path[PATH_MAX];
+	struct watch listener, timer, signals;
+	struct client *clients;
+	struct port port[UVB_MAX_PORTS];
+	uint64_t aged_ns;
+	bool done;
+	bool remove; /* the directory, at the end */
+};
+
+/* uvbridged.c */
+int watch_add(struct daemon *d, struct watch *w);
+void watch_del(struct daemon *d, struct watch *w);
+void log_line(struct daemon *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* daemon_ports.c */
+int ports_adopt(struct daemon *d);
+int port_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *req,
+		struct uvb_ctl_answer *ans);
+int port_detach(struct daemon *d, struct client *c, const struct uvb_ctl_detach *req,
+		struct uvb_ctl_answer *ans);
+void port_lifeline_cut(struct daemon *d, uint32_t id);
+void ports_tick(struct daemon *d);
+void ports_end(struct daemon *d);
+/* Names of those attached, for a sentence; returns how many. */
+uint32_t ports_attached(struct daemon *d, char *text, size_t room);
+
+/* daemon_control.c */
+void control_accept(struct daemon *d, struct watch *w);
+
+#endif /* UVBRIDGED_H */
