@@ -53,16 +53,24 @@
  * Reclaim
  * -------
  * Life is watched by the daemon (the control connection and a pidfd). On the death of port x:
- *  1. life(x) = DOWN under the next generation (release). Senders stop on their next burst.
+ *  1. life(x) = DOWN (release). Senders stop on their next burst.
  *  2. As the *receiver* x: for each voq into x and each position p in [tail, head), the cell there
  *     is set FREE if its owner word says (any gen, x, q, p); tail = head.
  *  3. As the *sender* x: every cell of its txqs that is not FREE, and whose owner word (d, q, p) does
  *     not name a place in a ring - p within [tail, head) of voq[d][q][x][txq] and slot[p] this cell -
  *     is set FREE (leaked between steps 1 and 2 above). For each non-empty voq steps 3 and 4 are done
  *     again. The rest will be freed by their living receivers, at their pace; nobody waits for them.
- * All of it is idempotent, and checked with every interleaving of deaths by model/voq.pml. A sender that was between "life is UP" and "publish" while x died leaves
- * references behind in x's rings; they carry x's old generation: the daemon's tick drains them
- * while x is down, and a new owner of x frees them without delivering.
+ * All of it is idempotent, and checked with every interleaving of deaths by model/voq.pml. A sender
+ * that was between "life is UP" and "publish" while x died leaves references behind in x's rings; they
+ * carry x's old generation: the daemon's tick drains them while x is down, and a new owner of x frees
+ * them without delivering.
+ *
+ * Long frames
+ * -----------
+ * A frame longer than a cell is a chain: every cell but the last is full, all have the same owner
+ * word, the ring names the first. The sender stores the owner words from the last cell to the first,
+ * and so does the receiver when it frees them: as long as the first is owned, the chain can be
+ * followed.
  *
  * Memory orders (C11, all shared words are _Atomic and accessed explicitly)
  * ------------------------------------------------------------------------
@@ -320,6 +328,7 @@ struct uvb_voq_shm {
 #define UVB_OWNER(gen, port, rxq, pos)                                                             \
 	(((uint64_t) (gen) << 40) | (((uint64_t) (pos) & 0xffffff) << 16) |                        \
 	 ((uint64_t) (port) << 8) | 0x80 | (uint64_t) (rxq))
+#define UVB_OWNER_ANY_GEN(o) ((uint64_t) (o) & 0xffffffffffULL) /* all but the generation */
 #define UVB_OWNER_GEN(o)  ((uint32_t) ((o) >> 40))
 #define UVB_OWNER_POS(o)  ((uint32_t) (((o) >> 16) & 0xffffff))
 #define UVB_OWNER_PORT(o) ((uint32_t) (((o) >> 8) & 0xff))

@@ -309,10 +309,16 @@ uvb_pending_set(struct uvb_rxq_shm *rxq, uint32_t source)
 	return true;
 }
 
+/* ------------------------------------------------------------------------------------ chain.c */
+
 /* The chain of cells of a frame, validated: every index, owner and length. Cell numbers go to
  * idx[UVB_CHAIN_MAX]; returns how many, or 0 if the chain makes no sense. *total: frame length. */
 uint32_t uvb_chain_walk(const struct uvb_cell *cells, uint32_t nb_cells, uint32_t first,
 			uint64_t owner, uint32_t *idx, uint32_t *total);
+
+/* Does cell `cell` of the source stand where its owner word says: at that position of that ring,
+ * itself or as a later cell of the frame that does? */
+bool uvb_cell_stands(const struct uvb_map *map, uint32_t source, uint32_t cell, uint64_t owner);
 
 /* ---------------------------------------------------------------------------------- reclaim.c */
 

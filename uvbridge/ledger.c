@@ -32,37 +32,6 @@ struct suspects {
 	size_t n, room;
 };
 
-static bool
-in_chain(const struct uvb_map *map, const struct uvb_cell *cells, uint32_t ref, uint32_t cell)
-{
-	for (uint32_t n = 0; n < UVB_CHAIN_MAX && ref < map->cells_per_txq; n++) {
-		if (ref == cell)
-			return true;
-		ref = cells[ref].next;
-	}
-	return false;
-}
-
-static bool
-in_voq(const struct uvb_map *map, uint32_t source, uint32_t cell, uint64_t owner)
-{
-	uint32_t port = source / map->nb_queues, txq = source % map->nb_queues;
-	const struct uvb_cell *cells = uvb_map_cells(map, port, txq);
-	const struct uvb_voq_shm *v =
-		uvb_map_voq(map, UVB_OWNER_PORT(owner), UVB_OWNER_RXQ(owner), port, txq);
-	uint32_t tail = atomic_load_explicit(&v->tail, memory_order_acquire);
-	uint32_t head = atomic_load_explicit(&v->head, memory_order_acquire);
-
-	for (uint32_t i = 0; i < map->voq_depth && tail + i != head; i++) {
-		uint32_t ref = atomic_load_explicit(&v->slot[(tail + i) & (map->voq_depth - 1)],
-						    memory_order_relaxed);
-
-		if (in_chain(map, cells, ref, cell))
-			return true;
-	}
-	return false;
-}
-
 static enum finding
 look(const struct uvb_map *map, uint32_t source, uint32_t cell)
 {
@@ -79,7 +48,7 @@ look(const struct uvb_map *map, uint32_t source, uint32_t cell)
 				    memory_order_acquire);
 	if (life != UVB_LIFE(UVB_OWNER_GEN(owner), UVB_PORT_UP))
 		return STALE;
-	return in_voq(map, source, cell, owner) ? IN_FLIGHT : LEAKED;
+	return uvb_cell_stands(map, source, cell, owner) ? IN_FLIGHT : LEAKED;
 }
 
 static int

@@ -57,9 +57,10 @@ reference(const struct uvb_map *map, const struct uvb_voq_shm *v, uint32_t i)
 
 /* ----------------------------------------------------------------------------- as the receiver */
 
-/* Free the frame that starts at cell `ref`, if it is for this queue, whatever the generation. */
+/* Free the frame that starts at cell `ref`, if it is the one for this place in this ring, whatever the
+ * generation. */
 static uint64_t
-free_frame(const struct uvb_map *map, uint32_t source, uint32_t ref, uint32_t dst, uint32_t rxq)
+free_frame(const struct uvb_map *map, uint32_t source, uint32_t ref, uint64_t place)
 {
 	struct uvb_cell *cells =
 		uvb_map_cells(map, source / map->nb_queues, source % map->nb_queues);
@@ -69,7 +70,7 @@ free_frame(const struct uvb_map *map, uint32_t source, uint32_t ref, uint32_t ds
 	if (ref >= map->cells_per_txq)
 		return 0;
 	owner = atomic_load_explicit(&cells[ref].owner, memory_order_acquire);
-	if (owner == UVB_OWNER_FREE || (uint32_t)owner != (uint32_t)UVB_OWNER(0, dst, rxq))
+	if (UVB_OWNER_ANY_GEN(owner) != place)
 		return 0;
 	n = uvb_chain_walk(cells, map->cells_per_txq, ref, owner, idx, &total);
 	if (n == 0) {
@@ -91,7 +92,8 @@ drain_voq(const struct uvb_map *map, uint32_t dst, uint32_t rxq, uint32_t source
 	uint64_t freed = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		freed += free_frame(map, source, reference(map, v, tail + i), dst, rxq);
+		freed += free_frame(map, source, reference(map, v, tail + i),
+				    UVB_OWNER(0, dst, rxq, tail + i));
 	/* A sender may have added more since: the pending bits tell of it again. */
 	if (head - tail > map->voq_depth)
 		atomic_store_explicit(&v->tail, head, memory_order_release);
@@ -158,25 +160,13 @@ uvb_drain_pending(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 
 struct sender {
 	const struct uvb_map *map;
-	uint64_t *standing; /* a bit for each cell of the txq that stands in a voq */
-	const struct uvb_cell *cells;
 	int dirfd;
 	uint32_t port;
 	uint32_t txq;
 };
 
-/* Every cell of a chain, as far as it goes. */
 static void
-mark_frame(struct sender *s, uint32_t ref)
-{
-	for (uint32_t n = 0; n < UVB_CHAIN_MAX && ref < s->map->cells_per_txq; n++) {
-		s->standing[ref / 64] |= 1ULL << (ref & 63);
-		ref = s->cells[ref].next;
-	}
-}
-
-static void
-announce(struct sender *s, uint32_t dst, uint32_t rxq)
+announce(const struct sender *s, uint32_t dst, uint32_t rxq)
 {
 	struct uvb_rxq_shm *q = uvb_map_rxq(s->map, dst, rxq);
 	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq);
@@ -194,53 +184,45 @@ announce(struct sender *s, uint32_t dst, uint32_t rxq)
 	}
 }
 
+/* Steps 3 and 4 for every voq that is not empty. */
 static void
-mark_voq(struct sender *s, uint32_t dst, uint32_t rxq)
+announce_all(const struct sender *s)
 {
-	const struct uvb_voq_shm *v = uvb_map_voq(s->map, dst, rxq, s->port, s->txq);
-	uint32_t tail, n = waiting(s->map, v, &tail);
-
-	for (uint32_t i = 0; i < n; i++)
-		mark_frame(s, reference(s->map, v, tail + i));
-	if (n != 0)
-		announce(s, dst, rxq);
-}
-
-static void
-mark_all(struct sender *s)
-{
-	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq);
+	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq), tail;
 
 	for (uint32_t dst = 0; dst < s->map->nb_ports; dst++) {
 		if (UVB_LIFE_GEN(atomic_load(&uvb_map_port(s->map, dst)->life)) == 0)
 			continue;
 		for (uint32_t q = 0; q < s->map->nb_queues; q++) {
 			uint64_t off = s->map->off_voqs + uvb_map_voq_off(s->map, dst, q, source);
-			struct existing e = {.first = off & ~(uint64_t)(UVB_PAGE - 1)};
+			struct existing e = {.first = off & ~(uint64_t) (UVB_PAGE - 1)};
 
 			e.pages = uvb_map_resident(s->map, e.first, UVB_PAGE);
-			if (exists(s->map, &e, dst, q, source))
-				mark_voq(s, dst, q);
+			if (exists(s->map, &e, dst, q, source) &&
+			    waiting(s->map, uvb_map_voq(s->map, dst, q, s->port, s->txq), &tail) != 0)
+				announce(s, dst, q);
 			free(e.pages);
 		}
 	}
 }
 
+/* Cells that were given an owner and never published. */
 static uint64_t
-free_unmarked(struct sender *s)
+free_leaked(const struct sender *s)
 {
-	struct uvb_cell *cells = (struct uvb_cell *)s->cells;
-	uint64_t from = (uint64_t)((const uint8_t *)cells - s->map->base), freed = 0;
+	struct uvb_cell *cells = uvb_map_cells(s->map, s->port, s->txq);
+	uint64_t from = (uint64_t) ((const uint8_t *) cells - s->map->base), freed = 0;
 	uint64_t *pages = uvb_map_resident(s->map, from, s->map->cells_per_txq * sizeof(*cells));
+	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq);
 
 	for (uint32_t i = 0; i < s->map->cells_per_txq; i++) {
-		uint32_t page = (uint32_t)(i * sizeof(*cells) / UVB_PAGE);
+		uint32_t page = (uint32_t) (i * sizeof(*cells) / UVB_PAGE);
+		uint64_t owner;
 
 		if (pages != NULL && !(pages[page / 64] >> (page & 63) & 1))
 			continue;
-		if (s->standing[i / 64] >> (i & 63) & 1)
-			continue;
-		if (atomic_load_explicit(&cells[i].owner, memory_order_relaxed) == UVB_OWNER_FREE)
+		owner = atomic_load_explicit(&cells[i].owner, memory_order_relaxed);
+		if (owner == UVB_OWNER_FREE || uvb_cell_stands(s->map, source, i, owner))
 			continue;
 		atomic_store_explicit(&cells[i].owner, UVB_OWNER_FREE, memory_order_release);
 		freed++;
@@ -257,13 +239,8 @@ uvb_finish_sender(const struct uvb_map *map, int dirfd, uint32_t port)
 	for (uint32_t t = 0; t < map->nb_queues; t++) {
 		struct sender s = {.map = map, .dirfd = dirfd, .port = port, .txq = t};
 
-		s.cells = uvb_map_cells(map, port, t);
-		s.standing = calloc(map->cells_per_txq / 64, sizeof(*s.standing));
-		if (s.standing == NULL)
-			return freed; /* nothing freed too early; the next attach sweeps again */
-		mark_all(&s);
-		freed += free_unmarked(&s);
-		free(s.standing);
+		announce_all(&s);
+		freed += free_leaked(&s);
 	}
 	return freed;
 }

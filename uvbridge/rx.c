@@ -21,7 +21,7 @@
 /* One voq into this queue. */
 struct source {
 	struct uvb_voq_shm *voq;
-	const struct uvb_cell *cells; /* of its sender */
+	struct uvb_cell *cells;       /* of its sender */
 	uint32_t pos;                 /* next reference to look at */
 	uint32_t tail;                /* as published: everything before it is free */
 	uint32_t head;                /* as last read */
@@ -42,7 +42,7 @@ struct held {
 struct uvb_rxq {
 	struct uvb_dev *dev;
 	struct uvb_rxq_shm *shm;
-	uint64_t owner; /* what the owner word of a cell for us says */
+	uint64_t owner; /* what the owner word of a cell for us says, but for the position */
 	uint16_t rxq;
 	int bell;
 	uint32_t depth;
@@ -160,61 +160,64 @@ source_retire(struct uvb_rxq *q, uint32_t index)
 
 /* ---------------------------------------------------------------------------------------- peek */
 
-/* The cell that a reference names, if it is a frame for us; else counts why not and frees what is
- * ours to free. */
-static struct uvb_cell *
-check_cell(struct uvb_rxq *q, struct source *s, uint32_t ref)
+/* To somebody who had our number before us: ours to free, not to read. */
+static void
+free_stale(struct uvb_rxq *q, const struct source *s, uint32_t ref, uint64_t owner)
 {
-	struct uvb_cell *c;
+	uint32_t idx[UVB_CHAIN_MAX], total;
+	uint32_t n = uvb_chain_walk(s->cells, q->nb_cells, ref, owner, idx, &total);
+
+	q->stale++;
+	while (n-- > 1)
+		atomic_store_explicit(&s->cells[idx[n]].owner, UVB_OWNER_FREE, memory_order_release);
+	atomic_store_explicit(&s->cells[ref].owner, UVB_OWNER_FREE, memory_order_release);
+}
+
+/* The cell that a reference names, if it is a frame for us; else counts why not. */
+static struct uvb_cell *
+check_cell(struct uvb_rxq *q, struct source *s, uint32_t ref, uint64_t want)
+{
 	uint64_t owner;
-	uint32_t idx[UVB_CHAIN_MAX], total, n;
 
 	if (UVB_UNLIKELY(ref >= q->nb_cells)) {
 		q->bad++;
 		return NULL;
 	}
-	c = (struct uvb_cell *)&s->cells[ref];
-	owner = atomic_load_explicit(&c->owner, memory_order_relaxed);
-	if (UVB_LIKELY(owner == q->owner))
-		return c;
-	/* To somebody who had our number before us: ours to free, not to read. */
-	if (owner != UVB_OWNER_FREE && (uint32_t)owner == (uint32_t)q->owner) {
-		q->stale++;
-		n = uvb_chain_walk(s->cells, q->nb_cells, ref, owner, idx, &total);
-		while (n-- > 1)
-			atomic_store_explicit((_Atomic uint64_t *)&s->cells[idx[n]].owner,
-					      UVB_OWNER_FREE, memory_order_release);
-		atomic_store_explicit(&c->owner, UVB_OWNER_FREE, memory_order_release);
-		return NULL;
-	}
-	q->bad++;
+	owner = atomic_load_explicit(&s->cells[ref].owner, memory_order_relaxed);
+	if (UVB_LIKELY(owner == want))
+		return &s->cells[ref];
+	if (UVB_OWNER_ANY_GEN(owner) == UVB_OWNER_ANY_GEN(want))
+		free_stale(q, s, ref, owner);
+	else
+		q->bad++;
 	return NULL;
 }
 
 /* Put a chain's cells on the list of what is out. 0: it makes no sense, or there is no room. */
 static uint32_t
-hold_chain(struct uvb_rxq *q, const struct source *s, uint32_t ref, uint32_t *total)
+hold_chain(struct uvb_rxq *q, const struct source *s, uint32_t ref, uint64_t owner, uint32_t *total)
 {
 	uint32_t idx[UVB_CHAIN_MAX];
-	uint32_t n = uvb_chain_walk(s->cells, q->nb_cells, ref, q->owner, idx, total);
+	uint32_t n = uvb_chain_walk(s->cells, q->nb_cells, ref, owner, idx, total);
 
 	for (uint32_t i = 0; i < n; i++)
-		q->cell[q->nb_out + i] = (struct uvb_cell *)&s->cells[idx[i]];
+		q->cell[q->nb_out + i] = &s->cells[idx[i]];
 	return n;
 }
 
-/* One reference: fill in the frame, or count why there is none. Everything is read once. */
+/* The next reference: fill in the frame, or count why there is none. Everything is read once. */
 static bool
 hold_frame(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_frame *f)
 {
-	struct uvb_cell *c = check_cell(q, s, ref);
+	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, s->pos++);
+	struct uvb_cell *c = check_cell(q, s, ref, owner);
 	uint32_t n = 1, len;
 
 	if (UVB_UNLIKELY(c == NULL))
 		return false;
 	len = c->len;
 	if (UVB_UNLIKELY(c->next != UVB_CELL_END))
-		n = hold_chain(q, s, ref, &len);
+		n = hold_chain(q, s, ref, owner, &len);
 	else
 		q->cell[q->nb_out] = c;
 	if (UVB_UNLIKELY(n == 0 || len < UVB_FRAME_MIN || (n == 1 && len > UVB_CELL_ROOM))) {
@@ -276,7 +279,6 @@ serve(struct uvb_rxq *q, struct source *s, struct uvb_rx_frame *f, uint32_t n)
 		for (i = 0; i < k && s->deficit > 0; i++) {
 			if (UVB_UNLIKELY(q->nb_out + UVB_CHAIN_MAX > CELLS_MAX))
 				return got;
-			s->pos++;
 			got += hold_frame(q, s, ref[i], &f[got]);
 		}
 	}
@@ -515,7 +517,7 @@ uvb_rxq_new(struct uvb_dev *dev, uint16_t rxq)
 	q->dev = dev;
 	q->rxq = rxq;
 	q->shm = uvb_map_rxq(&dev->map, dev->id, rxq);
-	q->owner = UVB_OWNER(dev->gen, dev->id, rxq);
+	q->owner = UVB_OWNER(dev->gen, dev->id, rxq, 0);
 	q->depth = dev->map.voq_depth;
 	q->nb_cells = dev->map.cells_per_txq;
 	q->nb_sources = dev->map.nb_ports * dev->map.nb_queues;

@@ -546,7 +546,7 @@ drop_full(struct lane *l, struct passage *p)
 static enum outcome
 enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 {
-	uint64_t owner = UVB_OWNER(UVB_LIFE_GEN(d->life), d->id, rxq);
+	uint64_t owner;
 	struct lane *l = &d->lane[rxq];
 	struct uvb_cell *c;
 
@@ -554,6 +554,7 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 		lane_init(q, d, rxq);
 	if (UVB_UNLIKELY(lane_full(q, l) || over_threshold(q, d)))
 		return drop_full(l, p);
+	owner = UVB_OWNER(UVB_LIFE_GEN(d->life), d->id, rxq, l->head);
 	c = p->frame->len <= UVB_CELL_ROOM ? fill_one(q, p) : fill_chain(q, p, owner);
 	if (UVB_UNLIKELY(c == NULL))
 		return OUT_NO_CELL;
