@@ -85,6 +85,9 @@ void uvl_free(void *mem);
 #define TCP_OVERSIZE       TCP_MSS
 #define LWIP_TCP_KEEPALIVE 1
 #define LWIP_TCP_SACK_OUT  1
+/* RFC 6928: ten segments. */
+#define LWIP_TCP_CALC_INITIAL_CWND(mss) \
+	((tcpwnd_size_t)LWIP_MIN(10U * (mss), LWIP_MAX(2U * (mss), 14600U)))
 /*
  * Ticks: delayed ACKs within 25 ms, retransmissions in steps of 50 ms. lwIP's 250 and 500 ms make
  * each lost last segment cost a second and more.
@@ -104,7 +107,7 @@ void uvl_free(void *mem);
 #define TCP_OOSEQ_MAX_BYTES        TCP_WND
 #define TCP_OOSEQ_MAX_PBUFS        1024
 #define TCP_LISTEN_BACKLOG         1
-#define TCP_DEFAULT_LISTEN_BACKLOG 0xff
+#define TCP_DEFAULT_LISTEN_BACKLOG 1024
 /* TIME_WAIT is twice this: 15 s is a compromise every server makes. */
 #define TCP_MSL                    7500UL
 #define TCP_LOCAL_PORT_RANGE_START 0xc000

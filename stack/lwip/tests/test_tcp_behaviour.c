@@ -287,6 +287,74 @@ test_lost_window_update(void)
 	sim_exit(&sim);
 }
 
+/* ---- servers ----------------------------------------------------------------------------------
+ */
+
+/* A short answer needs one round trip after the handshake, not three. */
+static void
+test_initial_window(void)
+{
+	struct sim sim;
+	struct sim_stream s;
+
+	sim_init(&sim, 1);
+	sim.host[0].out.delay = sim.host[1].out.delay = 10000;
+	sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+	uint64_t start = sim.now;
+
+	send_more(&s, 14600);
+	CHECK(sim_run(&sim, 1000000, sim_stream_done, &s), "nothing arrived");
+	CHECK(sim.now - start < 15000, "14600 bytes took %llu us, the way there is 10000",
+	      (unsigned long long)(sim.now - start));
+	sim_stream_close(&s);
+	sim_exit(&sim);
+}
+
+/* A SYN to the stream's listener. */
+static void
+inject_syn(struct sim_stream *s, uint16_t port)
+{
+	struct {
+		struct ip_hdr ip;
+		struct tcp_hdr tcp;
+	} __attribute__((packed)) packet = {0};
+
+	IPH_VHL_SET(&packet.ip, 4, 5);
+	IPH_LEN_SET(&packet.ip, lwip_htons(sizeof(packet)));
+	IPH_TTL_SET(&packet.ip, 64);
+	IPH_PROTO_SET(&packet.ip, IP_PROTO_TCP);
+	packet.ip.src.addr = ip_2_ip4(&s->from->address)->addr;
+	packet.ip.dest.addr = ip_2_ip4(&s->to->address)->addr;
+	packet.tcp.src = lwip_htons(port);
+	packet.tcp.dest = lwip_htons(s->listener->local_port);
+	TCPH_HDRLEN_FLAGS_SET(&packet.tcp, 5, TCP_SYN);
+	packet.tcp.wnd = lwip_htons(1000);
+	sim_inject(s->to, &packet, sizeof(packet));
+}
+
+static void
+test_backlog(void)
+{
+	struct sim sim;
+	struct sim_stream s;
+	unsigned int waiting = 0;
+
+	sim_init(&sim, 1);
+	sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+	/* Nobody answers the SYN-ACKs. */
+	sim.host[1].out.loss = 1000000;
+	for (uint16_t port = 1; port <= 1500; port++)
+		inject_syn(&s, port);
+	sim_enter(s.to);
+	for (const struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = pcb->next)
+		waiting += pcb->state == SYN_RCVD;
+	CHECK(waiting == TCP_DEFAULT_LISTEN_BACKLOG, "%u half-open connections", waiting);
+	CHECK(waiting >= 1000, "a backlog of %u", waiting);
+	no_asserts(&sim);
+	sim_stream_close(&s);
+	sim_exit(&sim);
+}
+
 #define TEST(name)                 \
 	{                          \
 #name, test_##name \
@@ -301,6 +369,8 @@ static const struct {
 	TEST(lost_syn),
 	TEST(unreachable),
 	TEST(lost_window_update),
+	TEST(initial_window),
+	TEST(backlog),
 };
 
 int
