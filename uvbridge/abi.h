@@ -160,8 +160,9 @@ struct uvb_hdr {
 	uint64_t voq_stride;
 
 	/* Words that change. Writer of each: the daemon. */
-	alignas(UVB_CACHE_LINE) _Atomic uint32_t daemon_pid; /* of the daemon in charge */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t daemon_pid; /* of the daemon in charge, or last */
 	_Atomic uint32_t capture_port; /* 1 + id of the port that gets a copy of all frames, or 0 */
+	_Atomic uint64_t daemon_start; /* field 22 of /proc/PID/stat, as for ports */
 	_Atomic uint64_t daemon_beat;  /* ns, CLOCK_MONOTONIC: last tick of the daemon */
 	_Atomic uint64_t reclaims;     /* ports reclaimed after a death, since the fabric began */
 	_Atomic uint64_t reclaimed_cells; /* cells set FREE for the dead */
@@ -174,7 +175,7 @@ struct uvb_hdr {
 /* --------------------------------------------------------------------------------------- port */
 
 enum uvb_port_state {
-	UVB_PORT_FREE = 0, /* nobody; name empty */
+	UVB_PORT_FREE = 0, /* nobody; name and counters are those of the last owner */
 	UVB_PORT_UP = 1,   /* attached */
 	UVB_PORT_DOWN = 2, /* being detached or reclaimed */
 };
@@ -281,7 +282,7 @@ enum uvb_tx_drop {
 struct uvb_txq_shm {
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets; /* accepted from the owner */
 	_Atomic uint64_t bytes;
-	_Atomic uint64_t flooded; /* of these, sent to more than one port */
+	_Atomic uint64_t flooded; /* of these, for no port in particular */
 	_Atomic uint64_t no_cell; /* times a burst was cut short: every cell in flight */
 	_Atomic uint64_t bells;	  /* receivers woken */
 	_Atomic uint64_t drops[UVB_TXD_MAX];

@@ -84,6 +84,16 @@ void uvb_map_close(struct uvb_map *map);
  * no memory. Looking at a page through the mapping would make it exist. */
 uint64_t *uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len);
 
+/* Which voqs into (dst, rxq) exist, by their pages. `pages` is the caller's to free(); without
+ * memory for it every voq exists. */
+struct uvb_voq_pages {
+	uint64_t *pages;
+	uint64_t first;
+};
+struct uvb_voq_pages uvb_voq_pages(const struct uvb_map *map, uint32_t dst, uint32_t rxq);
+bool uvb_voq_exists(const struct uvb_map *map, const struct uvb_voq_pages *e, uint32_t dst,
+		    uint32_t rxq, uint32_t source);
+
 static inline struct uvb_hdr *
 uvb_map_hdr(const struct uvb_map *m)
 {
@@ -140,6 +150,13 @@ uvb_map_voq(const struct uvb_map *m, uint32_t dst, uint32_t rxq, uint32_t src, u
 	return (struct uvb_voq_shm *)(m->base + m->off_voqs +
 				      uvb_map_voq_off(m, dst, rxq,
 						      uvb_map_queue_index(m, src, txq)));
+}
+
+static inline bool
+uvb_map_ever_attached(const struct uvb_map *m, uint32_t port)
+{
+	return UVB_LIFE_GEN(atomic_load_explicit(&uvb_map_port(m, port)->life,
+						 memory_order_relaxed)) != 0;
 }
 
 /* Cells of one txq. */

@@ -142,7 +142,7 @@ uvb_ledger(const struct uvb_map *map, struct uvb_ledger *l)
 	int rc = 0;
 
 	for (uint32_t p = 0; rc == 0 && p < map->nb_ports; p++) {
-		if (UVB_LIFE_GEN(atomic_load(&uvb_map_port(map, p)->life)) == 0)
+		if (!uvb_map_ever_attached(map, p))
 			continue;
 		for (uint32_t t = 0; rc == 0 && t < map->nb_queues; t++)
 			rc = scan_txq(map, uvb_map_queue_index(map, p, t), l, &s);

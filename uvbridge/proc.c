@@ -3,42 +3,56 @@
  * What /proc says of a process.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "uvbridge/proc.h"
 
-uint64_t
-uvb_proc_start(pid_t pid)
+/* State (field 3) and start time (field 22) of a process. */
+static bool
+read_stat(pid_t pid, char *state, uint64_t *start)
 {
 	char path[64], line[1024];
+	unsigned long long ticks;
 	char *p;
-	unsigned long long start = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	f = fopen(path, "re");
 	if (f == NULL)
-		return 0;
+		return false;
 	p = fgets(line, sizeof(line), f);
 	fclose(f);
 	/* Field 2, the name, may hold anything: count from its closing bracket. */
 	p = p != NULL ? strrchr(line, ')') : NULL;
-	if (p != NULL &&
+	if (p == NULL ||
 	    sscanf(p + 1,
-		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+		   " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
 		   "%*d %llu",
-		   &start) != 1)
-		start = 0;
-	return start;
+		   state, &ticks) != 2)
+		return false;
+	*start = ticks;
+	return true;
+}
+
+uint64_t
+uvb_proc_start(pid_t pid)
+{
+	uint64_t start;
+	char state;
+
+	return read_stat(pid, &state, &start) ? start : 0;
 }
 
 bool
 uvb_proc_alive(pid_t pid, uint64_t start)
 {
-	return pid > 0 && uvb_proc_start(pid) == start && start != 0;
+	uint64_t have;
+	char state;
+
+	return pid > 0 && read_stat(pid, &state, &have) && have == start && state != 'Z' &&
+	       state != 'X';
 }
 
 enum uvb_maps

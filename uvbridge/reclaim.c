@@ -8,36 +8,6 @@
 
 #include "uvbridge/internal.h"
 
-/* Which voqs into (dst, rxq) exist. */
-struct existing {
-	uint64_t *pages;
-	uint64_t first; /* offset into the voqs of page 0 */
-};
-
-static struct existing
-existing_voqs(const struct uvb_map *map, uint32_t dst, uint32_t rxq)
-{
-	uint64_t from = map->off_voqs + uvb_map_voq_off(map, dst, rxq, 0);
-	uint64_t to =
-		map->off_voqs + uvb_map_voq_off(map, dst, rxq, map->nb_ports * map->nb_queues);
-	struct existing e;
-
-	e.first = from & ~(uint64_t)(UVB_PAGE - 1);
-	e.pages = uvb_map_resident(map, e.first, to - e.first);
-	return e;
-}
-
-/* Its head and tail, that is. Without memory for the list every voq exists. */
-static bool
-exists(const struct uvb_map *map, const struct existing *e, uint32_t dst, uint32_t rxq,
-       uint32_t source)
-{
-	uint64_t page =
-		(map->off_voqs + uvb_map_voq_off(map, dst, rxq, source) - e->first) / UVB_PAGE;
-
-	return e->pages == NULL || (e->pages[page / 64] >> (page & 63) & 1) != 0;
-}
-
 /* References in a voq; one that claims more than it has room for is read in full. */
 static uint32_t
 waiting(const struct uvb_map *map, const struct uvb_voq_shm *v, uint32_t *tail)
@@ -57,8 +27,8 @@ reference(const struct uvb_map *map, const struct uvb_voq_shm *v, uint32_t i)
 
 /* ----------------------------------------------------------------------------- as the receiver */
 
-/* Free the frame that starts at cell `ref`, if it is the one for this place in this ring, whatever the
- * generation. */
+/* Free the frame that starts at cell `ref`, if it is the one for this place in this ring, whatever
+ * the generation. */
 static uint64_t
 free_frame(const struct uvb_map *map, uint32_t source, uint32_t ref, uint64_t place)
 {
@@ -110,7 +80,7 @@ uvb_drain_port(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 
 	for (uint32_t q = first_rxq; q < map->nb_queues; q++) {
 		struct uvb_rxq_shm *rxq = uvb_map_rxq(map, port, q);
-		struct existing e;
+		struct uvb_voq_pages e;
 
 		/* Bits first, then heads: a sender that finds its bit set has its head seen. */
 		atomic_exchange(&rxq->summary, 0);
@@ -120,9 +90,9 @@ uvb_drain_port(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 		if (uvb_load(&rxq->armed) & 1)
 			atomic_fetch_add(&rxq->armed, 1);
 		atomic_thread_fence(memory_order_seq_cst);
-		e = existing_voqs(map, port, q);
+		e = uvb_voq_pages(map, port, q);
 		for (uint32_t s = 0; s < sources; s++)
-			if (exists(map, &e, port, q, s))
+			if (uvb_voq_exists(map, &e, port, q, s))
 				freed += drain_voq(map, port, q, s);
 		free(e.pages);
 	}
@@ -191,15 +161,14 @@ announce_all(const struct sender *s)
 	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq), tail;
 
 	for (uint32_t dst = 0; dst < s->map->nb_ports; dst++) {
-		if (UVB_LIFE_GEN(atomic_load(&uvb_map_port(s->map, dst)->life)) == 0)
+		if (!uvb_map_ever_attached(s->map, dst))
 			continue;
 		for (uint32_t q = 0; q < s->map->nb_queues; q++) {
-			uint64_t off = s->map->off_voqs + uvb_map_voq_off(s->map, dst, q, source);
-			struct existing e = {.first = off & ~(uint64_t) (UVB_PAGE - 1)};
+			struct uvb_voq_pages e = uvb_voq_pages(s->map, dst, q);
 
-			e.pages = uvb_map_resident(s->map, e.first, UVB_PAGE);
-			if (exists(s->map, &e, dst, q, source) &&
-			    waiting(s->map, uvb_map_voq(s->map, dst, q, s->port, s->txq), &tail) != 0)
+			if (uvb_voq_exists(s->map, &e, dst, q, source) &&
+			    waiting(s->map, uvb_map_voq(s->map, dst, q, s->port, s->txq), &tail) !=
+				    0)
 				announce(s, dst, q);
 			free(e.pages);
 		}
@@ -211,12 +180,12 @@ static uint64_t
 free_leaked(const struct sender *s)
 {
 	struct uvb_cell *cells = uvb_map_cells(s->map, s->port, s->txq);
-	uint64_t from = (uint64_t) ((const uint8_t *) cells - s->map->base), freed = 0;
+	uint64_t from = (uint64_t)((const uint8_t *)cells - s->map->base), freed = 0;
 	uint64_t *pages = uvb_map_resident(s->map, from, s->map->cells_per_txq * sizeof(*cells));
 	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq);
 
 	for (uint32_t i = 0; i < s->map->cells_per_txq; i++) {
-		uint32_t page = (uint32_t) (i * sizeof(*cells) / UVB_PAGE);
+		uint32_t page = (uint32_t)(i * sizeof(*cells) / UVB_PAGE);
 		uint64_t owner;
 
 		if (pages != NULL && !(pages[page / 64] >> (page & 63) & 1))

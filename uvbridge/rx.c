@@ -21,13 +21,13 @@
 /* One voq into this queue. */
 struct source {
 	struct uvb_voq_shm *voq;
-	struct uvb_cell *cells;       /* of its sender */
-	uint32_t pos;                 /* next reference to look at */
-	uint32_t tail;                /* as published: everything before it is free */
-	uint32_t head;                /* as last read */
-	uint32_t idle;                /* polls in vain */
-	int32_t deficit;              /* bytes it may still send in this turn */
-	uint16_t id;                  /* port x nb_queues + txq */
+	struct uvb_cell *cells; /* of its sender */
+	uint32_t pos;           /* next reference to look at */
+	uint32_t tail;          /* as published: everything before it is free */
+	uint32_t head;          /* as last read */
+	uint32_t idle;          /* polls in vain */
+	int32_t deficit;        /* bytes it may still send in this turn */
+	uint16_t id;            /* port x nb_queues + txq */
 	uint16_t port;
 	bool touched; /* pos is ahead of tail, stands in q->touched */
 };
@@ -169,7 +169,8 @@ free_stale(struct uvb_rxq *q, const struct source *s, uint32_t ref, uint64_t own
 
 	q->stale++;
 	while (n-- > 1)
-		atomic_store_explicit(&s->cells[idx[n]].owner, UVB_OWNER_FREE, memory_order_release);
+		atomic_store_explicit(&s->cells[idx[n]].owner, UVB_OWNER_FREE,
+				      memory_order_release);
 	atomic_store_explicit(&s->cells[ref].owner, UVB_OWNER_FREE, memory_order_release);
 }
 

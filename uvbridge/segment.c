@@ -257,3 +257,26 @@ uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len)
 	}
 	return bits;
 }
+
+struct uvb_voq_pages
+uvb_voq_pages(const struct uvb_map *map, uint32_t dst, uint32_t rxq)
+{
+	uint64_t from = map->off_voqs + uvb_map_voq_off(map, dst, rxq, 0);
+	uint64_t to =
+		map->off_voqs + uvb_map_voq_off(map, dst, rxq, map->nb_ports * map->nb_queues);
+	struct uvb_voq_pages e;
+
+	e.first = from & ~(uint64_t)(UVB_PAGE - 1);
+	e.pages = uvb_map_resident(map, e.first, to - e.first);
+	return e;
+}
+
+bool
+uvb_voq_exists(const struct uvb_map *map, const struct uvb_voq_pages *e, uint32_t dst, uint32_t rxq,
+	       uint32_t source)
+{
+	uint64_t page =
+		(map->off_voqs + uvb_map_voq_off(map, dst, rxq, source) - e->first) / UVB_PAGE;
+
+	return e->pages == NULL || (e->pages[page / 64] >> (page & 63) & 1) != 0;
+}

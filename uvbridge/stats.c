@@ -7,14 +7,6 @@
  */
 #include "uvbridge/internal.h"
 
-/* A port that never was has no words worth making pages for. */
-static bool
-ever_attached(const struct uvb_map *map, uint32_t port)
-{
-	return UVB_LIFE_GEN(atomic_load_explicit(&uvb_map_port(map, port)->life,
-						 memory_order_relaxed)) != 0;
-}
-
 void
 uvb_rxq_stats(const struct uvb_dev *dev, uint16_t rxq, struct uvb_rxq_stats *stats)
 {
@@ -26,7 +18,7 @@ uvb_rxq_stats(const struct uvb_dev *dev, uint16_t rxq, struct uvb_rxq_stats *sta
 					uvb_load(&q->bad),     uvb_load(&q->sleeps),
 					uvb_load(&q->wakes),   0};
 	for (uint32_t src = 0; src < map->nb_ports; src++) {
-		if (!ever_attached(map, src))
+		if (!uvb_map_ever_attached(map, src))
 			continue;
 		for (uint32_t t = 0; t < map->nb_queues; t++)
 			stats->full += uvb_load(&uvb_map_voq(map, dev->id, rxq, src, t)->full);
@@ -48,7 +40,7 @@ uvb_txq_stats(const struct uvb_dev *dev, uint16_t txq, struct uvb_txq_stats *sta
 	for (uint32_t i = 0; i < UVB_TXD_MAX; i++)
 		stats->drops[i] = uvb_load(&q->drops[i]);
 	for (uint32_t dst = 0; dst < map->nb_ports; dst++) {
-		if (!ever_attached(map, dst))
+		if (!uvb_map_ever_attached(map, dst))
 			continue;
 		for (uint32_t i = 0; i < UVB_PD_MAX; i++)
 			stats->pair_drops[i] +=
@@ -65,7 +57,7 @@ uvb_rx_drops(const struct uvb_dev *dev, uint64_t drops[UVB_PD_MAX])
 
 	memset(drops, 0, UVB_PD_MAX * sizeof(*drops));
 	for (uint32_t src = 0; src < map->nb_ports; src++) {
-		if (!ever_attached(map, src))
+		if (!uvb_map_ever_attached(map, src))
 			continue;
 		for (uint32_t t = 0; t < map->nb_queues; t++)
 			for (uint32_t i = 0; i < UVB_PD_MAX; i++)

@@ -78,6 +78,7 @@ struct uvb_txq {
 	uint32_t source;    /* bit number at the receivers */
 	uint32_t now_s;
 	uint32_t capture; /* 1 + port, or 0 */
+	uint64_t now_ns;  /* of the burst, while there is a capture */
 	uint16_t port;
 	uint16_t txq;
 	uint32_t nb_touched;
@@ -351,6 +352,7 @@ cell_fill(const struct uvb_txq *q, struct uvb_cell *c, const struct passage *p, 
 	c->cap_dst = p->out_port;
 	c->cap_rxq = p->cap_rxq;
 	c->cap_verdict = p->cap_verdict;
+	c->sent_at = q->now_ns;
 }
 
 static uint32_t
@@ -617,9 +619,9 @@ flood(struct uvb_txq *q, struct passage *p)
 			reached += out == OUT_SENT;
 		}
 	}
+	q->flooded++;
 	if (met == 0)
 		return drop_here(q, p, UVB_TXD_NO_PORT);
-	q->flooded += met > 1;
 	p->out_port = UINT16_MAX;
 	if (reached > 0)
 		p->verdict = UVB_V_DELIVERED;
@@ -746,6 +748,8 @@ burst_begin(struct uvb_txq *q)
 	q->scan_left = q->nb_cells < SCAN_MAX ? q->nb_cells : SCAN_MAX;
 	q->capture = atomic_load_explicit(&uvb_map_hdr(&q->dev->map)->capture_port,
 					  memory_order_relaxed);
+	if (UVB_UNLIKELY(q->capture != 0))
+		q->now_ns = uvb_now_ns();
 }
 
 static void

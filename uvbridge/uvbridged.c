@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "uvbridge/proc.h"
 #include "uvbridge/uvbridged.h"
 
 #define TICK_MS 200
@@ -177,10 +178,14 @@ take_lock(struct daemon *d, char err[UVB_ERR_LEN])
 
 	if (fd < 0)
 		return uvb_fail(err, -errno, "cannot lock %.180s: %s", d->path, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+	d->locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
+	if (d->locked)
 		return 0; /* held until the process ends */
 	close(fd);
-	return uvb_fail(err, -EEXIST, "the fabric is up already, with a daemon of its own");
+	if (uvb_map_open(&d->map, d->dirfd, false, NULL) != 0)
+		return uvb_fail(err, -EEXIST, "another daemon is at it: try again");
+	return uvb_fail(err, -EEXIST, "the fabric is up already: its daemon is process %u",
+			atomic_load(&uvb_map_hdr(&d->map)->daemon_pid));
 }
 
 static int
@@ -224,6 +229,7 @@ set_up(struct daemon *d, const char *name, struct uvb_hdr *shape, char err[UVB_E
 	if (rc != 0)
 		return rc;
 	atomic_store(&uvb_map_hdr(&d->map)->daemon_pid, (uint32_t)getpid());
+	atomic_store(&uvb_map_hdr(&d->map)->daemon_start, uvb_proc_start(getpid()));
 	rc = ports_adopt(d);
 	if (rc == 0)
 		rc = open_timer(d);
@@ -364,6 +370,9 @@ main(int argc, char **argv)
 	umask(077);
 	if (set_up(&d, argv[optind], &o.shape, err) != 0) {
 		report(o.ready_fd, err);
+		/* Leave no empty shell; what another daemon left is for the next attempt. */
+		if (d.locked && faccessat(d.dirfd, "segment", F_OK, 0) != 0)
+			remove_directory(&d);
 		return 1;
 	}
 	log_line(&d, "ready, process %d", (int)getpid());

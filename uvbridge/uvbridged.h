@@ -48,6 +48,7 @@ struct daemon {
 	struct port port[UVB_MAX_PORTS];
 	uint64_t aged_ns;
 	bool done;
+	bool locked; /* the fabric's only daemon */
 	bool remove; /* the directory, at the end */
 };
 

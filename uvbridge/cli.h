@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge/cli.h - the uvbridge program: what its verbs share.
+ */
+#ifndef UVBRIDGE_CLI_H
+#define UVBRIDGE_CLI_H
+
+#include <getopt.h>
+
+#include "uvbridge/internal.h"
+#include "uvbridge/view.h"
+
+/* Exit statuses, documented in --help. */
+enum {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1, /* could not, or a ledger that is not clean */
+	EXIT_USAGE = 2,
+};
+
+/* "uvbridge: " and a sentence to stderr; returns EXIT_FAILED. */
+int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same for a wrong command line, and where to read more; returns EXIT_USAGE. */
+int cli_usage(const char *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+bool cli_number(const char *text, uint64_t max, uint64_t *n);
+/* Seconds with a fraction, more than 0. */
+bool cli_seconds(const char *text, double *s);
+
+/* cli_daemon.c */
+int cli_up(int argc, char **argv);
+int cli_down(int argc, char **argv);
+int cli_list(int argc, char **argv);
+
+/* cli_show.c */
+int cli_show(int argc, char **argv);
+int cli_ledger(int argc, char **argv);
+
+/* cli_watch.c */
+int cli_watch(int argc, char **argv);
+
+/* cli_capture.c */
+int cli_capture(int argc, char **argv);
+
+#endif /* UVBRIDGE_CLI_H */

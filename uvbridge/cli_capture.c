@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * capture: a port that receives copies of all frames and writes them down.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "uvbridge/cli.h"
+#include "uvbridge/pcapng.h"
+
+#define BURST      256
+#define SNAP_MAX   262144
+#define IDLE_MS    200       /* how often to look whether the link is still there */
+#define FILE_CHUNK (1 << 20) /* bytes gathered before they are written */
+
+struct recorder {
+	struct uvb_dev *dev;
+	struct uvb_rxq *q;
+	struct uvb_map *map;
+	struct pcapng out;
+	uint8_t *buffer; /* of one frame */
+	uint64_t epoch;  /* ns of 1970 at the zero of CLOCK_MONOTONIC */
+	uint64_t frames;
+	uint64_t end_ns; /* 0: when told */
+	int signals;
+	int32_t interface[UVB_MAX_PORTS]; /* of each source port in the file, or -1 */
+};
+
+static uint64_t
+wall_minus_monotonic(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec - uvb_now_ns();
+}
+
+static const char *
+name_of(const struct recorder *r, uint32_t port)
+{
+	return port < r->map->nb_ports ? uvb_map_port(r->map, port)->name : "?";
+}
+
+/* "src=web:0 dst=load:2 hash=1a2b3c4d verdict=delivered" */
+static void
+make_comment(const struct recorder *r, const struct uvb_rx_frame *f, char *text, size_t room)
+{
+	const struct uvb_cell *c = f->cell;
+	char dst[UVB_NAME_LEN + 8] = "-", hash[16] = "-";
+
+	if (c->cap_dst < r->map->nb_ports)
+		snprintf(dst, sizeof(dst), "%.31s:%u", name_of(r, c->cap_dst), c->cap_rxq);
+	else if (c->cap_verdict == UVB_V_DELIVERED)
+		snprintf(dst, sizeof(dst), "flood");
+	if (f->flags & UVB_CELL_HASH)
+		snprintf(hash, sizeof(hash), "%08x", f->hash);
+	snprintf(text, room, "src=%.31s:%u dst=%s hash=%s verdict=%s", name_of(r, f->src_port),
+		 c->cap_txq, dst, hash, uvb_verdict_name(c->cap_verdict));
+}
+
+static bool
+record(struct recorder *r, const struct uvb_rx_frame *f)
+{
+	uint32_t kept = f->len < r->out.snaplen ? f->len : r->out.snaplen;
+	uint64_t at = f->cell->sent_at;
+	char comment[200];
+
+	if (r->interface[f->src_port] < 0) {
+		if (!pcapng_interface(&r->out, name_of(r, f->src_port)))
+			return false;
+		r->interface[f->src_port] = (int32_t)r->out.nb_interfaces - 1;
+	}
+	kept = uvb_rx_read(r->q, f, 0, r->buffer, kept);
+	make_comment(r, f, comment, sizeof(comment));
+	r->frames++;
+	return pcapng_frame(&r->out, (uint32_t)r->interface[f->src_port], r->epoch + at, r->buffer,
+			    kept, f->len, comment);
+}
+
+static int
+by_time(const void *a, const void *b)
+{
+	const struct uvb_rx_frame *x = a, *y = b;
+
+	if (x->cell->sent_at != y->cell->sent_at)
+		return x->cell->sent_at < y->cell->sent_at ? -1 : 1;
+	return x->index < y->index ? -1 : 1;
+}
+
+/* Everything that waits. false: the file can take no more. */
+static bool
+take_all(struct recorder *r)
+{
+	struct uvb_rx_frame f[BURST];
+	bool ok = true;
+	uint16_t n;
+
+	while (ok && (n = uvb_rx_peek(r->q, f, BURST)) != 0) {
+		/* The queues of all senders, served in turn: put them in order. */
+		qsort(f, n, sizeof(f[0]), by_time);
+		for (uint16_t i = 0; i < n && ok; i++)
+			ok = record(r, &f[i]);
+		uvb_rx_done(r->q, 0);
+	}
+	return ok;
+}
+
+static int
+wait_ms(const struct recorder *r)
+{
+	uint64_t now = uvb_now_ns();
+
+	if (r->end_ns == 0)
+		return IDLE_MS;
+	if (now >= r->end_ns)
+		return 0;
+	return r->end_ns - now > IDLE_MS * 1000000ULL ? IDLE_MS
+						      : (int)((r->end_ns - now) / 1000000) + 1;
+}
+
+/* Until told to end, the time is over, the file is full or the fabric gone. */
+static int
+capture_loop(struct recorder *r)
+{
+	struct pollfd pfd[2] = {{.fd = r->signals, .events = POLLIN},
+				{.fd = uvb_rxq_fd(r->q), .events = POLLIN}};
+
+	while (uvb_link(r->dev)) {
+		bool over = r->end_ns != 0 && uvb_now_ns() >= r->end_ns;
+
+		if (!take_all(r))
+			return ferror(r->out.f) ? -errno : 0;
+		if (over || pfd[0].revents != 0)
+			return 0;
+		if (!uvb_rx_arm(r->q, false))
+			continue;
+		/* Nothing to do: let readers of the file have what there is. */
+		if (fflush(r->out.f) != 0)
+			return -errno;
+		poll(pfd, 2, wait_ms(r));
+		uvb_rx_disarm(r->q);
+	}
+	return 0;
+}
+
+static int
+open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+struct options {
+	const char *file;
+	uint64_t snaplen, max_size;
+	double seconds;
+};
+
+static int
+run(struct recorder *r, const char *fabric, const struct options *o, FILE *f)
+{
+	struct uvb_attach req = {fabric, "capture", {0}, 1, 1, UVB_KIND_CAPTURE};
+	char err[UVB_ERR_LEN];
+	int rc = uvb_open(&req, &r->dev, err);
+
+	if (rc != 0)
+		return cli_fail("%s", err);
+	r->q = uvb_rxq(r->dev, 0);
+	r->map = &r->dev->map;
+	r->epoch = wall_minus_monotonic();
+	if (o->seconds > 0)
+		r->end_ns = uvb_now_ns() + (uint64_t)(o->seconds * 1e9);
+	for (uint32_t i = 0; i < UVB_MAX_PORTS; i++)
+		r->interface[i] = -1;
+	rc = pcapng_begin(&r->out, f, (uint32_t)o->snaplen, o->max_size, "uvbridge capture")
+		     ? capture_loop(r)
+		     : -EIO;
+	uvb_close(r->dev);
+	if (fflush(f) != 0 && rc == 0)
+		rc = -errno;
+	if (rc != 0)
+		return cli_fail("%s: %s", o->file, strerror(-rc));
+	fprintf(stderr, "%llu frames, %llu bytes in %s\n", (unsigned long long)r->frames,
+		(unsigned long long)r->out.size, o->file);
+	return EXIT_OK;
+}
+
+static int
+open_and_run(const char *fabric, const struct options *o)
+{
+	FILE *f = strcmp(o->file, "-") == 0 ? stdout : fopen(o->file, "we");
+	struct recorder r = {.signals = open_signals()};
+	int rc;
+
+	if (f == NULL)
+		return cli_fail("%s: %s", o->file, strerror(errno));
+	r.buffer = malloc(SNAP_MAX);
+	if (r.buffer == NULL || setvbuf(f, NULL, _IOFBF, FILE_CHUNK) != 0)
+		return cli_fail("no memory");
+	rc = run(&r, fabric, o, f);
+	free(r.buffer);
+	if (fclose(f) != 0 && rc == EXIT_OK)
+		rc = cli_fail("%s: %s", o->file, strerror(errno));
+	return rc;
+}
+
+int
+cli_capture(int argc, char **argv)
+{
+	static const struct option longs[] = {{"write", required_argument, NULL, 'w'},
+					      {"snaplen", required_argument, NULL, 's'},
+					      {"max-size", required_argument, NULL, 'm'},
+					      {"seconds", required_argument, NULL, 't'},
+					      {NULL, 0, NULL, 0}};
+	struct options o = {.snaplen = SNAP_MAX};
+	bool ok = true;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "w:s:", longs, NULL)) != -1) {
+		if (opt == 'w')
+			o.file = optarg;
+		else if (opt == 's')
+			ok = cli_number(optarg, SNAP_MAX, &o.snaplen) && o.snaplen > 0;
+		else if (opt == 'm')
+			ok = cli_number(optarg, UINT64_MAX, &o.max_size);
+		else if (opt == 't')
+			ok = cli_seconds(optarg, &o.seconds);
+		else
+			return EXIT_USAGE;
+		if (!ok)
+			return cli_usage("capture", "\"%s\" is out of range", optarg);
+	}
+	if (optind + 1 != argc)
+		return cli_usage("capture", "one fabric's name is wanted");
+	if (o.file == NULL)
+		return cli_usage("capture", "-w FILE is wanted");
+	return open_and_run(argv[optind], &o);
+}

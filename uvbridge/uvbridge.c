@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge - the command for fabrics: raise, look at, capture, end.
+ */
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "uvbridge/cli.h"
+
+static const struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+	const char *help;
+} verbs[] = {
+	{"up", cli_up, "make a fabric, or take over one whose daemon died",
+	 "Usage: uvbridge up NAME [options]\n"
+	 "Starts uvbridged for the fabric NAME and waits until it is ready. When a fabric of that "
+	 "name\n"
+	 "is there but its daemon is not, the new daemon takes it over: live ports stay attached, "
+	 "dead\n"
+	 "ones are reclaimed; options that shape a fabric are then ignored.\n"
+	 "  --ports N    ports it has at most, 2..256 (32)\n"
+	 "  --queues N   queues of a port at most, each direction, 1..16 (8)\n"
+	 "  --cells N    frames a transmit queue can have in flight, power of two, 64..65536 "
+	 "(2048)\n"
+	 "  --voq N      frames that can wait from one queue to another, power of two, 32..32768 "
+	 "(512)\n"
+	 "  --fdb N      buckets of 8 addresses, power of two (1024)\n"
+	 "  --age SEC    seconds until an address not heard from is forgotten, 0: never (300)\n"
+	 "Example: uvbridge up lab --ports 8 --queues 4\n"},
+	{"down", cli_down, "end a fabric",
+	 "Usage: uvbridge down NAME [--force]\n"
+	 "Ends the daemon and removes the fabric. Refuses, and says who, while ports are "
+	 "attached.\n"
+	 "  --force   end it all the same: the ports see their link go down. A daemon that does "
+	 "not\n"
+	 "            answer is killed.\n"
+	 "Example: uvbridge down lab\n"},
+	{"list", cli_list, "the fabrics there are",
+	 "Usage: uvbridge list\n"
+	 "One line each: name, daemon, ports attached, directory.\n"},
+	{"show", cli_show, "ports, queues, VOQs, addresses, drops, ledger",
+	 "Usage: uvbridge show NAME [--json] [ports|queues|voqs|fdb|drops|ledger]...\n"
+	 "Read from the segment; works while the daemon is stopped or dead. Counters count from "
+	 "the\n"
+	 "first use of a port's slot and are never set back.\n"
+	 "  --json   everything, as one JSON object (docs/uvbridge.md)\n"
+	 "Examples: uvbridge show lab\n"
+	 "          uvbridge show lab voqs drops\n"
+	 "          uvbridge show lab --json | python3 -m json.tool\n"},
+	{"watch", cli_watch, "live rates",
+	 "Usage: uvbridge watch NAME [--interval SEC] [--count N]\n"
+	 "Rates of ports and queues; a line per port and interval when the output is no terminal.\n"
+	 "  --interval SEC   between two looks (1)\n"
+	 "  --count N        looks, then end (0: until interrupted)\n"
+	 "Example: uvbridge watch lab --interval 0.5\n"},
+	{"capture", cli_capture, "record frames to a pcapng file",
+	 "Usage: uvbridge capture NAME -w FILE [options]\n"
+	 "Records a copy of every frame that any port sends, with source, destination, queues, RSS "
+	 "hash\n"
+	 "and verdict in its comment. One capture per fabric at a time. When it falls behind, "
+	 "copies are\n"
+	 "lost (and counted); the traffic is not.\n"
+	 "  -w FILE            where to; - is standard output\n"
+	 "  --snaplen N        bytes kept of each frame (262144)\n"
+	 "  --max-size BYTES   end before the file grows larger (0: no limit)\n"
+	 "  --seconds SEC      end after this long (0: until interrupted)\n"
+	 "Example: uvbridge capture lab -w /tmp/lab.pcapng --snaplen 128\n"},
+	{"ledger", cli_ledger, "is every cell where it belongs?",
+	 "Usage: uvbridge ledger NAME\n"
+	 "Looks for cells that are owned but wait in no VOQ of their owner. Exit status 0: clean,\n"
+	 "1: not clean; lists the offenders.\n"
+	 "Example: uvbridge ledger lab && echo clean\n"},
+};
+
+#define NB_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+int
+cli_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("uvbridge: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return EXIT_FAILED;
+}
+
+int
+cli_usage(const char *verb, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "uvbridge %s: ", verb);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, " (see uvbridge %s --help)\n", verb);
+	return EXIT_USAGE;
+}
+
+bool
+cli_number(const char *text, uint64_t max, uint64_t *n)
+{
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return false;
+	*n = strtoull(text, &end, 10);
+	return *end == '\0' && *n <= max;
+}
+
+bool
+cli_seconds(const char *text, double *s)
+{
+	char *end;
+
+	*s = strtod(text, &end);
+	return end != text && *end == '\0' && isfinite(*s) && *s >= 0 && *s <= 1e6;
+}
+
+static void
+help(FILE *to)
+{
+	fputs("Usage: uvbridge VERB [NAME] [options]\n"
+	      "Fabrics: layer-2 switches in shared memory.\n\n",
+	      to);
+	for (size_t i = 0; i < NB_VERBS; i++)
+		fprintf(to, "  %-9s %s\n", verbs[i].name, verbs[i].summary);
+	fputs("\nuvbridge VERB --help tells more. NAME is a fabric's name or the path of its "
+	      "directory.\n"
+	      "Fabrics live in $UVNET_RUNDIR, or else /dev/shm/uvnet-UID.\n"
+	      "Exit status: 0 done, 1 could not (or the ledger is not clean), 2 wrong usage.\n",
+	      to);
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc < 2) {
+		help(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		help(stdout);
+		return EXIT_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("uvbridge %s, ABI %u\n", UVB_VERSION, UVB_ABI_VERSION);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; i < NB_VERBS; i++) {
+		if (strcmp(argv[1], verbs[i].name) != 0)
+			continue;
+		for (int a = 2; a < argc; a++)
+			if (strcmp(argv[a], "--help") == 0 || strcmp(argv[a], "-h") == 0) {
+				fputs(verbs[i].help, stdout);
+				return EXIT_OK;
+			}
+		return verbs[i].run(argc - 1, argv + 1);
+	}
+	fprintf(stderr, "uvbridge: \"%s\" is no verb (see uvbridge --help)\n", argv[1]);
+	return EXIT_USAGE;
+}
