@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Kernel or stack? A socket is undecided until its first address: bind, connect, listen or sendto.
+ *
+ *   UNDECIDED --- kernel's address ---> KERNEL  a kernel socket made now takes over the numbers
+ *       |  \----- stack's address ----> STACK   the placeholder stays
+ *       \-------- ANY ----------------> BOTH    one of each, on the same port
+ *   BOTH -------- connect ------------> the side of the peer
+ *
+ * Options given before are remembered and replayed. The common switches are only remembered; for
+ * every other one a kernel socket (the oracle) is asked, so that the answer is the kernel's, and it
+ * becomes the kernel half if there will be one.
+ */
+#include "stack/posix/posix.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#define PORT_TRIES 32
+
+static const struct {
+	int level, name;
+} switches[] = {
+	{SOL_SOCKET, SO_REUSEADDR}, {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},
+	{IPPROTO_TCP, TCP_NODELAY},
+};
+
+/* ------------------------------------------------------------------------------ remembered options */
+
+static bool
+is_switch(const struct uvp_file *f, int level, int name)
+{
+	size_t i;
+
+	if (level == IPPROTO_TCP && f->type != SOCK_STREAM)
+		return false;
+	for (i = 0; i < sizeof(switches) / sizeof(switches[0]); i++)
+		if (switches[i].level == level && switches[i].name == name)
+			return true;
+	return false;
+}
+
+/* Memberships add up; everything else replaces what was set before. */
+static bool
+adds_up(int level, int name)
+{
+	if (level == IPPROTO_IP)
+		return name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP ||
+		       name == IP_ADD_SOURCE_MEMBERSHIP || name == IP_DROP_SOURCE_MEMBERSHIP ||
+		       name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP;
+	if (level == IPPROTO_IPV6)
+		return name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP ||
+		       name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP;
+	return false;
+}
+
+static struct uvp_opt **
+opt_find(struct uvp_file *f, int level, int name)
+{
+	struct uvp_opt **o;
+
+	for (o = &f->opts; *o; o = &(*o)->next)
+		if ((*o)->level == level && (*o)->name == name)
+			break;
+	return o;
+}
+
+static int
+opt_remember(struct uvp_file *f, int level, int name, const void *val, socklen_t len)
+{
+	struct uvp_opt *o = malloc(sizeof(*o) + len), **at;
+
+	if (!o)
+		return -ENOMEM;
+	o->level = level;
+	o->name = name;
+	o->len = len;
+	memcpy(o->val, val, len);
+	at = opt_find(f, level, name);
+	if (*at && !adds_up(level, name)) {
+		struct uvp_opt *old = *at;
+
+		*at = old->next;
+		free(old);
+	}
+	for (at = &f->opts; *at; at = &(*at)->next)
+		;
+	o->next = NULL;
+	*at = o;
+	return 0;
+}
+
+void
+uvp_opts_free(struct uvp_file *f)
+{
+	struct uvp_opt *o;
+
+	while ((o = f->opts)) {
+		f->opts = o->next;
+		free(o);
+	}
+}
+
+static void
+replay_kernel(const struct uvp_file *f, int kfd)
+{
+	const struct uvp_opt *o;
+
+	for (o = f->opts; o; o = o->next)
+		R(setsockopt)(kfd, o->level, o->name, o->val, o->len);
+}
+
+static void
+replay_stack(const struct uvp_file *f, struct uvs_sock *s)
+{
+	const struct uvp_opt *o;
+
+	for (o = f->opts; o; o = o->next) {
+		int r = UVP_IN(uvs_sock_setsockopt(s, o->level, o->name, o->val, o->len));
+
+		if (r < 0)
+			uvp_log_once("socket option %d/%d, set before the socket's address was "
+				     "known, is refused by the stack (%s) and has no effect",
+				     o->level, o->name, strerrordesc_np(-r));
+	}
+}
+
+/* Under f->lock. */
+static int
+oracle_locked(struct uvp_file *f)
+{
+	int fd;
+
+	if (f->oracle >= 0)
+		return f->oracle;
+	fd = R(socket)(f->domain, f->type | SOCK_CLOEXEC, f->protocol);
+	if (fd < 0)
+		return -errno;
+	f->oracle = uvp_internal_move(fd, UVP_LIBRARY);
+	replay_kernel(f, f->oracle);
+	return f->oracle;
+}
+
+int
+uvp_oracle(struct uvp_file *f)
+{
+	int fd;
+
+	pthread_mutex_lock(&f->lock);
+	fd = oracle_locked(f);
+	pthread_mutex_unlock(&f->lock);
+	return fd;
+}
+
+static void
+oracle_drop(struct uvp_file *f)
+{
+	if (f->oracle >= 0)
+		uvp_internal_close(f->oracle);
+	f->oracle = -1;
+}
+
+static int
+undecided_set(struct uvp_file *f, int level, int name, const void *val, socklen_t len)
+{
+	int fd, r = 0;
+
+	if (f->oracle >= 0 || len < sizeof(int) || !val || !is_switch(f, level, name)) {
+		fd = oracle_locked(f);
+		if (fd < 0)
+			return fd;
+		r = (int)uvp_neg(R(setsockopt)(fd, level, name, val, len));
+	}
+	return r < 0 || !val ? r : opt_remember(f, level, name, val, len);
+}
+
+int
+uvp_opt_set(struct uvp_file *f, int fd, int level, int name, const void *val, socklen_t len)
+{
+	int r, k;
+
+	if (uvp_state(f) == UVP_UNDECIDED) {
+		pthread_mutex_lock(&f->lock);
+		if (uvp_state(f) == UVP_UNDECIDED) {
+			r = undecided_set(f, level, name, val, len);
+			pthread_mutex_unlock(&f->lock);
+			return r;
+		}
+		pthread_mutex_unlock(&f->lock);
+	}
+	if (uvp_state(f) == UVP_KERNEL)
+		return (int)uvp_neg(R(setsockopt)(fd, level, name, val, len));
+	r = UVP_IN(uvs_sock_setsockopt(f->sock, level, name, val, len));
+	if (uvp_state(f) == UVP_BOTH) {
+		k = (int)uvp_neg(R(setsockopt)(fd, level, name, val, len));
+		r = r == -ENOPROTOOPT ? k : r;
+	}
+	return r;
+}
+
+/* The placeholder is a fresh socket: it knows the defaults. Once something was set, ask the oracle. */
+int
+uvp_opt_get(struct uvp_file *f, int fd, int level, int name, void *val, socklen_t *len)
+{
+	int r;
+
+	if (uvp_state(f) == UVP_UNDECIDED) {
+		pthread_mutex_lock(&f->lock);
+		r = f->opts ? oracle_locked(f) : fd;
+		if (r >= 0)
+			r = (int)uvp_neg(R(getsockopt)(r, level, name, val, len));
+		pthread_mutex_unlock(&f->lock);
+		return r;
+	}
+	if (uvp_state(f) == UVP_KERNEL)
+		return (int)uvp_neg(R(getsockopt)(fd, level, name, val, len));
+	return UVP_IN(uvs_sock_getsockopt(f->sock, level, name, val, len));
+}
+
+/* --------------------------------------------------------------------------------- transitions */
+
+static int
+stack_half(struct uvp_file *f, struct uvs_sock **out)
+{
+	int r = UVP_IN(uvs_stack_start());
+
+	if (r < 0)
+		return r;
+	r = UVP_IN(uvs_sock_new(f->domain, f->type, f->protocol, out));
+	if (r == 0)
+		replay_stack(f, *out);
+	return r;
+}
+
+static void
+publish_stack(struct uvp_file *f, struct uvs_sock *s, enum uvp_state state)
+{
+	f->sock = s;
+	f->epoch = atomic_load(&uvp_epoch);
+	atomic_store_explicit(&f->state, state, memory_order_release);
+}
+
+int
+uvp_to_stack(struct uvp_file *f)
+{
+	struct uvs_sock *s;
+	int r = 0;
+
+	pthread_mutex_lock(&f->lock);
+	switch (uvp_state(f)) {
+	case UVP_UNDECIDED:
+		r = stack_half(f, &s);
+		if (r == 0) {
+			oracle_drop(f);
+			publish_stack(f, s, UVP_STACK);
+		}
+		break;
+	case UVP_BOTH:
+		r = uvp_template(f->domain, f->type);
+		if (r >= 0)
+			r = uvp_replace_kernel(f, r);
+		if (r == 0)
+			atomic_store_explicit(&f->state, UVP_STACK, memory_order_release);
+		break;
+	default:
+		break;
+	}
+	if (r == 0)
+		uvp_epoll_decided(f);
+	pthread_mutex_unlock(&f->lock);
+	return r;
+}
+
+/* Under f->lock: what the kernel half of an undecided file will be. */
+static int
+kernel_half(struct uvp_file *f)
+{
+	int fd = oracle_locked(f);
+
+	if (fd >= 0)
+		f->oracle = -1;
+	return fd;
+}
+
+static void
+kernel_status(const struct uvp_file *f, int fd)
+{
+	R(fcntl)(fd, F_SETFL, O_RDWR | atomic_load(&f->flags));
+}
+
+static int
+to_kernel_locked(struct uvp_file *f)
+{
+	int kfd, fd;
+
+	switch (uvp_state(f)) {
+	case UVP_UNDECIDED:
+		kfd = kernel_half(f);
+		if (kfd < 0)
+			return kfd;
+		kernel_status(f, kfd);
+		atomic_store_explicit(&f->state, UVP_KERNEL, memory_order_release);
+		return uvp_hand_to_kernel(f, kfd);
+	case UVP_BOTH:
+		fd = uvp_any_number(f);
+		if (fd >= 0)
+			kernel_status(f, fd);
+		atomic_store_explicit(&f->state, UVP_KERNEL, memory_order_release);
+		return uvp_hand_to_kernel(f, -1);
+	default:
+		return 0;
+	}
+}
+
+int
+uvp_to_kernel(struct uvp_file *f)
+{
+	int r;
+
+	pthread_mutex_lock(&f->lock);
+	r = to_kernel_locked(f);
+	pthread_mutex_unlock(&f->lock);
+	return r;
+}
+
+static uint16_t *
+port_of(struct sockaddr_storage *ss)
+{
+	if (ss->ss_family == AF_INET6)
+		return &((struct sockaddr_in6 *)ss)->sin6_port;
+	return &((struct sockaddr_in *)ss)->sin_port;
+}
+
+/* Bind both halves to one port. The kernel chooses it when it is left open. */
+static int
+bind_pair(struct uvp_file *f, int kfd, struct uvs_sock *s, const struct sockaddr *addr,
+	  socklen_t len)
+{
+	struct sockaddr_storage ss = {.ss_family = (sa_family_t)f->domain};
+	socklen_t sslen = sizeof(ss);
+
+	if (addr) {
+		memcpy(&ss, addr, len < sizeof(ss) ? len : sizeof(ss));
+	} else {
+		len = f->domain == AF_INET6 ? sizeof(struct sockaddr_in6)
+					    : sizeof(struct sockaddr_in);
+	}
+	if (R(bind)(kfd, (struct sockaddr *)&ss, len) < 0)
+		return -errno;
+	if (R(getsockname)(kfd, (struct sockaddr *)&ss, &sslen) < 0)
+		return -errno;
+	return UVP_IN(uvs_sock_bind(s, (struct sockaddr *)&ss, sslen));
+}
+
+static bool
+port_left_open(const struct sockaddr *addr, socklen_t len)
+{
+	struct sockaddr_storage ss = {0};
+
+	if (!addr)
+		return true;
+	memcpy(&ss, addr, len < sizeof(ss) ? len : sizeof(ss));
+	return *port_of(&ss) == 0;
+}
+
+/* Under f->lock, state UNDECIDED. */
+static int
+to_both_locked(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
+{
+	struct uvs_sock *s = NULL;
+	int kfd, r, tries = port_left_open(addr, len) ? PORT_TRIES : 1;
+
+	do {
+		kfd = oracle_locked(f);
+		if (kfd < 0)
+			return kfd;
+		r = stack_half(f, &s);
+		if (r == -EAFNOSUPPORT)
+			break;
+		if (r < 0)
+			return r;
+		r = bind_pair(f, kfd, s, addr, len);
+		if (r == 0)
+			break;
+		UVP_IN_VOID(uvs_sock_put(s));
+		oracle_drop(f);
+	} while (r == -EADDRINUSE && --tries > 0);
+	if (r == -EAFNOSUPPORT) {
+		uvp_log_once("the stack has no address family %d: such sockets listen in the "
+			     "kernel only",
+			     f->domain);
+		r = to_kernel_locked(f);
+		return r < 0 ? r : 1;
+	}
+	if (r < 0)
+		return r;
+	f->oracle = -1;
+	R(fcntl)(kfd, F_SETFL, O_RDWR | O_NONBLOCK);
+	r = uvp_replace_kernel(f, kfd);
+	uvp_internal_close(kfd);
+	if (r < 0) {
+		UVP_IN_VOID(uvs_sock_put(s));
+		return r;
+	}
+	publish_stack(f, s, UVP_BOTH);
+	return 0;
+}
+
+/* 0: both halves are bound. 1: it went to the kernel, unbound. */
+int
+uvp_to_both(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&f->lock);
+	if (uvp_state(f) == UVP_UNDECIDED)
+		r = to_both_locked(f, addr, len);
+	else
+		r = -EINVAL;
+	if (r == 0)
+		uvp_epoll_decided(f);
+	pthread_mutex_unlock(&f->lock);
+	return r;
+}

@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Making, naming and configuring sockets. Every function has the same shape: not the stack's number,
+ * to the kernel at once; otherwise a result or -errno from the file, into the C convention.
+ */
+#include "stack/posix/posix.h"
+
+#include <netinet/in.h>
+
+#define TYPE_FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
+
+/* ---------------------------------------------------------------------------------- socket() */
+
+static bool
+ours(int domain, int type, int protocol)
+{
+	int base = type & ~TYPE_FLAGS;
+
+	if (uvp_table_size == 0 || uvp_inside() || (domain != AF_INET && domain != AF_INET6))
+		return false;
+	return (base == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) ||
+	       (base == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP));
+}
+
+static int
+socket_new(int domain, int type, int protocol)
+{
+	struct uvp_file *f = uvp_file_new(UVP_SOCKET);
+	int fd;
+
+	if (!f)
+		return -ENOMEM;
+	f->domain = domain;
+	f->type = type & ~TYPE_FLAGS;
+	f->protocol = protocol;
+	atomic_store(&f->flags, type & SOCK_NONBLOCK ? O_NONBLOCK : 0);
+	fd = uvp_number_new(domain, f->type, type & SOCK_CLOEXEC);
+	if (fd < 0)
+		uvp_put(f);
+	else
+		uvp_install(fd, f);
+	return fd;
+}
+
+UVP_EXPORT int
+socket(int domain, int type, int protocol)
+{
+	if (!ours(domain, type, protocol))
+		return uvp_opened(R(socket)(domain, type, protocol));
+	return (int)uvp_ret(socket_new(domain, type, protocol));
+}
+
+UVP_EXPORT int
+socketpair(int domain, int type, int protocol, int sv[2])
+{
+	int r = R(socketpair)(domain, type, protocol, sv);
+
+	if (r == 0) {
+		sv[0] = uvp_opened(sv[0]);
+		sv[1] = uvp_opened(sv[1]);
+	}
+	return r;
+}
+
+/* -------------------------------------------------------------------------------- bind, listen */
+
+/* An address that cannot be routed by what it says: the kernel's answer is the answer. */
+static bool
+addr_odd(const struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
+{
+	socklen_t need = f->domain == AF_INET6 ? offsetof(struct sockaddr_in6, sin6_scope_id)
+					       : sizeof(struct sockaddr_in);
+
+	return !addr || len < need || len > sizeof(struct sockaddr_storage) ||
+	       addr->sa_family != f->domain;
+}
+
+static int
+bind_undecided(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	enum uvs_route route = UVS_ROUTE_KERNEL;
+	int r;
+
+	if (addr_odd(f, addr, len)) {
+		r = uvp_oracle(f);
+		if (r < 0)
+			return r;
+		if (R(bind)(r, addr, len) < 0)
+			return -errno;
+		return uvp_to_kernel(f);
+	}
+	route = UVP_IN(uvs_route_local(addr, len));
+	if (route == UVS_ROUTE_ANY) {
+		r = uvp_to_both(f, addr, len);
+		if (r <= 0)
+			return r;
+	}
+	r = route == UVS_ROUTE_STACK ? uvp_to_stack(f) : uvp_to_kernel(f);
+	if (r < 0)
+		return r;
+	if (route == UVS_ROUTE_STACK)
+		return UVP_IN(uvs_sock_bind(f->sock, addr, len));
+	return (int)uvp_neg(R(bind)(fd, addr, len));
+}
+
+static int
+file_bind(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	if (f->kind != UVP_SOCKET)
+		return -ENOTSOCK;
+	if (uvp_dead(f))
+		return -EBADF;
+	switch (uvp_state(f)) {
+	case UVP_UNDECIDED:
+		return bind_undecided(f, fd, addr, len);
+	case UVP_STACK:
+		return UVP_IN(uvs_sock_bind(f->sock, addr, len));
+	case UVP_BOTH:
+		return -EINVAL;
+	default:
+		return (int)uvp_neg(R(bind)(fd, addr, len));
+	}
+}
+
+UVP_EXPORT int
+bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return R(bind)(fd, addr, len);
+	r = file_bind(f, fd, addr, len);
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+static int
+file_listen(struct uvp_file *f, int fd, int backlog)
+{
+	int r;
+
+	if (f->kind != UVP_SOCKET)
+		return -ENOTSOCK;
+	if (uvp_dead(f))
+		return -EBADF;
+	if (f->type != SOCK_STREAM)
+		return -EOPNOTSUPP;
+	if (uvp_state(f) == UVP_UNDECIDED) {
+		r = uvp_to_both(f, NULL, 0);
+		if (r < 0)
+			return r;
+	}
+	if (uvp_state(f) == UVP_KERNEL)
+		return (int)uvp_neg(R(listen)(fd, backlog));
+	r = UVP_IN(uvs_sock_listen(f->sock, backlog));
+	if (r == 0 && uvp_state(f) == UVP_BOTH)
+		r = (int)uvp_neg(R(listen)(fd, backlog));
+	if (r == 0)
+		atomic_store(&f->listening, true);
+	return r;
+}
+
+UVP_EXPORT int
+listen(int fd, int backlog)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return R(listen)(fd, backlog);
+	r = file_listen(f, fd, backlog);
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+/* ------------------------------------------------------------------------------------- connect */
+
+struct connect_arg {
+	const struct sockaddr *addr;
+	socklen_t len;
+	bool again;
+};
+
+/* The first call starts the handshake; the later ones ask how it went. */
+static ssize_t
+op_connect(struct uvp_file *f, void *arg)
+{
+	struct connect_arg *a = arg;
+	int r = UVP_IN(uvs_sock_connect(f->sock, a->addr, a->len));
+
+	if (a->again && r == -EISCONN)
+		r = 0;
+	if (r != -EINPROGRESS && r != -EALREADY)
+		return r;
+	a->again = true;
+	return -EAGAIN;
+}
+
+static int
+connect_stack(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
+{
+	struct connect_arg a = {.addr = addr, .len = len};
+	int r;
+
+	if (uvp_nonblock(f) || f->type != SOCK_STREAM)
+		return UVP_IN(uvs_sock_connect(f->sock, addr, len));
+	r = (int)uvp_run(f, false, POLLOUT, -1, op_connect, &a);
+	return r == -EAGAIN ? -EINPROGRESS : r; /* SO_SNDTIMEO ran out */
+}
+
+static int
+connect_kernel(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	int r = uvp_to_kernel(f);
+
+	return r < 0 ? r : (int)uvp_neg(R(connect)(fd, addr, len));
+}
+
+static int
+connect_route(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	int r;
+
+	if (addr && len >= sizeof(sa_family_t) && addr->sa_family == AF_UNSPEC)
+		return 0; /* nothing to dissolve */
+	if (addr_odd(f, addr, len)) {
+		r = uvp_oracle(f);
+		if (r < 0)
+			return r;
+		if (R(connect)(r, addr, len) < 0 && errno != EINPROGRESS)
+			return -errno;
+		return uvp_to_kernel(f);
+	}
+	if (UVP_IN(uvs_route_remote(addr, len)) != UVS_ROUTE_STACK)
+		return connect_kernel(f, fd, addr, len);
+	r = uvp_to_stack(f);
+	return r < 0 ? r : connect_stack(f, addr, len);
+}
+
+static int
+file_connect(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+{
+	if (f->kind != UVP_SOCKET)
+		return -ENOTSOCK;
+	if (uvp_dead(f))
+		return -EBADF;
+	switch (uvp_state(f)) {
+	case UVP_BOTH:
+		if (atomic_load(&f->listening))
+			return -EISCONN;
+		return connect_route(f, fd, addr, len);
+	case UVP_UNDECIDED:
+		return connect_route(f, fd, addr, len);
+	case UVP_STACK:
+		return connect_stack(f, addr, len);
+	default:
+		return (int)uvp_neg(R(connect)(fd, addr, len));
+	}
+}
+
+UVP_EXPORT int
+connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return R(connect)(fd, addr, len);
+	r = file_connect(f, fd, addr, len);
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+/* -------------------------------------------------------------------------------------- accept */
+
+struct accept_arg {
+	struct sockaddr *addr;
+	socklen_t *len;
+	int fd, flags;
+	int number; /* made before the connection is taken: no connection is lost to EMFILE */
+	int result; /* kernel half: the number it gave */
+	struct uvs_sock *sock;
+};
+
+static ssize_t
+accept_kernel(struct accept_arg *a)
+{
+	int r = R(accept4)(a->fd, a->addr, a->len, a->flags);
+
+	if (r < 0)
+		return -errno;
+	a->result = uvp_opened(r);
+	return 0;
+}
+
+static ssize_t
+accept_stack(struct uvp_file *f, struct accept_arg *a)
+{
+	if (uvs_sock_listening(f->sock) && !uvs_sock_events(f->sock))
+		return -EAGAIN;
+	if (a->number < 0)
+		a->number = uvp_number_new(f->domain, f->type, a->flags & SOCK_CLOEXEC);
+	if (a->number < 0)
+		return a->number;
+	return UVP_IN(uvs_sock_accept(f->sock, &a->sock, a->addr, a->len));
+}
+
+static ssize_t
+op_accept(struct uvp_file *f, void *arg)
+{
+	struct accept_arg *a = arg;
+	bool both = uvp_state(f) == UVP_BOTH;
+	bool kernel_first = both && atomic_exchange(&f->kernel_first, false);
+	ssize_t r;
+
+	if (kernel_first) {
+		r = accept_kernel(a);
+		if (r != -EAGAIN)
+			return r;
+	}
+	r = accept_stack(f, a);
+	if (both && r == 0)
+		atomic_store(&f->kernel_first, true);
+	if (both && !kernel_first && r == -EAGAIN)
+		r = accept_kernel(a);
+	return r;
+}
+
+static int
+accept_install(struct uvp_file *listener, struct accept_arg *a)
+{
+	struct uvp_file *f = uvp_file_new(UVP_SOCKET);
+	int fd = a->number;
+
+	if (!f) {
+		UVP_IN_VOID(uvs_sock_put(a->sock));
+		return -ENOMEM;
+	}
+	f->domain = listener->domain;
+	f->type = listener->type;
+	f->protocol = listener->protocol;
+	f->accepted = true;
+	f->sock = a->sock;
+	atomic_store(&f->flags, a->flags & SOCK_NONBLOCK ? O_NONBLOCK : 0);
+	atomic_store_explicit(&f->state, UVP_STACK, memory_order_release);
+	a->number = -1;
+	uvp_install(fd, f);
+	return fd;
+}
+
+static int
+accept_dead(struct uvp_file *f, int fd, struct accept_arg *a)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int r;
+
+	if (uvp_state(f) != UVP_BOTH)
+		return -EBADF;
+	for (;;) {
+		r = (int)accept_kernel(a);
+		if (r != -EAGAIN || uvp_nonblock(f))
+			return r < 0 ? r : a->result;
+		if (R(poll)(&p, 1, -1) < 0)
+			return -errno;
+	}
+}
+
+int
+uvp_accept(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	struct accept_arg a = {.addr = addr,
+			       .len = len,
+			       .fd = fd,
+			       .flags = flags,
+			       .number = -1,
+			       .result = -1};
+	enum uvp_state state = uvp_state(f);
+	int r;
+
+	if (f->kind != UVP_SOCKET)
+		return -ENOTSOCK;
+	if (flags & ~TYPE_FLAGS)
+		return -EINVAL;
+	if (uvp_dead(f))
+		return accept_dead(f, fd, &a);
+	if (state == UVP_KERNEL)
+		return uvp_opened((int)uvp_neg(R(accept4)(fd, addr, len, flags)));
+	if (f->type != SOCK_STREAM)
+		return -EOPNOTSUPP;
+	if (state == UVP_UNDECIDED)
+		return -EINVAL;
+	r = (int)uvp_run(f, uvp_nonblock(f), POLLIN, state == UVP_BOTH ? fd : -1, op_accept, &a);
+	if (r == 0)
+		r = a.sock ? accept_install(f, &a) : a.result;
+	if (a.number >= 0)
+		R(close)(a.number);
+	return r;
+}
+
+UVP_EXPORT int
+accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return uvp_opened(R(accept4)(fd, addr, len, flags));
+	r = uvp_accept(f, fd, addr, len, flags);
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+UVP_EXPORT int
+accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return uvp_opened(R(accept)(fd, addr, len));
+	r = uvp_accept(f, fd, addr, len, 0);
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+/* --------------------------------------------------------------------------- names and options */
+
+/* Does the number itself know the answer? Undecided and kernel sockets, and the bound kernel half. */
+static bool
+kernel_knows(const struct uvp_file *f)
+{
+	return uvp_state(f) != UVP_STACK;
+}
+
+UVP_EXPORT int
+getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return R(getsockname)(fd, addr, len);
+	if (f->kind != UVP_SOCKET || kernel_knows(f))
+		r = (int)uvp_neg(R(getsockname)(fd, addr, len));
+	else
+		r = uvp_dead(f) ? -EBADF : UVP_IN(uvs_sock_getsockname(f->sock, addr, len));
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+UVP_EXPORT int
+getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return R(getpeername)(fd, addr, len);
+	if (f->kind != UVP_SOCKET || kernel_knows(f))
+		r = (int)uvp_neg(R(getpeername)(fd, addr, len));
+	else
+		r = uvp_dead(f) ? -EBADF : UVP_IN(uvs_sock_getpeername(f->sock, addr, len));
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+UVP_EXPORT int
+getsockopt(int fd, int level, int name, void *val, socklen_t *len)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return R(getsockopt)(fd, level, name, val, len);
+	if (f->kind != UVP_SOCKET)
+		r = -ENOTSOCK;
+	else
+		r = uvp_dead(f) ? -EBADF : uvp_opt_get(f, fd, level, name, val, len);
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+UVP_EXPORT int
+setsockopt(int fd, int level, int name, const void *val, socklen_t len)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return R(setsockopt)(fd, level, name, val, len);
+	if (f->kind != UVP_SOCKET)
+		r = -ENOTSOCK;
+	else
+		r = uvp_dead(f) ? -EBADF : uvp_opt_set(f, fd, level, name, val, len);
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+/* ------------------------------------------------------------------------------------ shutdown */
+
+static int
+file_shutdown(struct uvp_file *f, int fd, int how)
+{
+	int r;
+
+	if (f->kind != UVP_SOCKET)
+		return -ENOTSOCK;
+	if (uvp_dead(f))
+		return -EBADF;
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	switch (uvp_state(f)) {
+	case UVP_UNDECIDED:
+		return -ENOTCONN;
+	case UVP_STACK:
+		return UVP_IN(uvs_sock_shutdown(f->sock, how));
+	case UVP_BOTH:
+		r = (int)uvp_neg(R(shutdown)(fd, how));
+		UVP_IN(uvs_sock_shutdown(f->sock, how));
+		return r;
+	default:
+		return (int)uvp_neg(R(shutdown)(fd, how));
+	}
+}
+
+UVP_EXPORT int
+shutdown(int fd, int how)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int r;
+
+	if (!f)
+		return R(shutdown)(fd, how);
+	r = file_shutdown(f, fd, how);
+	uvp_put(f);
+	return (int)uvp_ret(r);
+}
+
+UVP_EXPORT int
+sockatmark(int fd)
+{
+	struct uvp_file *f = uvp_get(fd);
+	int mark = 0, r;
+
+	if (!f)
+		return R(sockatmark)(fd);
+	if (f->kind != UVP_SOCKET || uvp_dead(f))
+		r = f->kind != UVP_SOCKET ? -ENOTTY : -EBADF;
+	else if (uvp_state(f) == UVP_UNDECIDED || uvp_state(f) == UVP_KERNEL)
+		r = (int)uvp_neg(R(sockatmark)(fd));
+	else
+		r = UVP_IN(uvs_sock_ioctl(f->sock, SIOCATMARK, &mark));
+	uvp_put(f);
+	return (int)uvp_ret(r < 0 ? r : mark);
+}
