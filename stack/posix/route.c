@@ -323,29 +323,14 @@ uvp_to_kernel(struct uvp_file *f)
 	return r;
 }
 
-static uint16_t *
-port_of(struct sockaddr_storage *ss)
-{
-	if (ss->ss_family == AF_INET6)
-		return &((struct sockaddr_in6 *)ss)->sin6_port;
-	return &((struct sockaddr_in *)ss)->sin_port;
-}
-
 /* Bind both halves to one port. The kernel chooses it when it is left open. */
 static int
-bind_pair(struct uvp_file *f, int kfd, struct uvs_sock *s, const struct sockaddr *addr,
-	  socklen_t len)
+bind_pair(int kfd, struct uvs_sock *s, const struct sockaddr *addr, socklen_t len)
 {
-	struct sockaddr_storage ss = {.ss_family = (sa_family_t)f->domain};
+	struct sockaddr_storage ss;
 	socklen_t sslen = sizeof(ss);
 
-	if (addr) {
-		memcpy(&ss, addr, len < sizeof(ss) ? len : sizeof(ss));
-	} else {
-		len = f->domain == AF_INET6 ? sizeof(struct sockaddr_in6)
-					    : sizeof(struct sockaddr_in);
-	}
-	if (R(bind)(kfd, (struct sockaddr *)&ss, len) < 0)
+	if (R(bind)(kfd, addr, len) < 0)
 		return -errno;
 	if (R(getsockname)(kfd, (struct sockaddr *)&ss, &sslen) < 0)
 		return -errno;
@@ -353,14 +338,11 @@ bind_pair(struct uvp_file *f, int kfd, struct uvs_sock *s, const struct sockaddr
 }
 
 static bool
-port_left_open(const struct sockaddr *addr, socklen_t len)
+port_left_open(const struct sockaddr *addr)
 {
-	struct sockaddr_storage ss = {0};
-
-	if (!addr)
-		return true;
-	memcpy(&ss, addr, len < sizeof(ss) ? len : sizeof(ss));
-	return *port_of(&ss) == 0;
+	if (addr->sa_family == AF_INET6)
+		return ((const struct sockaddr_in6 *)addr)->sin6_port == 0;
+	return ((const struct sockaddr_in *)addr)->sin_port == 0;
 }
 
 /* Under f->lock, state UNDECIDED. */
@@ -368,7 +350,7 @@ static int
 to_both_locked(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 {
 	struct uvs_sock *s = NULL;
-	int kfd, r, tries = port_left_open(addr, len) ? PORT_TRIES : 1;
+	int kfd, r, tries = port_left_open(addr) ? PORT_TRIES : 1;
 
 	do {
 		kfd = oracle_locked(f);
@@ -379,7 +361,7 @@ to_both_locked(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 			break;
 		if (r < 0)
 			return r;
-		r = bind_pair(f, kfd, s, addr, len);
+		r = bind_pair(kfd, s, addr, len);
 		if (r == 0)
 			break;
 		UVP_IN_VOID(uvs_sock_put(s));

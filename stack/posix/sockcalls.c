@@ -135,6 +135,17 @@ bind(int fd, const struct sockaddr *addr, socklen_t len)
 	return (int)uvp_ret(r);
 }
 
+/* listen() without bind(): ANY, a port of the system's choice. */
+static int
+bind_any(struct uvp_file *f, int fd)
+{
+	struct sockaddr_storage any = {.ss_family = (sa_family_t)f->domain};
+
+	return bind_undecided(f, fd, (struct sockaddr *)&any,
+			      f->domain == AF_INET6 ? sizeof(struct sockaddr_in6)
+						    : sizeof(struct sockaddr_in));
+}
+
 static int
 file_listen(struct uvp_file *f, int fd, int backlog)
 {
@@ -147,7 +158,7 @@ file_listen(struct uvp_file *f, int fd, int backlog)
 	if (f->type != SOCK_STREAM)
 		return -EOPNOTSUPP;
 	if (uvp_state(f) == UVP_UNDECIDED) {
-		r = uvp_to_both(f, NULL, 0);
+		r = bind_any(f, fd);
 		if (r < 0)
 			return r;
 	}
