@@ -361,8 +361,15 @@ frame_cells(uint32_t len)
 	return (len + UVB_CELL_ROOM - 1) / UVB_CELL_ROOM;
 }
 
-/* A frame longer than a cell. The first cell becomes the receiver's last, as it frees it last: as
- * long as a chain is anybody's, it can be followed. */
+static void
+untake(struct uvb_cell *const *cell, uint32_t n)
+{
+	while (n-- > 0)
+		atomic_store_explicit(&cell[n]->owner, UVB_OWNER_FREE, memory_order_relaxed);
+}
+
+/* A frame longer than a cell. Each cell is owned as soon as it is taken: the search may come round
+ * to where the chain began, and must not find the same cell twice. */
 static struct uvb_cell *
 fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 {
@@ -372,8 +379,11 @@ fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 
 	for (uint32_t i = 0; i < n; i++) {
 		cell[i] = cell_take(q);
-		if (cell[i] == NULL)
+		if (cell[i] == NULL) {
+			untake(cell, i);
 			return NULL;
+		}
+		atomic_store_explicit(&cell[i]->owner, owner, memory_order_relaxed);
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t len = left < UVB_CELL_ROOM ? left : UVB_CELL_ROOM;
@@ -384,8 +394,6 @@ fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 		read_bytes(&r, cell[i]->data, len);
 		left -= len;
 	}
-	for (uint32_t i = n - 1; i > 0; i--)
-		atomic_store_explicit(&cell[i]->owner, owner, memory_order_relaxed);
 	UVB_KILL_POINT(UVB_KILL_TX_CHAINED);
 	return cell[0];
 }
