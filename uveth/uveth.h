@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uveth - net_uveth, the NIC of a uvbridge fabric, as a DPDK ethdev.
+ *
+ * The driver is the translation between two vocabularies, and nothing else: mbufs and ethdev
+ * operations on one side, frames in cells and struct uvb_conf on the other. What a NIC does to a
+ * frame before it reaches a ring (filters, RSS, the ring itself) happens in the sender's
+ * uvb_tx_burst(), from the configuration this driver publishes.
+ *
+ * Where things are, who writes them, and what becomes of them
+ * -----------------------------------------------------------
+ *  struct uveth_port   data->dev_private, DPDK shared memory. What defines the port: how it was
+ *                      attached, what it was last told to be. Writer: the primary's control thread
+ *                      (ethdev: one at a time per port), but for the counters in it, which the
+ *                      thread writes that polls the queue.
+ *  struct uveth_rxq    data->rx_queues[], data->tx_queues[], DPDK shared memory. Writer: the
+ *  struct uveth_txq    control thread; the polling thread reads.
+ *  struct uveth_local  dev->process_private, ordinary memory of this process: the mapping of the
+ *                      segment and the handles into it. Never shared, because a pointer into a
+ *                      mapping means nothing in another process.
+ *  the segment         see uvbridge/abi.h.
+ *
+ * If the process dies, the daemon sees the control connection close: the port is detached and its
+ * frames in flight are freed or delivered, as abi.h has it. The mbufs were this process's own (no
+ * mbuf is ever inside the fabric: both bursts copy), so none of them can be lost there. Nobody else
+ * holds a lock of ours: the driver has none.
+ *
+ * Threads: as ethdev's defaults. One thread per queue and direction at a time; different queues
+ * freely in parallel; control operations of one port one at a time, in parallel with the bursts.
+ */
+#ifndef UVETH_H
+#define UVETH_H
+
+#include <limits.h>
+#include <stdint.h>
+
+#include <ethdev_driver.h>
+#include <rte_ether.h>
+#include <rte_mbuf.h>
+
+#include "uvbridge/port.h"
+
+#define UVETH_CHUNK    32  /* frames handed to or asked of the fabric at once */
+#define UVETH_TX_SEGS  128 /* mbuf segments in one chunk, and so in one frame */
+#define UVETH_HDR_MAX  192 /* bytes of headers that checksum offload can rewrite */
+#define UVETH_KEY_LEN  40  /* covers every tuple there is: IPv6, 36 bytes, and the window of 4 */
+#define UVETH_RETA_DEF 128
+#define UVETH_OVERHEAD                                                            \
+	(RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN) /* beyond the MTU; no FCS in a fabric \
+					     */
+#define UVETH_MTU_MAX 9216
+
+#define UVETH_RX_OFFLOADS                                               \
+	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | \
+	 RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_RSS_HASH)
+#define UVETH_TX_OFFLOADS                                               \
+	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | \
+	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS | \
+	 RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
+
+#define UVETH_PTYPES (RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK)
+
+/* As the user asked; kept so that a reset can ask again. */
+struct uveth_args {
+	char fabric[PATH_MAX];
+	char name[UVB_NAME_LEN];
+	struct rte_ether_addr mac; /* all zero: the fabric's choice */
+	uint16_t rxq, txq;         /* 0: as many as the fabric has */
+	uint16_t reta;
+};
+
+/* What the driver itself counts. Writer: the thread that polls the queue. Part of the port and not
+ * of the queue, because queues are released and set up again and counters go on. */
+struct uveth_rx_count {
+	uint64_t too_long; /* more than one mbuf, and no RX_OFFLOAD_SCATTER */
+	uint64_t too_long_bytes;
+	uint64_t nombuf; /* the pool ran dry in the middle of a frame */
+	uint64_t nombuf_bytes;
+	uint64_t bad_l3_csum, bad_l4_csum; /* received nevertheless, flagged BAD */
+} __rte_cache_aligned;
+struct uveth_tx_count {
+	uint64_t too_many_segs;
+	uint64_t bad_offload; /* the mbuf is not what its offload flags say */
+} __rte_cache_aligned;
+
+/* All counters of a port: only uint64_t (and padding), so that they can be subtracted as an array.
+ * They only grow; "reset" remembers where they stood. */
+struct uveth_rxq_counters {
+	struct uvb_rxq_stats fabric;
+	struct uveth_rx_count own;
+};
+struct uveth_txq_counters {
+	struct uvb_txq_stats fabric;
+	struct uveth_tx_count own;
+};
+struct uveth_counters {
+	struct uveth_rxq_counters rxq[UVB_MAX_QUEUES];
+	struct uveth_txq_counters txq[UVB_MAX_QUEUES];
+	uint64_t drops[UVB_PD_MAX]; /* by senders, before a queue was chosen */
+};
+
+struct uveth_port {
+	struct uveth_args args;
+	uint16_t max_rxq, max_txq; /* attached with */
+	uint16_t rss_nb_rxq;       /* the RETA was made for so many queues; 0: not made yet */
+	bool started;              /* between dev_start and dev_stop */
+	bool admin_down;           /* rte_eth_dev_set_link_down() */
+	uint32_t ptypes;      /* layers the application wants to be told of: RTE_PTYPE_*_MASK */
+	struct uvb_conf conf; /* as last published */
+	struct uveth_counters base; /* what the counters were at the last reset */
+	struct uveth_rx_count rx_count[UVB_MAX_QUEUES];
+	struct uveth_tx_count tx_count[UVB_MAX_QUEUES];
+};
+
+/* Queues. Written while the queue is stopped, read by the thread that polls it. */
+
+struct uveth_rxq {
+	struct rte_mempool *pool;
+	struct uveth_rx_count *count;
+	uint64_t rearm;    /* data_off, refcnt 1, nb_segs 1, port: one store per mbuf */
+	uint64_t offloads; /* RTE_ETH_RX_OFFLOAD_* in force */
+	uint16_t port_id, id;
+	uint16_t room; /* bytes of frame one mbuf takes */
+	uint16_t nb_desc;
+	uint32_t ptypes; /* as in struct uveth_port */
+	bool on;         /* queue started, link not taken down */
+	bool inspect;    /* headers are to be read: packet types or checksums */
+	bool verify;     /* checksums */
+	bool deferred;
+} __rte_cache_aligned;
+
+struct uveth_txq {
+	struct uveth_tx_count *count;
+	uint64_t offloads;
+	uint16_t port_id, id;
+	uint16_t nb_desc;
+	bool on;
+	bool deferred;
+} __rte_cache_aligned;
+
+/* What this process, and only this, needs to reach the segment. */
+struct uveth_local {
+	struct uvb_dev *dev;
+	struct uvb_rxq *rxq[UVB_MAX_QUEUES];
+	struct uvb_txq *txq[UVB_MAX_QUEUES];
+	bool watching; /* an alarm looks after the link */
+};
+
+static inline struct uveth_port *
+uveth_port(const struct rte_eth_dev *eth)
+{
+	return eth->data->dev_private;
+}
+
+static inline struct uveth_local *
+uveth_local(const struct rte_eth_dev *eth)
+{
+	return eth->process_private;
+}
+
+/* Add to a counter that only this thread writes and any may read. */
+static inline void
+uveth_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+extern int uveth_logtype;
+#define UVETH_LOG(level, fmt, ...) \
+	rte_log(RTE_LOG_##level, uveth_logtype, "uveth: " fmt "\n", ##__VA_ARGS__)
+
+/* uveth.c */
+int uveth_attach(struct rte_eth_dev *eth);
+void uveth_detach(struct rte_eth_dev *eth);
+
+/* uveth_ops.c */
+extern const struct eth_dev_ops uveth_ops;
+int uveth_publish(struct rte_eth_dev *eth, const struct uvb_conf *next);
+int uveth_dev_stop(struct rte_eth_dev *eth);
+
+/* uveth_queue.c */
+int uveth_rx_queue_setup(struct rte_eth_dev *eth, uint16_t id, uint16_t nb_desc,
+			 unsigned int socket, const struct rte_eth_rxconf *conf,
+			 struct rte_mempool *pool);
+int uveth_tx_queue_setup(struct rte_eth_dev *eth, uint16_t id, uint16_t nb_desc,
+			 unsigned int socket, const struct rte_eth_txconf *conf);
+void uveth_rx_queue_release(struct rte_eth_dev *eth, uint16_t id);
+void uveth_tx_queue_release(struct rte_eth_dev *eth, uint16_t id);
+int uveth_rx_queue_start(struct rte_eth_dev *eth, uint16_t id);
+int uveth_rx_queue_stop(struct rte_eth_dev *eth, uint16_t id);
+int uveth_tx_queue_start(struct rte_eth_dev *eth, uint16_t id);
+int uveth_tx_queue_stop(struct rte_eth_dev *eth, uint16_t id);
+void uveth_queues_start(struct rte_eth_dev *eth);
+void uveth_queues_stop(struct rte_eth_dev *eth);
+void uveth_queues_gate(struct rte_eth_dev *eth);
+void uveth_rxq_info(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_rxq_info *info);
+void uveth_txq_info(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_txq_info *info);
+int uveth_rx_burst_mode(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_burst_mode *mode);
+int uveth_tx_burst_mode(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_burst_mode *mode);
+uint32_t uveth_rx_queue_count(void *rxq);
+int uveth_rx_descriptor_status(void *rxq, uint16_t offset);
+int uveth_tx_descriptor_status(void *txq, uint16_t offset);
+const uint32_t *uveth_ptypes_get(struct rte_eth_dev *eth);
+int uveth_ptypes_set(struct rte_eth_dev *eth, uint32_t mask);
+
+/* uveth_rxtx.c */
+uint16_t uveth_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n);
+uint16_t uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n);
+
+/* uveth_csum.c */
+uint16_t uveth_tx_prepare(void *txq, struct rte_mbuf **pkts, uint16_t n);
+int uveth_tx_csum(const struct rte_mbuf *m, uint8_t hdr[UVETH_HDR_MAX], uint16_t *flags);
+void uveth_rx_inspect(struct uveth_rxq *q, struct rte_mbuf *m, bool vouched);
+
+/* uveth_rss.c */
+#define UVETH_RSS_TYPES                                                                    \
+	(RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP |  \
+	 RTE_ETH_RSS_NONFRAG_IPV4_SCTP | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_TCP | \
+	 RTE_ETH_RSS_NONFRAG_IPV6_UDP | RTE_ETH_RSS_NONFRAG_IPV6_SCTP)
+int uveth_rss_configure(struct rte_eth_dev *eth, struct uvb_conf *conf);
+int uveth_rss_hash_update(struct rte_eth_dev *eth, struct rte_eth_rss_conf *rss);
+int uveth_rss_hash_conf_get(struct rte_eth_dev *eth, struct rte_eth_rss_conf *rss);
+int uveth_reta_update(struct rte_eth_dev *eth, struct rte_eth_rss_reta_entry64 *reta,
+		      uint16_t size);
+int uveth_reta_query(struct rte_eth_dev *eth, struct rte_eth_rss_reta_entry64 *reta, uint16_t size);
+
+/* uveth_stats.c */
+int uveth_stats_get(struct rte_eth_dev *eth, struct rte_eth_stats *stats);
+int uveth_stats_reset(struct rte_eth_dev *eth);
+int uveth_xstats_get(struct rte_eth_dev *eth, struct rte_eth_xstat *xstats, unsigned int n);
+int uveth_xstats_get_names(struct rte_eth_dev *eth, struct rte_eth_xstat_name *names,
+			   unsigned int n);
+
+/* uveth_intr.c */
+int uveth_intr_start(struct rte_eth_dev *eth);
+void uveth_intr_stop(struct rte_eth_dev *eth);
+int uveth_rx_intr_enable(struct rte_eth_dev *eth, uint16_t id);
+int uveth_rx_intr_disable(struct rte_eth_dev *eth, uint16_t id);
+int uveth_link_update(struct rte_eth_dev *eth, int wait);
+void uveth_link_changed(struct rte_eth_dev *eth);
+
+#endif /* UVETH_H */

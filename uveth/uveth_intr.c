@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uveth_intr.c - receive interrupts, and the link.
+ *
+ * A receive queue's interrupt is its bell (uvbridge/abi.h): a descriptor that becomes readable when
+ * a sender rings it. EAL adds it to an epoll set as it would an eventfd of VFIO, but never reads
+ * it: the counter size is 0. Disabling the interrupt takes what rang.
+ *
+ * A link goes down when the fabric does, and nothing in this process happens at that moment. So if
+ * the application wants to be told (intr_conf.lsc), an alarm looks ten times a second.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include <rte_alarm.h>
+#include <rte_interrupts.h>
+
+#include "uveth/uveth.h"
+
+#define WATCH_US 100000
+
+/* ---------------------------------------------------------------------------------------- link */
+
+int
+uveth_link_update(struct rte_eth_dev *eth, int wait __rte_unused)
+{
+	struct rte_eth_link link = {
+		.link_speed = RTE_ETH_SPEED_NUM_100G,
+		.link_duplex = RTE_ETH_LINK_FULL_DUPLEX,
+		.link_autoneg = RTE_ETH_LINK_FIXED,
+	};
+	bool up = uveth_port(eth)->started && !uveth_port(eth)->admin_down &&
+		  uvb_link(uveth_local(eth)->dev);
+
+	link.link_status = up ? RTE_ETH_LINK_UP : RTE_ETH_LINK_DOWN;
+	return rte_eth_linkstatus_set(eth, &link);
+}
+
+/* Look, and tell the application if it wants to be told. */
+void
+uveth_link_changed(struct rte_eth_dev *eth)
+{
+	if (uveth_link_update(eth, 0) == 0 && eth->data->dev_conf.intr_conf.lsc)
+		rte_eth_dev_callback_process(eth, RTE_ETH_EVENT_INTR_LSC, NULL);
+}
+
+static void
+watch(void *arg)
+{
+	uveth_link_changed(arg);
+	rte_eal_alarm_set(WATCH_US, watch, arg);
+}
+
+static int
+watch_start(struct rte_eth_dev *eth)
+{
+	int rc;
+
+	if (!eth->data->dev_conf.intr_conf.lsc)
+		return 0;
+	rc = rte_eal_alarm_set(WATCH_US, watch, eth);
+	uveth_local(eth)->watching = rc == 0;
+	return rc;
+}
+
+static void
+watch_stop(struct rte_eth_dev *eth)
+{
+	if (uveth_local(eth)->watching)
+		rte_eal_alarm_cancel(watch, eth);
+	uveth_local(eth)->watching = false;
+}
+
+/* -------------------------------------------------------------------------- receive interrupts */
+
+static int
+fill_handle(struct rte_eth_dev *eth, struct rte_intr_handle *handle)
+{
+	uint16_t n = eth->data->nb_rx_queues;
+
+	if (rte_intr_type_set(handle, RTE_INTR_HANDLE_VDEV) != 0 ||
+	    rte_intr_efd_counter_size_set(handle, 0) != 0 ||
+	    rte_intr_vec_list_alloc(handle, "uveth_vec", n) != 0 ||
+	    rte_intr_nb_efd_set(handle, n) != 0)
+		return -ENOMEM;
+	for (uint16_t q = 0; q < n; q++) {
+		int fd = uvb_rxq_fd(uveth_local(eth)->rxq[q]);
+
+		if (rte_intr_efds_index_set(handle, q, fd) != 0 ||
+		    rte_intr_vec_list_index_set(handle, q, RTE_INTR_VEC_RXTX_OFFSET + q) != 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void
+rx_intr_stop(struct rte_eth_dev *eth)
+{
+	struct rte_intr_handle *handle = eth->intr_handle;
+
+	if (handle == NULL)
+		return;
+	rte_intr_free_epoll_fd(handle);
+	rte_intr_vec_list_free(handle);
+	rte_intr_instance_free(handle);
+	eth->intr_handle = NULL;
+}
+
+static int
+rx_intr_start(struct rte_eth_dev *eth)
+{
+	int rc;
+
+	if (!eth->data->dev_conf.intr_conf.rxq || eth->data->nb_rx_queues == 0)
+		return 0;
+	eth->intr_handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+	if (eth->intr_handle == NULL)
+		return -ENOMEM;
+	rc = fill_handle(eth, eth->intr_handle);
+	if (rc != 0)
+		rx_intr_stop(eth);
+	return rc;
+}
+
+int
+uveth_intr_start(struct rte_eth_dev *eth)
+{
+	int rc = rx_intr_start(eth);
+
+	if (rc == 0)
+		rc = watch_start(eth);
+	if (rc != 0) {
+		UVETH_LOG(ERR, "%s: no memory for interrupts", eth->data->name);
+		rx_intr_stop(eth);
+	}
+	return rc;
+}
+
+void
+uveth_intr_stop(struct rte_eth_dev *eth)
+{
+	watch_stop(eth);
+	rx_intr_stop(eth);
+}
+
+/* If frames are waiting already the bell is rung by ourselves, so that whoever sleeps on it after
+ * this call does not miss them. */
+int
+uveth_rx_intr_enable(struct rte_eth_dev *eth, uint16_t id)
+{
+	if (eth->intr_handle == NULL)
+		return -ENOTSUP;
+	uvb_rx_arm(uveth_local(eth)->rxq[id], true);
+	return 0;
+}
+
+int
+uveth_rx_intr_disable(struct rte_eth_dev *eth, uint16_t id)
+{
+	if (eth->intr_handle == NULL)
+		return -ENOTSUP;
+	uvb_rx_disarm(uveth_local(eth)->rxq[id]);
+	return 0;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uveth_stats.c - statistics: basic, per queue, extended, reset.
+ *
+ * Most counters live in the segment, where each has one writer, often another port: so a reset
+ * cannot clear them. It remembers them, and everything shown is the difference.
+ *
+ * Frames sent are frames received and every drop that has a name here, on one side or the other:
+ *
+ *   sender's tx_*    dropped before a destination was found, or unfit to be sent
+ *   sender's far_*   dropped on behalf of a destination (each also shows up over there)
+ *   receiver's rx_*  dropped for this port by its senders (filters, ring), and by this driver
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "uveth/uveth.h"
+
+/* ------------------------------------------------------------------------------------- collect */
+
+/* From counters that other threads are writing. */
+static void
+load(void *to, const void *from, size_t size)
+{
+	for (size_t i = 0; i < size / sizeof(uint64_t); i++)
+		((uint64_t *)to)[i] = __atomic_load_n((const uint64_t *)from + i, __ATOMIC_RELAXED);
+}
+
+static void
+collect(struct rte_eth_dev *eth, struct uveth_counters *c)
+{
+	const struct uveth_port *port = uveth_port(eth);
+	const struct uvb_dev *dev = uveth_local(eth)->dev;
+
+	memset(c, 0, sizeof(*c));
+	for (uint16_t q = 0; q < port->max_rxq; q++) {
+		uvb_rxq_stats(dev, q, &c->rxq[q].fabric);
+		load(&c->rxq[q].own, &port->rx_count[q], sizeof(port->rx_count[q]));
+	}
+	for (uint16_t q = 0; q < port->max_txq; q++) {
+		uvb_txq_stats(dev, q, &c->txq[q].fabric);
+		load(&c->txq[q].own, &port->tx_count[q], sizeof(port->tx_count[q]));
+	}
+	uvb_rx_drops(dev, c->drops);
+}
+
+/* What has been counted since the last reset. */
+static void
+since_reset(struct rte_eth_dev *eth, struct uveth_counters *c)
+{
+	const uint64_t *base = (const uint64_t *)&uveth_port(eth)->base;
+	uint64_t *now = (uint64_t *)c;
+
+	collect(eth, c);
+	for (size_t i = 0; i < sizeof(*c) / sizeof(*now); i++)
+		now[i] -= base[i];
+}
+
+int
+uveth_stats_reset(struct rte_eth_dev *eth)
+{
+	collect(eth, &uveth_port(eth)->base);
+	return 0;
+}
+
+/* --------------------------------------------------------------------------------------- basic */
+
+static void
+basic_rxq(struct rte_eth_stats *s, uint16_t q, const struct uveth_rxq_counters *c)
+{
+	s->q_ipackets[q] = c->fabric.packets - c->own.too_long - c->own.nombuf;
+	s->q_ibytes[q] = c->fabric.bytes - c->own.too_long_bytes - c->own.nombuf_bytes;
+	s->q_errors[q] = c->fabric.full + c->own.too_long + c->fabric.bad;
+	s->ipackets += s->q_ipackets[q];
+	s->ibytes += s->q_ibytes[q];
+	s->imissed += c->fabric.full;
+	s->ierrors += c->own.too_long + c->fabric.bad;
+	s->rx_nombuf += c->fabric.nombuf + c->own.nombuf;
+}
+
+/* The fabric counts what it took; what no wire would have carried is an error here. Bytes of those
+ * few are not told apart. */
+static void
+basic_txq(struct rte_eth_stats *s, uint16_t q, const struct uveth_txq_counters *c)
+{
+	uint64_t unfit = c->fabric.drops[UVB_TXD_RUNT] + c->fabric.drops[UVB_TXD_OVERSIZE];
+
+	s->q_opackets[q] = c->fabric.packets - unfit;
+	s->q_obytes[q] = c->fabric.bytes;
+	s->opackets += s->q_opackets[q];
+	s->obytes += s->q_obytes[q];
+	s->oerrors += unfit + c->own.too_many_segs + c->own.bad_offload;
+}
+
+int
+uveth_stats_get(struct rte_eth_dev *eth, struct rte_eth_stats *stats)
+{
+	const struct uveth_port *port = uveth_port(eth);
+	struct uveth_counters c;
+
+	since_reset(eth, &c);
+	for (uint16_t q = 0; q < port->max_rxq; q++)
+		basic_rxq(stats, q, &c.rxq[q]);
+	for (uint16_t q = 0; q < port->max_txq; q++)
+		basic_txq(stats, q, &c.txq[q]);
+	stats->ierrors += c.drops[UVB_PD_OVERSIZE];
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------ extended */
+
+struct name {
+	const char *text;
+	size_t offset;
+};
+#define RX(name, member)                                          \
+	{                                                         \
+		name, offsetof(struct uveth_rxq_counters, member) \
+	}
+#define TX(name, member)                                          \
+	{                                                         \
+		name, offsetof(struct uveth_txq_counters, member) \
+	}
+#define TXD(name, reason) TX("drop_" name, fabric.drops[UVB_TXD_##reason])
+#define FAR(name, reason) TX("far_" name, fabric.pair_drops[UVB_PD_##reason])
+
+/* Per queue as "rx_q0_...", and over all queues as "rx_...". */
+static const struct name rx_names[] = {
+	RX("drop_ring_full", fabric.full),    RX("drop_no_mbuf", fabric.nombuf),
+	RX("drop_no_mbuf_chain", own.nombuf), RX("drop_too_long", own.too_long),
+	RX("drop_stale", fabric.stale),       RX("drop_bad_reference", fabric.bad),
+	RX("bad_l3_csum", own.bad_l3_csum),   RX("bad_l4_csum", own.bad_l4_csum),
+	RX("sleeps", fabric.sleeps),          RX("wakes", fabric.wakes),
+};
+
+static const struct name tx_names[] = {
+	TXD("runt", RUNT),
+	TXD("oversize", OVERSIZE),
+	TXD("hairpin", HAIRPIN),
+	TXD("no_port", NO_PORT),
+	TXD("bad_source", BAD_SRC),
+	TX("drop_too_many_segs", own.too_many_segs),
+	TX("drop_bad_offload", own.bad_offload),
+	FAR("mac_filter", MAC_FILTER),
+	FAR("stopped", STOPPED),
+	FAR("oversize", OVERSIZE),
+	FAR("down", DOWN),
+	TX("far_ring_full", fabric.full),
+	TX("flooded", fabric.flooded),
+	TX("bursts_cut_short", fabric.no_cell),
+	TX("bells", fabric.bells),
+};
+
+static const struct name port_names[] = {
+	{"rx_drop_mac_filter", UVB_PD_MAC_FILTER},
+	{"rx_drop_stopped", UVB_PD_STOPPED},
+	{"rx_drop_oversize", UVB_PD_OVERSIZE},
+};
+
+static uint64_t
+value(const void *queue, const struct name *name)
+{
+	return *(const uint64_t *)((const char *)queue + name->offset);
+}
+
+static unsigned int
+nb_xstats(const struct uveth_port *port)
+{
+	return RTE_DIM(port_names) + RTE_DIM(rx_names) * (1 + port->max_rxq) +
+	       RTE_DIM(tx_names) * (1 + port->max_txq);
+}
+
+/* The names of one direction: totals, then queue by queue. Returns the next free place. */
+static struct rte_eth_xstat_name *
+put_names(struct rte_eth_xstat_name *out, const char *dir, const struct name *names, size_t n,
+	  uint16_t nb_queues)
+{
+	for (size_t i = 0; i < n; i++, out++)
+		snprintf(out->name, sizeof(out->name), "%s_%s", dir, names[i].text);
+	for (uint16_t q = 0; q < nb_queues; q++)
+		for (size_t i = 0; i < n; i++, out++)
+			snprintf(out->name, sizeof(out->name), "%s_q%u_%s", dir, q, names[i].text);
+	return out;
+}
+
+/* The values in the same order; `queues` is an array of counters `stride` bytes apart. */
+static struct rte_eth_xstat *
+put_values(struct rte_eth_xstat *out, const void *queues, size_t stride, const struct name *names,
+	   size_t n, uint16_t nb_queues)
+{
+	struct rte_eth_xstat *total = out;
+
+	for (size_t i = 0; i < n; i++)
+		(out++)->value = 0;
+	for (uint16_t q = 0; q < nb_queues; q++) {
+		for (size_t i = 0; i < n; i++, out++) {
+			out->value = value((const char *)queues + q * stride, &names[i]);
+			total[i].value += out->value;
+		}
+	}
+	return out;
+}
+
+int
+uveth_xstats_get_names(struct rte_eth_dev *eth, struct rte_eth_xstat_name *names, unsigned int n)
+{
+	const struct uveth_port *port = uveth_port(eth);
+
+	if (names == NULL || n < nb_xstats(port))
+		return nb_xstats(port);
+	for (size_t i = 0; i < RTE_DIM(port_names); i++, names++)
+		snprintf(names->name, sizeof(names->name), "%s", port_names[i].text);
+	names = put_names(names, "rx", rx_names, RTE_DIM(rx_names), port->max_rxq);
+	put_names(names, "tx", tx_names, RTE_DIM(tx_names), port->max_txq);
+	return nb_xstats(port);
+}
+
+int
+uveth_xstats_get(struct rte_eth_dev *eth, struct rte_eth_xstat *xstats, unsigned int n)
+{
+	const struct uveth_port *port = uveth_port(eth);
+	struct rte_eth_xstat *out = xstats;
+	struct uveth_counters c;
+
+	if (xstats == NULL || n < nb_xstats(port))
+		return nb_xstats(port);
+	since_reset(eth, &c);
+	for (size_t i = 0; i < RTE_DIM(port_names); i++, out++)
+		out->value = c.drops[port_names[i].offset];
+	out = put_values(out, c.rxq, sizeof(c.rxq[0]), rx_names, RTE_DIM(rx_names), port->max_rxq);
+	put_values(out, c.txq, sizeof(c.txq[0]), tx_names, RTE_DIM(tx_names), port->max_txq);
+	for (unsigned int i = 0; i < nb_xstats(port); i++)
+		xstats[i].id = i;
+	return nb_xstats(port);
+}
