@@ -79,23 +79,23 @@ class Snapshot:
         self.values: dict[str, int] = dict(self._flatten())
 
     def _flatten(self) -> Iterator[tuple[str, int]]:
-        yield from _numbers("fabric", self.data.get("fabric", {}))
-        yield from _numbers("ledger", self.data.get("ledger", {}))
+        yield from numbers("fabric", self.data.get("fabric", {}))
+        yield from numbers("ledger", self.data.get("ledger", {}))
         names = {port["id"]: port["name"] or f"#{port['id']}" for port in self.data.get("ports", [])}
         for port in self.data.get("ports", []):
             prefix = f"port.{names[port['id']]}"
             plain = {k: v for k, v in port.items() if k not in ("id", "pid", "gen", "rxqs", "txqs", "mtu")}
-            yield from _numbers(prefix, plain)
+            yield from numbers(prefix, plain)
             for kind in ("rxq", "txq"):
                 for queue in port.get(kind + "s", []):
-                    yield from _numbers(f"{prefix}.{kind}.{queue['id']}", queue, skip=("id", "waiting"))
+                    yield from numbers(f"{prefix}.{kind}.{queue['id']}", queue, skip=("id", "waiting"))
         for voq in self.data.get("voqs", []):
             ends = names.get(voq["src"], voq["src"]), names.get(voq["dst"], voq["dst"])
             prefix = f"voq.{ends[0]}.{voq['txq']}.{ends[1]}.{voq['rxq']}"
-            yield from _numbers(prefix, voq, skip=("src", "txq", "dst", "rxq"))
+            yield from numbers(prefix, voq, skip=("src", "txq", "dst", "rxq"))
         for pair in self.data.get("pairs", []):
             ends = names.get(pair["src"], pair["src"]), names.get(pair["dst"], pair["dst"])
-            yield from _numbers(f"pair.{ends[0]}.{pair['txq']}.{ends[1]}", pair, skip=("src", "txq", "dst"))
+            yield from numbers(f"pair.{ends[0]}.{pair['txq']}.{ends[1]}", pair, skip=("src", "txq", "dst"))
 
     def __getitem__(self, name: str) -> int:
         """A counter; one that is not there counts as 0."""
@@ -156,12 +156,15 @@ class Difference:
     __repr__ = __str__
 
 
-def _numbers(prefix: str, value: Any, skip: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
-    """The numbers in a JSON object, with dotted names. Lists and texts are left out."""
+def numbers(prefix: str, value: Any, skip: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
+    """The numbers in a JSON object, with dotted names; elements of lists by their index. Texts are left out."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if key not in skip:
-                yield from _numbers(f"{prefix}.{key}", inner)
+                yield from numbers(f"{prefix}.{key}" if prefix else key, inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from numbers(f"{prefix}.{index}", inner)
     elif isinstance(value, int) and not isinstance(value, bool):
         yield prefix, value
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uvnet_harness import wait
+from uvnet_harness.fabric import numbers
 from uvnet_harness.proc import Process, Result
 from uvnet_harness.rss import Rss
 
@@ -125,6 +127,7 @@ class Host:
         self.folder.mkdir()
         self.config_path = self.folder / "uvnet.conf"
         self.log_path = self.folder / "stack.log"
+        self.stats_path = self.folder / "stats.json"
         self._current: Process | None = None
         self.settings: dict[str, str | int] = {
             "nic": net.nic_of(name),
@@ -132,6 +135,7 @@ class Host:
             "queues": queues,
             "address": f"{ip}/{net.addresses.prefix_len}",
             "log_file": str(self.log_path),
+            "stats_file": str(self.stats_path),
             **config,
         }
         self._write_config()
@@ -211,6 +215,13 @@ class Host:
     def log(self) -> str:
         """The stack's log on this host."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def stats(self) -> dict[str, int]:
+        """The stack's counters, by dotted name, as the last command that ended in order has left them.
+
+        :raises FileNotFoundError: none has.
+        """
+        return dict(numbers("", json.loads(self.stats_path.read_text())))
 
     def __str__(self) -> str:
         return f"host {self.name} ({self.ip})"
