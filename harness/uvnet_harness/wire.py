@@ -115,6 +115,14 @@ class _Queue:
             self._lib.uvb_rx_done(self.handle, 0)
         return taken
 
+    def arm(self) -> bool:
+        """Ask for the bell. False: there is work already."""
+        return bool(self._lib.uvb_rx_arm(self.handle, False))
+
+    def disarm(self) -> None:
+        """Back to polling."""
+        self._lib.uvb_rx_disarm(self.handle)
+
     def _copy(self, frame: uvb.RxFrame) -> Received:
         buffer = ctypes.create_string_buffer(frame.len)
         length = self._lib.uvb_rx_read(self.handle, byref(frame), 0, buffer, frame.len)
@@ -134,6 +142,22 @@ class WireSet:
 
         :returns: the number of frames."""
         return sum(wire.pump() for wire in self.wires if not wire.paused)
+
+    def sleep(self, waiting: Wire, deadline: wait.Deadline) -> None:
+        """Wait for the bell of any queue that `pump` would look at, or of the wire that waits."""
+        queues = [q for wire in self.wires if wire is waiting or not wire.paused for q in wire.rx_queues]
+        poller = select.poll()
+        armed = []
+        try:
+            for queue in queues:
+                poller.register(queue.fd, select.POLLIN)
+                armed.append(queue)
+                if not queue.arm():
+                    return
+            poller.poll(deadline.left * 1000)
+        finally:
+            for queue in armed:
+                queue.disarm()
 
 
 class Wire:
@@ -174,7 +198,7 @@ class Wire:
         self.id: int = self._lib.uvb_id(self._dev)
         self.frame_max: int = self._lib.uvb_frame_max(self._dev)
         self._txqs = [self._lib.uvb_txq(self._dev, i) for i in range(queues)]
-        self._rxqs = [_Queue(library, self._lib.uvb_rxq(self._dev, i), i) for i in range(queues)]
+        self.rx_queues = [_Queue(library, self._lib.uvb_rxq(self._dev, i), i) for i in range(queues)]
         self._cells: int = self._lib.uvb_tx_free(self._txqs[0])
         self.configure(promiscuous=promiscuous)
         self._set = wires or WireSet()
@@ -259,8 +283,8 @@ class Wire:
     ) -> int:
         """Send frames, in order, on one transmit queue.
 
-        :param ack: wait until each frame was taken by its receiver or dropped under a name. Without,
-            return as soon as the fabric has them.
+        :param ack: wait, burst by burst, until each frame was taken by its receiver or dropped under
+            a name: no queue overflows. Without, return as soon as the fabric has them.
         :param timeout: seconds.
         :returns: the number of frames.
         :raises wait.Timeout: not taken in time (a receiver that is stopped, all cells in flight).
@@ -271,8 +295,8 @@ class Wire:
         deadline = wait.Deadline(timeout)
         for start in range(0, len(raw), uvb.BURST):
             self._send_burst(self._txqs[queue], raw[start : start + uvb.BURST], deadline)
-        if ack:
-            self.acknowledged(queue, deadline.left)
+            if ack:
+                self.acknowledged(queue, deadline.left)
         return len(raw)
 
     def _send_burst(self, txq: int, raw: Sequence[bytes], deadline: wait.Deadline) -> None:
@@ -322,7 +346,7 @@ class Wire:
         :returns: the number of frames.
         """
         count = 0
-        for queue in self._rxqs:
+        for queue in self.rx_queues:
             while taken := queue.take():
                 count += len(taken)
                 self._inbox.extend(taken)
@@ -350,27 +374,12 @@ class Wire:
         """
         deadline = wait.Deadline(timeout)
         while not self._inbox:
-            if self.pump():
-                break
+            if self.pump() or self._set.pump():
+                continue
             if deadline.passed:
                 return None
-            self._sleep(deadline)
+            self._set.sleep(self, deadline)
         return self._inbox.popleft()
-
-    def _sleep(self, deadline: wait.Deadline) -> None:
-        """Wait for a bell, or the deadline."""
-        poller = select.poll()
-        armed = []
-        try:
-            for queue in self._rxqs:
-                poller.register(queue.fd, select.POLLIN)
-                armed.append(queue)
-                if not self._lib.uvb_rx_arm(queue.handle, False):
-                    return
-            poller.poll(deadline.left * 1000)
-        finally:
-            for queue in armed:
-                self._lib.uvb_rx_disarm(queue.handle)
 
     def drain(self) -> list[Received]:
         """Everything that has arrived by now."""
