@@ -24,7 +24,7 @@ def program():
 
 
 @pytest.fixture
-def redis_server(net):
+def redis_server():
     """Start redis-server on a host and wait until it listens: ``redis_server(host)``."""
 
     def start(host, *words):

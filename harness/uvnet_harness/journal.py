@@ -53,7 +53,7 @@ def start_time(pid: int) -> int | None:
 def stat_fields(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat from the third (state) on, or None if there is no such process."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return text.rpartition(")")[2].split()
@@ -246,7 +246,7 @@ def daemon_of(folder: Path) -> int | None:
         try:
             if os.readlink(f"/proc/{name}/exe").split("/")[-1].split(" ")[0] != "uvbridged":
                 continue
-            maps = Path(f"/proc/{name}/maps").read_text()
+            maps = Path(f"/proc/{name}/maps").read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         if any(line.endswith((target, target + " (deleted)")) for line in maps.splitlines()):

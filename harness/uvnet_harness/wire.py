@@ -9,6 +9,7 @@ test did not send, and nothing is missed because a sniffer started late. Sending
 from __future__ import annotations
 
 import ctypes
+import importlib
 import select
 import time
 from collections import deque
@@ -18,8 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from scapy.config import conf as scapy_conf
-from scapy.layers.inet import ICMP, IP, TCP, UDP  # noqa: F401  (loads the layers for dissection)
-from scapy.layers.inet6 import IPv6  # noqa: F401
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
@@ -27,6 +26,8 @@ from uvnet_harness import bpf, uvb, wait
 from uvnet_harness.rss import ALL_TYPES, MICROSOFT_KEY, HashType
 
 scapy_conf.verb = 0
+for _layer in ("inet", "inet6"):
+    importlib.import_module(f"scapy.layers.{_layer}")  # dissection knows what is loaded
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 

@@ -30,7 +30,7 @@ def pair(net, full):
     return run
 
 
-def assert_no_storm(net, end, sent):
+def assert_no_storm(end, sent):
     """Few retransmissions, by iperf3's own count where it has one."""
     retransmits = end["sum_sent"].get("retransmits")
     if retransmits is not None:
@@ -38,7 +38,7 @@ def assert_no_storm(net, end, sent):
 
 
 @pytest.mark.parametrize("direction", [[], ["-R"]], ids=["upload", "download"])
-def test_tcp_byte_counts_agree(net, pair, direction, record_property):
+def test_tcp_byte_counts_agree(pair, direction, record_property):
     at_client, at_server = pair(*direction)
     sent, received = at_client["end"]["sum_sent"], at_client["end"]["sum_received"]
     record_property("gbit_per_second", received["bits_per_second"] / 1e9)
@@ -48,7 +48,7 @@ def test_tcp_byte_counts_agree(net, pair, direction, record_property):
     received_bytes = receiver["end"]["sum_received"]["bytes"]
     assert sent["bytes"] == sent_bytes
     assert received_bytes == sent_bytes
-    assert_no_storm(net, sender["end"], sent_bytes)
+    assert_no_storm(sender["end"], sent_bytes)
 
 
 def test_tcp_with_parallel_streams(pair):
@@ -57,8 +57,8 @@ def test_tcp_with_parallel_streams(pair):
     assert all(stream["receiver"]["bytes"] > 0 for stream in at_client["end"]["streams"])
 
 
-def test_udp_arrives(net, pair, record_property):
-    at_client, at_server = pair("-u", "-b", "100M", "-l", "1400")
+def test_udp_arrives(pair, record_property):
+    at_client, _ = pair("-u", "-b", "100M", "-l", "1400")
     summary = at_client["end"]["sum"]
     record_property("lost_percent", summary["lost_percent"])
     assert summary["packets"] > 0

@@ -60,7 +60,8 @@ def wires(net):
     return net.wire("sender", mac="02:00:00:00:00:51"), net.wire("receiver", queues=QUEUES)
 
 
-def test_random_flows_land_where_predicted(net, wires):
+@pytest.mark.usefixtures("wires")
+def test_random_flows_land_where_predicted(net):
     random = net.random("flows")
     check(net, Rss(QUEUES), [random_flow(random) for _ in range(FLOWS)])
 

@@ -76,7 +76,7 @@ def test_leftover_folder_is_removed(tmp_path):
     assert not folder.exists()
 
 
-def test_orphans_of_a_group_are_known_by_their_token(tmp_path):
+def test_orphans_of_a_group_are_known_by_their_token():
     environment = {**os.environ, journal.TOKEN_VARIABLE: "mine"}
     words = ["sh", "-c", "sleep 60 & echo $!"]
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True, process_group=0) as shell:

@@ -8,7 +8,7 @@ from scapy.layers.l2 import ARP, Ether
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
 
-def test_arp_request_is_answered(net, server, wire):
+def test_arp_request_is_answered(server, wire):
     assert wire.arp(server.ip) == server.mac
 
 
@@ -37,7 +37,7 @@ def test_echo_is_answered(net, server, wire, size):
     assert (bytes(reply[ICMP].payload)[:size]) == payload
 
 
-def test_echo_burst_is_answered_in_order(net, server, wire):
+def test_echo_burst_is_answered_in_order(server, wire):
     head = wire.ether(server.mac) / IP(src=wire.ip, dst=server.ip)
     wire.send([head / ICMP(id=9, seq=i) / bytes(56) for i in range(64)])
     assert [wire.expect("icmp[icmptype] == icmp-echoreply")[ICMP].seq for _ in range(64)] == list(range(64))
