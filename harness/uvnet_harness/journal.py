@@ -185,6 +185,8 @@ def remove_entry(entry: Entry) -> str:
         subprocess.run(["ip", "netns", "delete", str(name)], capture_output=True, check=False)
     elif kind == "folder":
         shutil.rmtree(str(name), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            Path(name).parent.rmdir()  # if it is empty
     return f"{kind} {name}"
 
 

@@ -333,6 +333,7 @@ class Net:
             artifacts.publish(self)
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self.artifacts_folder, ignore_errors=True)  # of an earlier failure
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()  # if it is empty
         self._journal.remove("folder", str(self.folder))

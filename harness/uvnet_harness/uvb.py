@@ -23,6 +23,7 @@ from ctypes import (
     c_uint8,
     c_uint16,
     c_uint32,
+    c_uint64,
     c_void_p,
 )
 from enum import IntEnum
@@ -59,6 +60,23 @@ class Kind(IntEnum):
     SOCKET = 5
     PCAP = 6
     ETHDEV = 7
+
+
+class Header(Structure):
+    """struct uvb_hdr, up to the shape"""
+
+    _fields_ = [
+        ("magic", c_uint64),
+        ("abi_version", c_uint32),
+        ("hdr_size", c_uint32),
+        ("epoch", c_uint64),
+        ("size", c_uint64),
+        ("name", c_char * NAME_LEN),
+        ("nb_ports", c_uint32),
+        ("nb_queues", c_uint32),
+        ("cells_per_txq", c_uint32),
+        ("voq_depth", c_uint32),
+    ]
 
 
 class Attach(Structure):
@@ -130,6 +148,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "uvb_id": (c_uint16, [c_void_p]),
     "uvb_name": (c_char_p, [c_void_p]),
     "uvb_mac": (POINTER(c_uint8), [c_void_p]),
+    "uvb_hdr": (POINTER(Header), [c_void_p]),
     "uvb_frame_max": (c_uint32, [c_void_p]),
     "uvb_link": (c_bool, [c_void_p]),
     "uvb_control_fd": (c_int, [c_void_p]),

@@ -200,7 +200,7 @@ class Wire:
         self.frame_max: int = self._lib.uvb_frame_max(self._dev)
         self._txqs = [self._lib.uvb_txq(self._dev, i) for i in range(queues)]
         self.rx_queues = [_Queue(library, self._lib.uvb_rxq(self._dev, i), i) for i in range(queues)]
-        self._cells: int = self._lib.uvb_tx_free(self._txqs[0])
+        self._cells: int = self._lib.uvb_hdr(self._dev).contents.cells_per_txq
         self.configure(promiscuous=promiscuous)
         self._set = wires or WireSet()
         self._set.wires.append(self)

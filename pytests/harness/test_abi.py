@@ -12,12 +12,16 @@ from uvnet_harness import uvb
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 STRUCTURES = {
+    "uvb_hdr": uvb.Header,
     "uvb_attach": uvb.Attach,
     "uvb_conf": uvb.Conf,
     "uvb_seg": uvb.Seg,
     "uvb_frame": uvb.Frame,
     "uvb_rx_frame": uvb.RxFrame,
 }
+PREFIXES = {uvb.Header}
+"""Mirrored only as far as they are used."""
+
 CONSTANTS = {
     "UVB_ERR_LEN": uvb.ERR_LEN,
     "UVB_NAME_LEN": uvb.NAME_LEN,
@@ -34,7 +38,8 @@ CONSTANTS = {
 def layout_by_ctypes():
     """Every size, offset and constant as Python has them."""
     for name, structure in STRUCTURES.items():
-        yield f"sizeof {name}", ctypes.sizeof(structure)
+        if structure not in PREFIXES:
+            yield f"sizeof {name}", ctypes.sizeof(structure)
         for member, *_ in structure._fields_:
             yield f"{name}.{member}", getattr(structure, member).offset
     yield from ((name, int(value)) for name, value in CONSTANTS.items())
@@ -44,7 +49,8 @@ def probe_source():
     """A C program that prints the same."""
     lines = []
     for name, structure in STRUCTURES.items():
-        lines.append(f'P("sizeof {name}", sizeof(struct {name}));')
+        if structure not in PREFIXES:
+            lines.append(f'P("sizeof {name}", sizeof(struct {name}));')
         for member, *_ in structure._fields_:
             lines.append(f'P("{name}.{member}", offsetof(struct {name}, {member}));')
     lines += [f'P("{name}", {name});' for name in CONSTANTS]

@@ -148,7 +148,7 @@ def test_warning_in_a_log_fails_the_test_unless_allowed(runs):
         f"@pytest.mark.uvnet(allow_log=['sky'])\ndef test_listed(net):\n{body}"
     )
     done = runs.run()
-    assert "1 passed" in done.stdout and "1 error" in done.stdout
+    assert "2 passed, 1 error" in done.stdout  # the error is at the end of a test that passed
     assert "fabric: warning: the sky is falling" in done.stdout
 
 
