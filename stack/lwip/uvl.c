@@ -16,12 +16,14 @@ __thread struct uvl *uvl_self;
 /* etharp.c knows the size of its entries. */
 size_t uvl_etharp_size(void);
 
+#define UVL_PORTS    65536
 #define UVL_ALIGN(n) (((n) + 63) & ~(size_t)63)
 
 size_t
 uvl_size(void)
 {
-	return UVL_ALIGN(sizeof(struct uvl)) + UVL_ALIGN(uvl_etharp_size());
+	return UVL_ALIGN(sizeof(struct uvl)) + UVL_ALIGN(uvl_etharp_size()) +
+	       UVL_TCP_HASH_SIZE * sizeof(struct tcp_pcb *) + UVL_PORTS * sizeof(uint32_t);
 }
 
 /* Everything but lwip_init(): lwIP's own unit tests call that themselves. */
@@ -34,7 +36,12 @@ uvl_prepare(struct uvl *mem, struct uvl_secret secret)
 
 	memset(mem, 0, uvl_size());
 	mem->secret = secret;
-	mem->arp_table_ = (char *)mem + UVL_ALIGN(sizeof(struct uvl));
+	char *table = (char *)mem + UVL_ALIGN(sizeof(struct uvl));
+	mem->arp_table_ = table;
+	table += UVL_ALIGN(uvl_etharp_size());
+	mem->tcp_hash_ = (struct tcp_pcb **)table;
+	table += UVL_TCP_HASH_SIZE * sizeof(struct tcp_pcb *);
+	mem->tcp_ports_ = (uint32_t *)table;
 
 	/* What lwIP's definitions initialise to something other than zero. */
 	mem->tcp_pcb_lists_[0] = &mem->tcp_listen_pcbs_.pcbs;

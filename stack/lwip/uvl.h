@@ -57,6 +57,9 @@ extern "C" {
 #define UVL_ND6_RA_BUFFER 64
 #define UVL_DHCP_OPTIONS  16
 
+/* Buckets for connections: of 100,000, six share one. */
+#define UVL_TCP_HASH_SIZE 16384
+
 /* Key of the instance's random numbers and initial sequence numbers. */
 struct uvl_secret {
 	uint64_t k0, k1;
@@ -102,6 +105,14 @@ struct uvl {
 	struct tcp_pcb *tcp_bound_pcbs_;
 	union tcp_listen_pcbs_t tcp_listen_pcbs_;
 	struct tcp_pcb **tcp_pcb_lists_[NUM_TCP_PCB_LISTS];
+
+	/* tcp_lists.c; the tables are memory behind this struct */
+	struct tcp_pcb **tcp_hash_; /* UVL_TCP_HASH_SIZE buckets */
+	uint32_t *tcp_ports_;       /* PCBs per local port */
+	struct tcp_pcb *tcp_due_;
+	bool tcp_lazy_;        /* nothing is due: no fine ticks until ... */
+	u16_t tcp_lazy_ticks_; /* so many ticks after ... */
+	u32_t tcp_lazy_since_; /* this time */
 
 	/* udp.c, raw.c */
 	struct udp_pcb *udp_pcbs_;
@@ -184,7 +195,7 @@ uvl_enter(struct uvl *instance)
 	uvl_self = instance;
 }
 
-/* Bytes an instance needs, its ARP table included. */
+/* Bytes an instance needs, with its tables: about half a megabyte. */
 size_t uvl_size(void);
 
 /*

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "sim.h"
 #include "lwip/inet_chksum.h"
@@ -355,6 +356,266 @@ test_backlog(void)
 	sim_exit(&sim);
 }
 
+/* ---- many connections --------------------------------------------------------------------------
+ */
+
+struct crowd {
+	struct sim sim;
+	struct tcp_pcb **clients, *listener;
+	unsigned int size, accepted, received, errors;
+};
+
+static err_t
+crowd_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+	struct crowd *crowd = arg;
+
+	(void)err;
+	if (p == NULL)
+		return tcp_close(pcb);
+	crowd->received += p->tot_len;
+	tcp_recved(pcb, p->tot_len);
+	pbuf_free(p);
+	return ERR_OK;
+}
+
+static err_t
+crowd_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+	struct crowd *crowd = arg;
+
+	(void)err;
+	crowd->accepted++;
+	tcp_arg(pcb, crowd);
+	tcp_recv(pcb, crowd_recv);
+	return ERR_OK;
+}
+
+static void
+crowd_err(void *arg, err_t err)
+{
+	struct crowd *crowd = arg;
+
+	(void)err;
+	crowd->errors++;
+}
+
+static void
+crowd_connect(struct crowd *crowd, unsigned int i, uint16_t port)
+{
+	struct tcp_pcb *pcb = tcp_new();
+
+	tcp_arg(pcb, crowd);
+	tcp_err(pcb, crowd_err);
+	tcp_nagle_disable(pcb);
+	if (tcp_bind(pcb, IP_ADDR_ANY, port) != ERR_OK)
+		crowd->errors++;
+	if (tcp_connect(pcb, &crowd->sim.host[1].address, 7, NULL) != ERR_OK)
+		crowd->errors++;
+	crowd->clients[i] = pcb;
+}
+
+static void
+crowd_open(struct crowd *crowd, unsigned int size)
+{
+	memset(crowd, 0, sizeof(*crowd));
+	crowd->size = size;
+	crowd->clients = calloc(size, sizeof(*crowd->clients));
+	sim_init(&crowd->sim, 1);
+	sim_enter(&crowd->sim.host[1]);
+	crowd->listener = tcp_new();
+	tcp_bind(crowd->listener, IP_ADDR_ANY, 7);
+	crowd->listener = tcp_listen_with_backlog(crowd->listener, 60000);
+	tcp_arg(crowd->listener, crowd);
+	tcp_accept(crowd->listener, crowd_accept);
+	for (unsigned int i = 0; i < size; i++) {
+		sim_enter(&crowd->sim.host[0]);
+		crowd_connect(crowd, i, (uint16_t)(1024 + i));
+		if (i % 64 == 63)
+			sim_run(&crowd->sim, 1000, NULL, NULL);
+	}
+	sim_run(&crowd->sim, 2000000, NULL, NULL);
+	CHECK(crowd->accepted == size && crowd->errors == 0, "%u of %u connections, %u errors",
+	      crowd->accepted, size, crowd->errors);
+}
+
+static void
+crowd_close(struct crowd *crowd)
+{
+	no_asserts(&crowd->sim);
+	sim_exit(&crowd->sim);
+	free(crowd->clients);
+}
+
+/* CPU time of a small message on one of the connections after the other, in ns. */
+static double
+crowd_talk(struct crowd *crowd)
+{
+	struct timespec a, b;
+	const unsigned int rounds = 4000;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+	for (unsigned int i = 0; i < rounds; i++) {
+		struct tcp_pcb *pcb = crowd->clients[i * 7919u % crowd->size];
+
+		sim_enter(&crowd->sim.host[0]);
+		tcp_write(pcb, "0123456789", 10, TCP_WRITE_FLAG_COPY);
+		tcp_output(pcb);
+		sim_run(&crowd->sim, 250, NULL, NULL);
+	}
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+	CHECK(crowd->received == 10 * rounds, "%u of %u bytes arrived", crowd->received,
+	      10 * rounds);
+	return ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / rounds;
+}
+
+/* The hash, the port counts and the lists must tell the same story. */
+static void
+check_lists(struct sim_host *host)
+{
+	unsigned int listed = 0, hashed = 0, due = 0;
+	uint32_t *ports = calloc(65536, sizeof(*ports));
+
+	sim_enter(host);
+	for (int list = 0; list < NUM_TCP_PCB_LISTS; list++) {
+		for (struct tcp_pcb *pcb = *tcp_pcb_lists[list]; pcb != NULL; pcb = pcb->next) {
+			ports[pcb->local_port]++;
+			if (list < 2)
+				continue;
+			listed++;
+			due += pcb->due_prev != NULL;
+			CHECK(uvl_tcp_find(&pcb->local_ip, pcb->local_port, &pcb->remote_ip,
+					   pcb->remote_port, NULL) == pcb,
+			      "port %u is not found by hash", pcb->local_port);
+			if (list == 2 && (pcb->rtime >= 0 || (pcb->flags & TF_ACK_DELAY) != 0))
+				CHECK(pcb->due_prev != NULL, "port %u is not due", pcb->local_port);
+		}
+	}
+	for (unsigned int i = 0; i < UVL_TCP_HASH_SIZE; i++)
+		for (struct tcp_pcb *pcb = host->uvl->tcp_hash_[i]; pcb != NULL;
+		     pcb = pcb->hash_next)
+			hashed++;
+	CHECK(listed == hashed, "%u PCBs in lists, %u in the hash", listed, hashed);
+	for (struct tcp_pcb *pcb = host->uvl->tcp_due_; pcb != NULL; pcb = pcb->due_next)
+		due--;
+	CHECK(due == 0, "the list of due PCBs is off by %d", (int)due);
+	CHECK(memcmp(ports, host->uvl->tcp_ports_, 65536 * sizeof(*ports)) == 0,
+	      "the port counts are wrong");
+	free(ports);
+}
+
+static void
+test_many_connections(void)
+{
+	struct crowd few, many;
+
+	crowd_open(&few, 8);
+	double least = crowd_talk(&few);
+	crowd_close(&few);
+
+	crowd_open(&many, 20000);
+	double most = crowd_talk(&many);
+	printf("  a message costs %.0f ns on one of 8 connections, %.0f on one of %u\n", least,
+	       most, many.size);
+	/* Caches and the walk every 500 ms make it 5 to 10; walks per packet made it hundreds. */
+	CHECK(most < 40 * least, "cost grows with the number of connections");
+	check_lists(&many.sim.host[0]);
+	check_lists(&many.sim.host[1]);
+
+	/* Half are closed, a quarter aborted, some ports used again at once. */
+	for (unsigned int i = 0; i < many.size; i++) {
+		sim_enter(&many.sim.host[0]);
+		tcp_err(many.clients[i], NULL);
+		if (i % 2 == 0)
+			tcp_close(many.clients[i]);
+		else if (i % 4 == 1)
+			tcp_abort(many.clients[i]);
+		if (i % 64 == 63)
+			sim_run(&many.sim, 1000, NULL, NULL);
+	}
+	check_lists(&many.sim.host[0]);
+	sim_run(&many.sim, 5000000, NULL, NULL);
+	check_lists(&many.sim.host[0]);
+	check_lists(&many.sim.host[1]);
+	many.errors = 0;
+	sim_enter(&many.sim.host[0]);
+	crowd_connect(&many, 1, 1024 + 1);
+	sim_run(&many.sim, 100000, NULL, NULL);
+	CHECK(many.errors == 0 && many.clients[1]->state == ESTABLISHED, "the port is not free");
+	sim_run(&many.sim, 30000000, NULL, NULL);
+	sim_enter(&many.sim.host[0]);
+	CHECK(tcp_tw_pcbs == NULL, "connections stay in TIME_WAIT");
+	check_lists(&many.sim.host[0]);
+	check_lists(&many.sim.host[1]);
+	crowd_close(&many);
+}
+
+/* A server that closes first keeps TIME_WAIT; its client may come again from the same port. */
+static void
+test_time_wait_reuse(void)
+{
+	struct crowd crowd;
+
+	crowd_open(&crowd, 1);
+	sim_enter(&crowd.sim.host[1]);
+	struct tcp_pcb *server = tcp_active_pcbs;
+	tcp_recv(server, NULL);
+	tcp_close(server);
+	sim_run(&crowd.sim, 10000, NULL, NULL);
+	/* The client closes as well: that is what lwIP does if nobody asks for its data. */
+	sim_run(&crowd.sim, 500000, NULL, NULL);
+	sim_enter(&crowd.sim.host[1]);
+	CHECK(tcp_tw_pcbs != NULL, "the server is not in TIME_WAIT");
+
+	sim_enter(&crowd.sim.host[0]);
+	crowd_connect(&crowd, 0, 1024);
+	sim_run(&crowd.sim, 500000, NULL, NULL);
+	CHECK(crowd.errors == 0 && crowd.accepted == 2, "the new connection was not accepted");
+	check_lists(&crowd.sim.host[1]);
+	crowd_close(&crowd);
+}
+
+static bool
+count_timers(void *arg)
+{
+	++*(unsigned int *)arg;
+	return false;
+}
+
+/* Idle connections do not keep a host busy, and are awake as soon as there is something to do. */
+static void
+test_idle_ticks(void)
+{
+	struct crowd crowd;
+	unsigned int steps = 0;
+
+	crowd_open(&crowd, 10);
+	sim_run(&crowd.sim, 1000000, NULL, NULL);
+	sim_enter(&crowd.sim.host[0]);
+	CHECK(crowd.sim.host[0].uvl->tcp_lazy_ && crowd.sim.host[0].uvl->tcp_due_ == NULL,
+	      "idle connections are due");
+	uint32_t ticks = tcp_ticks;
+	sim_run(&crowd.sim, 10000000, count_timers, &steps);
+	sim_enter(&crowd.sim.host[0]);
+	CHECK(tcp_ticks - ticks >= 190 && tcp_ticks - ticks <= 210, "%u ticks in 10 s",
+	      tcp_ticks - ticks);
+	/* IGMP and MLD alone make ten each per second. */
+	CHECK(steps < 250, "%u timers in 10 idle seconds", steps);
+
+	/* In the middle of the long sleep, a message whose acknowledgment is delayed. */
+	for (unsigned int phase = 10; phase < 500; phase += 70) {
+		sim_run(&crowd.sim, 1000000 + phase * 1000, NULL, NULL);
+		sim_enter(&crowd.sim.host[0]);
+		tcp_write(crowd.clients[3], "x", 1, TCP_WRITE_FLAG_COPY);
+		tcp_output(crowd.clients[3]);
+		check_lists(&crowd.sim.host[0]);
+		sim_run(&crowd.sim, 30000, NULL, NULL);
+		CHECK(crowd.clients[3]->snd_nxt == crowd.clients[3]->lastack,
+		      "the acknowledgment is late");
+	}
+	crowd_close(&crowd);
+}
+
 #define TEST(name)                 \
 	{                          \
 #name, test_##name \
@@ -371,6 +632,9 @@ static const struct {
 	TEST(lost_window_update),
 	TEST(initial_window),
 	TEST(backlog),
+	TEST(many_connections),
+	TEST(time_wait_reuse),
+	TEST(idle_ticks),
 };
 
 int

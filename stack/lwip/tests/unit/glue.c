@@ -11,7 +11,7 @@ void uvl_prepare(struct uvl *mem, struct uvl_secret secret);
 
 static union {
 	struct uvl instance;
-	char room[256 * 1024];
+	char room[1024 * 1024];
 } memory __attribute__((aligned(64)));
 
 /* Before main(): the tests call tcpip_init() there, and each test forks from what that left. */

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How lwIP's TCP finds PCBs, in place of walks along all of them.
+ *
+ * lists  lwIP's own (active, TIME_WAIT, bound, listening), linked both ways: a PCB leaves its list
+ *        in one step, and leaving twice does no harm, which lwIP does on some paths.
+ * hash   active and TIME_WAIT PCBs by address and port of both ends. Keyed, so that nobody outside
+ *        can choose connections that fall into one bucket.
+ * ports  how many PCBs, of any list, have each local port.
+ * due    active PCBs that have something to do at the next fine tick: a running retransmission or
+ *        persist timer, a delayed ACK, refused data. A PCB is put in when that begins and taken out
+ *        when a tick finds nothing left; the walk along all PCBs every 500 ms would find one that
+ *        had been forgotten.
+ */
+#include "uvl.h"
+
+#include "lwip/tcp.h"
+
+static uint64_t
+mix(uint64_t a, uint64_t b)
+{
+	unsigned __int128 product = (unsigned __int128)a * b;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static struct tcp_pcb **
+bucket(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
+{
+	const struct uvl *self = uvl_self;
+	uint64_t a = (uint64_t)local_port << 48 | (uint64_t)remote_port << 32, b = 0;
+
+	if (IP_IS_V6(local)) {
+		const u32_t *l = ip_2_ip6(local)->addr, *r = ip_2_ip6(remote)->addr;
+
+		b = mix(((uint64_t)l[0] << 32 | l[1]) ^ self->secret.k1,
+			((uint64_t)r[0] << 32 | r[1]) ^ self->secret.k0);
+		b ^= mix(((uint64_t)l[2] << 32 | l[3]) ^ self->secret.k0,
+			 ((uint64_t)r[2] << 32 | r[3]) ^ ~self->secret.k1);
+	} else {
+		a |= ip_2_ip4(remote)->addr;
+		b = ip_2_ip4(local)->addr;
+	}
+	uint64_t h = mix(a ^ self->secret.k0, b ^ self->secret.k1);
+	return &self->tcp_hash_[(h ^ h >> 32) & (UVL_TCP_HASH_SIZE - 1)];
+}
+
+void
+uvl_tcp_reg(struct tcp_pcb **list, struct tcp_pcb *pcb)
+{
+	struct uvl *self = uvl_self;
+
+	pcb->next = *list;
+	if (pcb->next != NULL)
+		pcb->next->list_prev = &pcb->next;
+	pcb->list_prev = list;
+	*list = pcb;
+	self->tcp_ports_[pcb->local_port]++;
+	if (list == &self->tcp_active_pcbs_ || list == &self->tcp_tw_pcbs_) {
+		struct tcp_pcb **head =
+			bucket(&pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port);
+
+		pcb->hash_next = *head;
+		if (pcb->hash_next != NULL)
+			pcb->hash_next->hash_prev = &pcb->hash_next;
+		pcb->hash_prev = head;
+		*head = pcb;
+	}
+}
+
+void
+uvl_tcp_rmv(struct tcp_pcb **list, struct tcp_pcb *pcb)
+{
+	struct uvl *self = uvl_self;
+
+	if (pcb->list_prev == NULL)
+		return;
+	*pcb->list_prev = pcb->next;
+	if (pcb->next != NULL)
+		pcb->next->list_prev = pcb->list_prev;
+	pcb->list_prev = NULL;
+	pcb->next = NULL;
+	self->tcp_ports_[pcb->local_port]--;
+	if (list != &self->tcp_active_pcbs_ && list != &self->tcp_tw_pcbs_)
+		return;
+	*pcb->hash_prev = pcb->hash_next;
+	if (pcb->hash_next != NULL)
+		pcb->hash_next->hash_prev = pcb->hash_prev;
+	pcb->hash_prev = NULL;
+	uvl_tcp_undue(pcb);
+}
+
+struct tcp_pcb *
+uvl_tcp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port,
+	     const struct netif *netif)
+{
+	struct tcp_pcb *pcb = *bucket(local, local_port, remote, remote_port);
+
+	for (; pcb != NULL; pcb = pcb->hash_next)
+		if (pcb->remote_port == remote_port && pcb->local_port == local_port &&
+		    ip_addr_cmp(&pcb->remote_ip, remote) && ip_addr_cmp(&pcb->local_ip, local) &&
+		    (pcb->netif_idx == NETIF_NO_INDEX || netif == NULL ||
+		     pcb->netif_idx == netif_get_index(netif)))
+			return pcb;
+	return NULL;
+}
+
+void
+uvl_tcp_due(struct tcp_pcb *pcb)
+{
+	struct uvl *self = uvl_self;
+
+	/* Only connections that are registered: others have no timers, and nobody would undo it. */
+	if (pcb->due_prev != NULL || pcb->hash_prev == NULL || pcb->state == TIME_WAIT)
+		return;
+	pcb->due_next = self->tcp_due_;
+	if (pcb->due_next != NULL)
+		pcb->due_next->due_prev = &pcb->due_next;
+	pcb->due_prev = &self->tcp_due_;
+	self->tcp_due_ = pcb;
+	if (self->tcp_lazy_)
+		uvl_tcp_timer_wake();
+}
+
+void
+uvl_tcp_undue(struct tcp_pcb *pcb)
+{
+	if (pcb->due_prev == NULL)
+		return;
+	*pcb->due_prev = pcb->due_next;
+	if (pcb->due_next != NULL)
+		pcb->due_next->due_prev = pcb->due_prev;
+	pcb->due_prev = NULL;
+	pcb->due_next = NULL;
+}
+
+/* At the end of a tick's work on a PCB. */
+void
+uvl_tcp_review(struct tcp_pcb *pcb)
+{
+	if (pcb->rtime >= 0 || pcb->persist_backoff > 0 || (pcb->flags & UVL_TCP_DUE_FLAGS) != 0 ||
+	    pcb->refused_data != NULL)
+		uvl_tcp_due(pcb);
+	else
+		uvl_tcp_undue(pcb);
+}
