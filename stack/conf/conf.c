@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Parsing, checking and printing by the table of keys. */
+#include "stack/conf/conf.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_FILE (64 * 1024)
+
+static int __attribute__((format(printf, 2, 3)))
+fail(struct uvs_conf_error *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+static const struct uvs_conf_key *
+find_key(const char *name)
+{
+	for (unsigned int i = 0; i < uvs_conf_nkeys; i++)
+		if (strcmp(uvs_conf_keys[i].name, name) == 0)
+			return &uvs_conf_keys[i];
+	return NULL;
+}
+
+static void *
+slot(struct uvs_conf *c, const struct uvs_conf_key *k)
+{
+	return (char *)c + k->offset;
+}
+
+static const void *
+const_slot(const struct uvs_conf *c, const struct uvs_conf_key *k)
+{
+	return (const char *)c + k->offset;
+}
+
+/* ------------------------------------------------------------------------------ single values */
+
+static int
+set_uint(uint32_t *out, const struct uvs_conf_key *k, const char *value,
+	 struct uvs_conf_error *err)
+{
+	char *end;
+	unsigned long n;
+
+	if (!isdigit((unsigned char)value[0]))
+		return fail(err, "%s: \"%s\" is not a number", k->name, value);
+	errno = 0;
+	n = strtoul(value, &end, 10);
+	if (k->type == UVS_CONF_SIZE && (*end == 'k' || *end == 'm')) {
+		unsigned int shift = *end == 'k' ? 10 : 20;
+
+		if (n > ULONG_MAX >> shift)
+			errno = ERANGE;
+		n <<= shift;
+		end++;
+	}
+	if (*end != '\0')
+		return fail(err, "%s: \"%s\" is not a number%s", k->name, value,
+			    k->type == UVS_CONF_SIZE ? " (with k or m for KiB or MiB)" : "");
+	if (errno == ERANGE || n < k->min || n > k->max)
+		return fail(err, "%s: %s is not between %u and %u", k->name, value, k->min, k->max);
+	*out = (uint32_t)n;
+	return 0;
+}
+
+static int
+set_enum(uint32_t *out, const struct uvs_conf_key *k, const char *value,
+	 struct uvs_conf_error *err)
+{
+	char choices[128] = "";
+
+	for (uint32_t i = 0; k->names[i] != NULL; i++) {
+		if (strcmp(k->names[i], value) == 0) {
+			*out = i;
+			return 0;
+		}
+		strncat(choices, i ? ", " : "", sizeof(choices) - strlen(choices) - 1);
+		strncat(choices, k->names[i], sizeof(choices) - strlen(choices) - 1);
+	}
+	return fail(err, "%s: \"%s\" is none of: %s", k->name, value, choices);
+}
+
+static int
+set_string(char *out, const struct uvs_conf_key *k, const char *value, struct uvs_conf_error *err)
+{
+	if (strlen(value) >= UVS_CONF_STR)
+		return fail(err, "%s: longer than %d characters", k->name, UVS_CONF_STR - 1);
+	strcpy(out, value);
+	return 0;
+}
+
+static int
+set_addr(struct uvs_conf_cidr *out, const struct uvs_conf_key *k, const char *value,
+	 struct uvs_conf_error *err)
+{
+	memset(out, 0, sizeof(*out));
+	if (value[0] != '\0' && inet_pton(AF_INET, value, &out->addr) != 1)
+		return fail(err, "%s: \"%s\" is not an IPv4 address", k->name, value);
+	return 0;
+}
+
+static int
+set_cidr(struct uvs_conf_cidr *out, const struct uvs_conf_key *k, const char *value,
+	 struct uvs_conf_error *err)
+{
+	char addr[INET_ADDRSTRLEN] = "", rest;
+	unsigned int prefix;
+
+	memset(out, 0, sizeof(*out));
+	if (value[0] == '\0')
+		return 0;
+	if (sscanf(value, "%15[0-9.]/%2u%c", addr, &prefix, &rest) != 2 || prefix > 32 ||
+	    inet_pton(AF_INET, addr, &out->addr) != 1)
+		return fail(err, "%s: \"%s\" is not an IPv4 address with a prefix, a.b.c.d/n",
+			    k->name, value);
+	out->prefix = (uint8_t)prefix;
+	return 0;
+}
+
+static int
+set_mac(struct uvs_conf_mac *out, const struct uvs_conf_key *k, const char *value,
+	struct uvs_conf_error *err)
+{
+	uint8_t *b = out->bytes;
+	char rest;
+
+	memset(out, 0, sizeof(*out));
+	if (value[0] == '\0')
+		return 0;
+	if (strlen(value) != 17 || sscanf(value, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &b[0],
+					  &b[1], &b[2], &b[3], &b[4], &b[5], &rest) != 6)
+		return fail(err, "%s: \"%s\" is not an Ethernet address, aa:bb:cc:dd:ee:ff", k->name,
+			    value);
+	out->set = true;
+	return 0;
+}
+
+static int
+set_value(struct uvs_conf *c, const struct uvs_conf_key *k, const char *value,
+	  struct uvs_conf_error *err)
+{
+	void *to = slot(c, k);
+
+	switch (k->type) {
+	case UVS_CONF_UINT:
+	case UVS_CONF_SIZE:
+		return set_uint(to, k, value, err);
+	case UVS_CONF_ENUM:
+		return set_enum(to, k, value, err);
+	case UVS_CONF_STRING:
+		return set_string(to, k, value, err);
+	case UVS_CONF_CIDR:
+		return set_cidr(to, k, value, err);
+	case UVS_CONF_ADDR:
+		return set_addr(to, k, value, err);
+	case UVS_CONF_MAC:
+		return set_mac(to, k, value, err);
+	}
+	return -1;
+}
+
+/* -------------------------------------------------------------------------------------- files */
+
+static char *
+trim(char *s)
+{
+	char *end;
+
+	s += strspn(s, " \t\r");
+	end = s + strlen(s);
+	while (end > s && strchr(" \t\r", end[-1]) != NULL)
+		end--;
+	*end = '\0';
+	return s;
+}
+
+/* A comment begins at a '#' that begins the line or follows white space. */
+static void
+strip_comment(char *line)
+{
+	for (char *p = line; *p != '\0'; p++) {
+		if (*p == '#' && (p == line || p[-1] == ' ' || p[-1] == '\t')) {
+			*p = '\0';
+			return;
+		}
+	}
+}
+
+/* Prefixes err->text, which holds the reason, with the place. */
+static int
+at_line(struct uvs_conf_error *err, const char *name, unsigned int line)
+{
+	char reason[sizeof(err->text)];
+
+	strcpy(reason, err->text);
+	if (line != 0)
+		snprintf(err->text, sizeof(err->text), "%.200s:%u: %.280s", name, line, reason);
+	else
+		snprintf(err->text, sizeof(err->text), "%.200s: %.280s", name, reason);
+	return -1;
+}
+
+static int
+set_key(struct uvs_conf *c, const char *name, const char *value, unsigned int line,
+	struct uvs_conf_error *err)
+{
+	const struct uvs_conf_key *k = find_key(name);
+
+	if (k == NULL)
+		return fail(err, "%s: unknown key", name);
+	if (line != 0 && c->line[k - uvs_conf_keys] != 0)
+		return fail(err, "%s: already set in line %u", name, c->line[k - uvs_conf_keys]);
+	c->line[k - uvs_conf_keys] = (uint16_t)line;
+	return set_value(c, k, value, err);
+}
+
+static int
+parse_line(struct uvs_conf *c, char *text, unsigned int line, struct uvs_conf_error *err)
+{
+	char *equals;
+
+	strip_comment(text);
+	text = trim(text);
+	if (*text == '\0')
+		return 0;
+	equals = strchr(text, '=');
+	if (equals == NULL)
+		return fail(err, "\"%s\" is not key = value", text);
+	*equals = '\0';
+	return set_key(c, trim(text), trim(equals + 1), line, err);
+}
+
+static int
+parse_lines(struct uvs_conf *c, char *text, const char *name, struct uvs_conf_error *err)
+{
+	unsigned int line = 0;
+
+	for (char *next; text != NULL; text = next) {
+		next = strchr(text, '\n');
+		if (next != NULL)
+			*next++ = '\0';
+		if (parse_line(c, text, ++line, err) < 0)
+			return at_line(err, name, line);
+	}
+	return uvs_conf_check(c, name, err);
+}
+
+int
+uvs_conf_parse(struct uvs_conf *c, const char *text, const char *name, struct uvs_conf_error *err)
+{
+	char *copy = strdup(text);
+	int r;
+
+	if (copy == NULL)
+		return fail(err, "%s: out of memory", name);
+	uvs_conf_defaults(c);
+	r = parse_lines(c, copy, name, err);
+	free(copy);
+	return r;
+}
+
+int
+uvs_conf_load(struct uvs_conf *c, const char *path, struct uvs_conf_error *err)
+{
+	FILE *f = fopen(path, "re");
+	char *text;
+	size_t n;
+	int r;
+
+	if (f == NULL)
+		return fail(err, "%s: %s", path, strerror(errno));
+	text = malloc(MAX_FILE);
+	if (text == NULL) {
+		fclose(f);
+		return fail(err, "%s: out of memory", path);
+	}
+	n = fread(text, 1, MAX_FILE, f);
+	if (ferror(f))
+		r = fail(err, "%s: %s", path, strerror(errno));
+	else if (n == MAX_FILE)
+		r = fail(err, "%s: longer than %d bytes", path, MAX_FILE - 1);
+	else if (memchr(text, '\0', n) != NULL)
+		r = fail(err, "%s: not a text file", path);
+	else {
+		text[n] = '\0';
+		r = uvs_conf_parse(c, text, path, err);
+	}
+	fclose(f);
+	free(text);
+	return r;
+}
+
+int
+uvs_conf_set(struct uvs_conf *c, const char *key, const char *value, struct uvs_conf_error *err)
+{
+	return set_key(c, key, value, 0, err);
+}
+
+void
+uvs_conf_defaults(struct uvs_conf *c)
+{
+	struct uvs_conf_error err;
+
+	memset(c, 0, sizeof(*c));
+	for (unsigned int i = 0; i < uvs_conf_nkeys; i++)
+		if (set_value(c, &uvs_conf_keys[i], uvs_conf_keys[i].def, &err) < 0)
+			abort(); /* the table itself is wrong: the unit test finds it */
+}
+
+/* ------------------------------------------------------------------------------------- checks */
+
+static unsigned int
+line_of(const struct uvs_conf *c, const char *key)
+{
+	return c->line[find_key(key) - uvs_conf_keys];
+}
+
+static bool
+is_default(const struct uvs_conf *c, const struct uvs_conf_key *k)
+{
+	char text[UVS_CONF_STR];
+
+	uvs_conf_format(c, k, text, sizeof(text));
+	return text[0] == '\0';
+}
+
+static int
+check_keys(const struct uvs_conf *c, const char *name, struct uvs_conf_error *err)
+{
+	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
+		const struct uvs_conf_key *k = &uvs_conf_keys[i];
+		const char *reason;
+
+		if (k->check == NULL || is_default(c, k))
+			continue;
+		reason = k->check(c);
+		if (reason != NULL) {
+			fail(err, "%s: %s", k->name, reason);
+			return at_line(err, name, c->line[i]);
+		}
+	}
+	return 0;
+}
+
+static bool
+gateway_on_link(const struct uvs_conf *c)
+{
+	uint32_t mask = htonl(0xffffffffu << (32 - c->address.prefix));
+
+	return c->address.prefix != 0 &&
+	       ((c->address.addr.s_addr ^ c->gateway.addr.s_addr) & mask) == 0;
+}
+
+/* mbufs that must be there whatever else: what the queues hold plus something to work with. */
+static uint32_t
+fewest_mbufs(const struct uvs_conf *c)
+{
+	return c->queues * 1024;
+}
+
+static int
+check_combinations(const struct uvs_conf *c, const char *name, struct uvs_conf_error *err)
+{
+	if (c->nic[0] == '\0') {
+		fail(err, "nic: required");
+		return at_line(err, name, 0);
+	}
+	if (c->address.addr.s_addr == 0) {
+		fail(err, "address: required");
+		return at_line(err, name, 0);
+	}
+	if (c->gateway.addr.s_addr != 0 && !gateway_on_link(c)) {
+		fail(err, "gateway: is not within address's prefix");
+		return at_line(err, name, line_of(c, "gateway"));
+	}
+	if (c->gateway.addr.s_addr != 0 && c->gateway.addr.s_addr == c->address.addr.s_addr) {
+		fail(err, "gateway: is the host's own address");
+		return at_line(err, name, line_of(c, "gateway"));
+	}
+	if (c->mbufs != 0 && c->mbufs < fewest_mbufs(c)) {
+		fail(err, "mbufs: %u queues need at least %u", c->queues, fewest_mbufs(c));
+		return at_line(err, name, line_of(c, "mbufs"));
+	}
+	if (c->poll == UVS_POLL_ADAPTIVE || line_of(c, "spin_us") == 0)
+		return 0;
+	fail(err, "spin_us: has a meaning with poll = adaptive only");
+	return at_line(err, name, line_of(c, "spin_us"));
+}
+
+int
+uvs_conf_check(const struct uvs_conf *c, const char *name, struct uvs_conf_error *err)
+{
+	if (check_keys(c, name, err) < 0)
+		return -1;
+	return check_combinations(c, name, err);
+}
+
+/* ----------------------------------------------------------------------------------- printing */
+
+static void
+format_size(uint32_t n, char *buf, size_t len)
+{
+	if (n != 0 && n % (1 << 20) == 0)
+		snprintf(buf, len, "%um", n >> 20);
+	else if (n != 0 && n % (1 << 10) == 0)
+		snprintf(buf, len, "%uk", n >> 10);
+	else
+		snprintf(buf, len, "%u", n);
+}
+
+static void
+format_addr(const struct uvs_conf_cidr *a, bool prefix, char *buf, size_t len)
+{
+	char text[INET_ADDRSTRLEN];
+
+	buf[0] = '\0';
+	if (a->addr.s_addr == 0)
+		return;
+	inet_ntop(AF_INET, &a->addr, text, sizeof(text));
+	if (prefix)
+		snprintf(buf, len, "%s/%u", text, a->prefix);
+	else
+		snprintf(buf, len, "%s", text);
+}
+
+static void
+format_mac(const struct uvs_conf_mac *m, char *buf, size_t len)
+{
+	const uint8_t *b = m->bytes;
+
+	buf[0] = '\0';
+	if (m->set)
+		snprintf(buf, len, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4],
+			 b[5]);
+}
+
+void
+uvs_conf_format(const struct uvs_conf *c, const struct uvs_conf_key *k, char *buf, size_t len)
+{
+	const void *from = const_slot(c, k);
+
+	switch (k->type) {
+	case UVS_CONF_UINT:
+		snprintf(buf, len, "%u", *(const uint32_t *)from);
+		break;
+	case UVS_CONF_SIZE:
+		format_size(*(const uint32_t *)from, buf, len);
+		break;
+	case UVS_CONF_ENUM:
+		snprintf(buf, len, "%s", k->names[*(const uint32_t *)from]);
+		break;
+	case UVS_CONF_STRING:
+		snprintf(buf, len, "%s", (const char *)from);
+		break;
+	case UVS_CONF_CIDR:
+	case UVS_CONF_ADDR:
+		format_addr(from, k->type == UVS_CONF_CIDR, buf, len);
+		break;
+	case UVS_CONF_MAC:
+		format_mac(from, buf, len);
+		break;
+	}
+}
+
+void
+uvs_conf_print(const struct uvs_conf *c, FILE *out)
+{
+	char value[UVS_CONF_STR];
+
+	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
+		uvs_conf_format(c, &uvs_conf_keys[i], value, sizeof(value));
+		fprintf(out, "%s =%s%s\n", uvs_conf_keys[i].name, value[0] ? " " : "", value);
+	}
+}
+
+static void
+format_choices(const struct uvs_conf_key *k, char *buf, size_t len)
+{
+	size_t used = 0;
+
+	switch (k->type) {
+	case UVS_CONF_UINT:
+		snprintf(buf, len, "%u to %u", k->min, k->max);
+		break;
+	case UVS_CONF_SIZE:
+		snprintf(buf, len, "%u to %u, k or m", k->min, k->max);
+		break;
+	case UVS_CONF_ENUM:
+		for (unsigned int i = 0; k->names[i] != NULL && used < len; i++)
+			used += (size_t)snprintf(buf + used, len - used, "%s%s", i ? ", " : "",
+						 k->names[i]);
+		break;
+	case UVS_CONF_STRING:
+		snprintf(buf, len, "text");
+		break;
+	case UVS_CONF_CIDR:
+		snprintf(buf, len, "a.b.c.d/n");
+		break;
+	case UVS_CONF_ADDR:
+		snprintf(buf, len, "a.b.c.d");
+		break;
+	case UVS_CONF_MAC:
+		snprintf(buf, len, "aa:bb:cc:dd:ee:ff");
+		break;
+	}
+}
+
+/* Words of text in lines of at most 100 columns, each behind indent. */
+static void
+print_wrapped(FILE *out, const char *indent, const char *text)
+{
+	while (*text != '\0') {
+		size_t room = 100 - strlen(indent), n = strlen(text);
+
+		if (n > room)
+			for (n = room; n > 0 && text[n] != ' '; n--)
+				;
+		fprintf(out, "%s%.*s\n", indent, (int)n, text);
+		text += n;
+		text += strspn(text, " ");
+	}
+}
+
+void
+uvs_conf_help(FILE *out)
+{
+	const char *section = "";
+	char choices[128];
+
+	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
+		const struct uvs_conf_key *k = &uvs_conf_keys[i];
+
+		if (strcmp(section, k->section) != 0)
+			fprintf(out, "%s%s\n", i ? "\n" : "", section = k->section);
+		format_choices(k, choices, sizeof(choices));
+		fprintf(out, "  %s = %s  (%s)\n", k->name, k->def[0] ? k->def : "\"\"", choices);
+		print_wrapped(out, "      ", k->help);
+	}
+}
+
+void
+uvs_conf_markdown(FILE *out)
+{
+	const char *section = "";
+	char choices[128];
+
+	fputs("# Configuration\n\n"
+	      "A host's configuration is a file of `key = value` lines. `#` begins a comment at the\n"
+	      "start of a line or after a space. A key may stand once; unknown keys, bad values and\n"
+	      "impossible combinations are refused with file, line and reason. `uvrun\n"
+	      "--check-config` only checks; `uvrun --print-config` prints every key as understood.\n"
+	      "This page is generated from the table of keys in `stack/conf/conf_table.c`.\n",
+	      out);
+	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
+		const struct uvs_conf_key *k = &uvs_conf_keys[i];
+
+		if (strcmp(section, k->section) != 0)
+			fprintf(out, "\n## %s\n\n| key | default | values | meaning |\n|---|---|---|---|\n",
+				section = k->section);
+		format_choices(k, choices, sizeof(choices));
+		fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", k->name, k->def[0] ? "`" : "", k->def,
+			k->def[0] ? "`" : "", choices, k->help);
+	}
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/conf/conf.h - the configuration of one host: a flat file of `key = value` lines.
+ *
+ * Every key stands once, in the table in conf_table.c, with type, default, bounds and help. The
+ * parser, --check-config, --print-config, --help and docs/config.md are all made from that table.
+ *
+ * A file is lines of `key = value`; `#` begins a comment where a word could begin; blank lines are
+ * skipped; a key may stand once. Values are not quoted. Errors name the place and the reason:
+ * "host.conf:7: mtu: 90000 is not between 68 and 9600".
+ *
+ * Threads: pure functions over the caller's struct. A struct uvs_conf is plain data: copy it freely.
+ */
+#ifndef STACK_CONF_CONF_H
+#define STACK_CONF_CONF_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Where the preloaded library finds its file; set by uvrun. */
+#define UVS_CONF_ENV "UVSTACK_CONFIG"
+
+#define UVS_CONF_STR	  256
+#define UVS_CONF_MAX_KEYS 64
+
+enum uvs_conf_model { UVS_MODEL_SHARED };
+enum uvs_conf_poll { UVS_POLL_ADAPTIVE, UVS_POLL_BUSY, UVS_POLL_INTERRUPT };
+enum uvs_conf_loopback { UVS_LOOPBACK_KERNEL, UVS_LOOPBACK_STACK };
+enum uvs_conf_tristate { UVS_AUTO, UVS_NO, UVS_YES };
+enum uvs_conf_log { UVS_LOG_ERROR, UVS_LOG_WARNING, UVS_LOG_NOTICE, UVS_LOG_INFO, UVS_LOG_DEBUG };
+
+struct uvs_conf_cidr {
+	struct in_addr addr; /* network order; 0: not given */
+	uint8_t prefix;
+};
+
+struct uvs_conf_mac {
+	uint8_t bytes[6];
+	bool set;
+};
+
+struct uvs_conf {
+	/* the network */
+	char nic[UVS_CONF_STR];
+	char plugin[UVS_CONF_STR];
+	struct uvs_conf_mac mac;
+	uint32_t queues;
+	struct uvs_conf_cidr address;
+	struct uvs_conf_cidr gateway; /* prefix unused */
+	uint32_t mtu;
+	uint32_t loopback; /* enum uvs_conf_loopback */
+
+	/* running */
+	uint32_t model; /* enum uvs_conf_model */
+	uint32_t poll;	/* enum uvs_conf_poll */
+	uint32_t spin_us;
+
+	/* memory */
+	uint32_t memory_mb;
+	uint32_t mbufs;
+	uint32_t hugepages; /* enum uvs_conf_tristate */
+
+	/* sockets */
+	uint32_t tcp_sndbuf, tcp_rcvbuf, udp_sndbuf, udp_rcvbuf;
+	uint32_t somaxconn;
+	uint32_t exit_linger_ms;
+
+	/* seen from outside */
+	uint32_t log_level; /* enum uvs_conf_log */
+	char log_file[UVS_CONF_STR];
+	char stats_file[UVS_CONF_STR];
+	char eal[UVS_CONF_STR];
+
+	/* Line on which the key of that index in the table was set; 0: default. For messages. */
+	uint16_t line[UVS_CONF_MAX_KEYS];
+};
+
+enum uvs_conf_type {
+	UVS_CONF_UINT,	 /* uint32_t in [min, max] */
+	UVS_CONF_SIZE,	 /* the same, with an optional k or m */
+	UVS_CONF_ENUM,	 /* uint32_t: index in names */
+	UVS_CONF_STRING, /* char[UVS_CONF_STR] */
+	UVS_CONF_CIDR,	 /* struct uvs_conf_cidr, a.b.c.d/n */
+	UVS_CONF_ADDR,	 /* struct uvs_conf_cidr, a.b.c.d */
+	UVS_CONF_MAC,	 /* struct uvs_conf_mac */
+};
+
+struct uvs_conf_key {
+	const char *name;
+	enum uvs_conf_type type;
+	size_t offset; /* in struct uvs_conf */
+	const char *def;
+	uint32_t min, max;
+	const char *const *names; /* ENUM: NULL-terminated */
+	const char *section;
+	const char *help;
+	/* NULL, or: the reason why the value is no good, NULL if it is. */
+	const char *(*check)(const struct uvs_conf *c);
+};
+
+extern const struct uvs_conf_key uvs_conf_keys[];
+extern const unsigned int uvs_conf_nkeys;
+
+/* Where and why; filled on every failure below. */
+struct uvs_conf_error {
+	char text[512];
+};
+
+void uvs_conf_defaults(struct uvs_conf *c);
+
+/* Defaults, then the file, then the checks across keys. 0, or -1 with *err. */
+int uvs_conf_load(struct uvs_conf *c, const char *path, struct uvs_conf_error *err);
+
+/* The same from memory; name stands for the file in messages. */
+int uvs_conf_parse(struct uvs_conf *c, const char *text, const char *name,
+		   struct uvs_conf_error *err);
+
+/* One key over what is there (a command line's -o key=value); uvs_conf_check() afterwards. */
+int uvs_conf_set(struct uvs_conf *c, const char *key, const char *value,
+		 struct uvs_conf_error *err);
+
+/* The checks that need more than one value. name as above. */
+int uvs_conf_check(const struct uvs_conf *c, const char *name, struct uvs_conf_error *err);
+
+/* A file that would give this configuration: --print-config. */
+void uvs_conf_print(const struct uvs_conf *c, FILE *out);
+
+/* The value of one key as it would stand in a file. */
+void uvs_conf_format(const struct uvs_conf *c, const struct uvs_conf_key *k, char *buf, size_t len);
+
+/* The table for people: plain text for --help, Markdown for docs/config.md. */
+void uvs_conf_help(FILE *out);
+void uvs_conf_markdown(FILE *out);
+
+/* --- nic = KIND[:ARGUMENTS] ------------------------------------------------------------------ */
+
+/* How a nic is told to EAL: at most one device, at most one plugin. */
+struct uvs_conf_eal_nic {
+	char vdev[UVS_CONF_STR + 64];	/* value of --vdev, or empty */
+	char allow[UVS_CONF_STR];	/* value of -a, or empty */
+	char plugin[UVS_CONF_STR + 64]; /* value of -d, or empty */
+};
+
+/* Translate c->nic (with c->mac and c->queues where the driver takes them). NULL, or the reason. */
+const char *uvs_conf_nic(const struct uvs_conf *c, struct uvs_conf_eal_nic *out);
+
+#endif /* STACK_CONF_CONF_H */

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Every configuration key, once. */
+#include "stack/conf/conf.h"
+
+#define AT(member) offsetof(struct uvs_conf, member)
+
+static const char *const names_model[] = {"shared", NULL};
+static const char *const names_poll[] = {"adaptive", "busy", "interrupt", NULL};
+static const char *const names_loopback[] = {"kernel", "stack", NULL};
+static const char *const names_tristate[] = {"auto", "no", "yes", NULL};
+static const char *const names_log[] = {"error", "warning", "notice", "info", "debug", NULL};
+
+static const char *
+check_nic(const struct uvs_conf *c)
+{
+	struct uvs_conf_eal_nic unused;
+
+	return uvs_conf_nic(c, &unused);
+}
+
+static const char *
+check_mac(const struct uvs_conf *c)
+{
+	return c->mac.set && (c->mac.bytes[0] & 1) ? "is a multicast address" : NULL;
+}
+
+static const char *
+check_address(const struct uvs_conf *c)
+{
+	uint32_t host = ntohl(c->address.addr.s_addr);
+
+	if (host >> 24 == 0 || host >> 24 == 127 || host >> 28 >= 0xe)
+		return "is not a unicast address a host can have";
+	if (c->address.prefix == 0)
+		return "the prefix must be 1 to 32";
+	if (c->address.prefix < 31) {
+		uint32_t low = host & (0xffffffffu >> c->address.prefix);
+
+		if (low == 0 || low == 0xffffffffu >> c->address.prefix)
+			return "is the network's own or its broadcast address";
+	}
+	return NULL;
+}
+
+static const char *
+check_gateway(const struct uvs_conf *c)
+{
+	uint32_t host = ntohl(c->gateway.addr.s_addr);
+
+	return host >> 24 == 0 || host >> 24 == 127 || host >> 28 >= 0xe
+		       ? "is not a unicast address a router can have"
+		       : NULL;
+}
+
+/* clang-format off */
+const struct uvs_conf_key uvs_conf_keys[] = {
+	{"nic", UVS_CONF_STRING, AT(nic), "", 0, 0, NULL, "Network",
+	 "The port. One of: uveth:fabric=NAME[,name=PORT][,...]; tap:NAME[,...]; "
+	 "af_packet:iface=IF[,...]; ring[:...]; pci:BDF[,...]. What follows the colon is given to "
+	 "the driver as its arguments. Required.", check_nic},
+	{"plugin", UVS_CONF_STRING, AT(plugin), "", 0, 0, NULL, "Network",
+	 "Driver to load before the port is probed (EAL -d): a file or a directory. For "
+	 "nic = uveth it is librte_net_uveth.so, found beside the library unless given here.", NULL},
+	{"mac", UVS_CONF_MAC, AT(mac), "", 0, 0, NULL, "Network",
+	 "The port's Ethernet address, aa:bb:cc:dd:ee:ff. Empty: the device's own.", check_mac},
+	{"queues", UVS_CONF_UINT, AT(queues), "1", 1, 64, NULL, "Network",
+	 "Receive and transmit queues to use; RSS spreads connections over them. Fewer if the "
+	 "device has fewer.", NULL},
+	{"address", UVS_CONF_CIDR, AT(address), "", 0, 0, NULL, "Network",
+	 "IPv4 address and prefix, a.b.c.d/n. Required.", check_address},
+	{"gateway", UVS_CONF_ADDR, AT(gateway), "", 0, 0, NULL, "Network",
+	 "Router for everything outside the prefix. Empty: none, and such addresses are the "
+	 "kernel's.", check_gateway},
+	{"mtu", UVS_CONF_UINT, AT(mtu), "1500", 68, 1500, NULL, "Network",
+	 "Largest IP packet in bytes.", NULL},
+	{"loopback", UVS_CONF_ENUM, AT(loopback), "kernel", 0, 0, names_loopback, "Network",
+	 "Who owns 127.0.0.0/8. kernel: sockets for it are ordinary kernel sockets; "
+	 "stack: they are the stack's.", NULL},
+
+	{"model", UVS_CONF_ENUM, AT(model), "shared", 0, 0, names_model, "Running",
+	 "Who runs the stack. shared: the application's own threads, while they wait (run to "
+	 "completion).", NULL},
+	{"poll", UVS_CONF_ENUM, AT(poll), "adaptive", 0, 0, names_poll, "Running",
+	 "How a thread waits. adaptive: polls briefly, then sleeps on the port's interrupts; busy: "
+	 "always polls, one core per host; interrupt: sleeps at once.", NULL},
+	{"spin_us", UVS_CONF_UINT, AT(spin_us), "50", 0, 10000, NULL, "Running",
+	 "Longest time in microseconds that poll = adaptive polls before it sleeps. It polls less "
+	 "when that has lately been in vain.", NULL},
+
+	{"memory_mb", UVS_CONF_UINT, AT(memory_mb), "0", 0, 65536, NULL, "Memory",
+	 "Megabytes for DPDK. 0: as much as mbufs and the queues need.", NULL},
+	{"mbufs", UVS_CONF_UINT, AT(mbufs), "0", 0, 4194304, NULL, "Memory",
+	 "Packet buffers, about 2.4 KB each. 0: 8192, and more with more queues.", NULL},
+	{"hugepages", UVS_CONF_ENUM, AT(hugepages), "auto", 0, 0, names_tristate, "Memory",
+	 "Huge pages for DPDK's memory. auto: if enough are free.", NULL},
+
+	{"tcp_sndbuf", UVS_CONF_SIZE, AT(tcp_sndbuf), "256k", 4096, 1048576, NULL, "Sockets",
+	 "Send buffer of a new TCP socket in bytes (SO_SNDBUF changes it).", NULL},
+	{"tcp_rcvbuf", UVS_CONF_SIZE, AT(tcp_rcvbuf), "1m", 4096, 1048576, NULL, "Sockets",
+	 "Receive buffer, and so the largest window, of a new TCP socket in bytes.", NULL},
+	{"udp_sndbuf", UVS_CONF_SIZE, AT(udp_sndbuf), "208k", 4096, 16777216, NULL, "Sockets",
+	 "SO_SNDBUF of a new UDP socket.", NULL},
+	{"udp_rcvbuf", UVS_CONF_SIZE, AT(udp_rcvbuf), "208k", 4096, 16777216, NULL, "Sockets",
+	 "Bytes a new UDP socket holds unread; more is dropped and counted.", NULL},
+	{"somaxconn", UVS_CONF_UINT, AT(somaxconn), "4096", 1, 65535, NULL, "Sockets",
+	 "Upper limit of listen()'s backlog.", NULL},
+	{"exit_linger_ms", UVS_CONF_UINT, AT(exit_linger_ms), "2000", 0, 600000, NULL, "Sockets",
+	 "How long exit() waits for unsent data and orderly closes.", NULL},
+
+	{"log_level", UVS_CONF_ENUM, AT(log_level), "warning", 0, 0, names_log, "Seen from outside",
+	 "What to log. debug includes the statistics at exit.", NULL},
+	{"log_file", UVS_CONF_STRING, AT(log_file), "", 0, 0, NULL, "Seen from outside",
+	 "File to append the log to; %p is the process id. Empty: standard error.", NULL},
+	{"stats_file", UVS_CONF_STRING, AT(stats_file), "", 0, 0, NULL, "Seen from outside",
+	 "File to write the statistics to at exit, as JSON; %p is the process id. Empty: none.", NULL},
+	{"eal", UVS_CONF_STRING, AT(eal), "", 0, 0, NULL, "Seen from outside",
+	 "More arguments for DPDK's EAL, separated by spaces.", NULL},
+};
+/* clang-format on */
+
+const unsigned int uvs_conf_nkeys = sizeof(uvs_conf_keys) / sizeof(uvs_conf_keys[0]);
+
+_Static_assert(sizeof(uvs_conf_keys) / sizeof(uvs_conf_keys[0]) <= UVS_CONF_MAX_KEYS,
+	       "raise UVS_CONF_MAX_KEYS");

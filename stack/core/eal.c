@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "stack/core/eal.h"
+#include "stack/core/fds.h"
+#include "stack/core/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_log.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HUGE_FREE "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+
+/* ------------------------------------------------------------------------------------ arguments */
+
+struct args {
+	char **argv;
+	int n;
+	char *text;
+	size_t left;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+add(struct args *a, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(a->text, a->left, fmt, ap);
+	va_end(ap);
+	if ((size_t)n >= a->left || a->n >= UVS_EAL_MAX_ARGS - 1)
+		return;
+	a->argv[a->n++] = a->text;
+	a->argv[a->n] = NULL;
+	a->text += n + 1;
+	a->left -= (size_t)n + 1;
+}
+
+/* mbufs, rings of the driver, and what EAL itself takes. */
+static unsigned int
+memory_needed(const struct uvs_conf *c)
+{
+	unsigned int mbufs = c->mbufs != 0 ? c->mbufs : RTE_MAX(8192u, 2048 * c->queues);
+
+	if (c->memory_mb != 0)
+		return c->memory_mb;
+	return 24 + 2 * c->queues + mbufs / 1024 * 5 / 2;
+}
+
+static long
+free_huge_pages(void)
+{
+	FILE *f = fopen(HUGE_FREE, "re");
+	long n = 0;
+
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%ld", &n) != 1)
+		n = 0;
+	fclose(f);
+	return n;
+}
+
+static bool
+use_huge_pages(const struct uvs_conf *c)
+{
+	if (c->hugepages == UVS_AUTO)
+		return geteuid() == 0 && free_huge_pages() >= memory_needed(c);
+	return c->hugepages == UVS_YES;
+}
+
+/* One lcore that may run wherever this process may: EAL then makes no worker threads. */
+static void
+add_lcore(struct args *a)
+{
+	cpu_set_t set;
+	char list[256] = "";
+	size_t used = 0;
+
+	if (sched_getaffinity(0, sizeof(set), &set) != 0)
+		return;
+	for (int cpu = 0; cpu < CPU_SETSIZE && used + 8 < sizeof(list); cpu++)
+		if (CPU_ISSET(cpu, &set))
+			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%d",
+						 used ? "," : "", cpu);
+	add(a, "--lcores=0@(%s)", list);
+}
+
+static void
+add_extra(struct args *a, const char *extra)
+{
+	while (*extra != '\0') {
+		size_t n = strcspn(extra, " \t");
+
+		if (n > 0)
+			add(a, "%.*s", (int)n, extra);
+		extra += n;
+		extra += strspn(extra, " \t");
+	}
+}
+
+static const char *
+eal_level(const struct uvs_conf *c)
+{
+	static const char *const names[] = {"critical", "error", "warning", "info", "debug"};
+
+	return names[c->log_level];
+}
+
+int
+uvs_eal_args(const struct uvs_conf *c, char *argv[UVS_EAL_MAX_ARGS], char *text, size_t len)
+{
+	struct args a = {argv, 0, text, len};
+	struct uvs_conf_eal_nic nic;
+
+	if (uvs_conf_nic(c, &nic) != NULL)
+		return -EINVAL;
+	add(&a, "uvstack");
+	add(&a, "--in-memory");
+	add(&a, "--file-prefix=uvs%d", getpid());
+	add(&a, "--no-telemetry");
+	add(&a, "--log-level=%s", eal_level(c));
+	add_lcore(&a);
+	if (!use_huge_pages(c)) {
+		add(&a, "--no-huge");
+		add(&a, "-m%u", memory_needed(c));
+	}
+	if (nic.plugin[0] != '\0')
+		add(&a, "-d%s", nic.plugin);
+	if (nic.vdev[0] != '\0')
+		add(&a, "--vdev=%s", nic.vdev);
+	if (nic.allow[0] != '\0')
+		add(&a, "-a%s", nic.allow);
+	else
+		add(&a, "--no-pci");
+	add_extra(&a, c->eal);
+	return a.n;
+}
+
+/* ----------------------------------------------------------------------------------------- aside */
+
+struct aside {
+	int (*fn)(void *arg);
+	void *arg;
+	int result;
+};
+
+static void *
+aside_main(void *arg)
+{
+	struct aside *a = arg;
+
+	a->result = a->fn(a->arg);
+	return NULL;
+}
+
+int
+uvs_aside(int (*fn)(void *arg), void *arg)
+{
+	struct aside a = {fn, arg, 0};
+	sigset_t all, before;
+	pthread_t t;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&t, NULL, aside_main, &a);
+	if (r == 0)
+		pthread_join(t, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r != 0 ? -EAGAIN : a.result;
+}
+
+/* ----------------------------------------------------------------------------------------- start */
+
+/* EAL logs where the stack does; what it says before rte_eal_init() parses its level counts too. */
+static void
+redirect_log(void)
+{
+	FILE *f = fdopen(dup(uvs_log_fd()), "a");
+
+	if (f == NULL)
+		return;
+	setvbuf(f, NULL, _IOLBF, 0);
+	rte_openlog_stream(f);
+}
+
+static void
+log_args(char *const argv[])
+{
+	char line[1024];
+	size_t used = 0;
+
+	for (int i = 0; argv[i] != NULL && used < sizeof(line); i++)
+		used += (size_t)snprintf(line + used, sizeof(line) - used, "%s%s", i ? " " : "",
+					 argv[i]);
+	uvs_log(UVS_LOG_INFO, "EAL: %s", line);
+}
+
+static int
+eal_main(void *arg)
+{
+	const struct uvs_conf *c = arg;
+	char *argv[UVS_EAL_MAX_ARGS], text[4096];
+	struct uvs_fd_snapshot before;
+	int n = uvs_eal_args(c, argv, text, sizeof(text)), r;
+
+	if (n < 0)
+		return n;
+	log_args(argv);
+	uvs_fd_snapshot(&before);
+	redirect_log();
+	r = rte_eal_init(n, argv);
+	uvs_fd_adopt_since(&before);
+	return r < 0 ? -rte_errno : 0;
+}
+
+int
+uvs_eal_start(const struct uvs_conf *c)
+{
+	int r = uvs_aside(eal_main, (void *)(uintptr_t)c);
+
+	if (r < 0)
+		uvs_log(UVS_LOG_ERROR, "DPDK does not start: %s (log_level = info shows its arguments)",
+			strerror(-r));
+	else if (!rte_eal_has_hugepages())
+		uvs_log(UVS_LOG_NOTICE, "no huge pages in use");
+	return r;
+}
+
+int
+uvs_eal_port(const struct uvs_conf *c)
+{
+	uint16_t id;
+
+	RTE_ETH_FOREACH_DEV(id)
+		return id;
+	uvs_log(UVS_LOG_ERROR, "nic %s: no port was found", c->nic);
+	return -ENODEV;
+}

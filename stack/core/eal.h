@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/core/eal.h - DPDK's EAL inside an application that does not know of it.
+ */
+#ifndef STACK_CORE_EAL_H
+#define STACK_CORE_EAL_H
+
+#include "stack/conf/conf.h"
+
+/* Start EAL once for the process, with arguments made from the configuration, on a thread of its
+ * own, so that affinity, signal mask, errno and getopt's variables of the caller stay as they are.
+ * What EAL and drivers open becomes internal (fds.h). 0 or a negative errno, logged. */
+int uvs_eal_start(const struct uvs_conf *c);
+
+/* The first port that was probed; -ENODEV, logged. */
+int uvs_eal_port(const struct uvs_conf *c);
+
+/* Arguments as EAL will see them, for the log and for tests. Returns their number. */
+#define UVS_EAL_MAX_ARGS 64
+int uvs_eal_args(const struct uvs_conf *c, char *argv[UVS_EAL_MAX_ARGS], char *text, size_t len);
+
+/* Run fn on a fresh thread with all signals blocked; wait for it. Its result or -EAGAIN. */
+int uvs_aside(int (*fn)(void *arg), void *arg);
+
+#endif /* STACK_CORE_EAL_H */

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "stack/core/instance.h"
+#include "stack/core/clock.h"
+#include "stack/core/log.h"
+#include "stack/core/model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lwip/timeouts.h"
+
+__thread struct uvs_instance *uvs_self;
+
+#define DEFAULT_MBUFS 8192
+
+/* ------------------------------------------------------------------------------ enter and leave */
+
+void
+uvs_inst_init(struct uvs_instance *in, const struct uvs_conf *c)
+{
+	memset(in, 0, sizeof(*in));
+	uvs_lock_init(&in->lock);
+	in->conf = c;
+}
+
+/* uvs_self is set before the lock is taken and cleared after it is given back: a signal handler in
+ * between finds it set and is refused, rather than wait for the thread it interrupted. */
+
+static bool
+claim(struct uvs_instance *in)
+{
+	if (unlikely(uvs_self != NULL))
+		return false;
+	uvs_self = in;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return true;
+}
+
+static void
+unclaim(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	uvs_self = NULL;
+}
+
+static void
+entered(struct uvs_instance *in)
+{
+	uvl_enter(in->lwip);
+	in->now_ns = uvs_clock_ns();
+}
+
+bool
+uvs_inst_enter(struct uvs_instance *in)
+{
+	if (!claim(in))
+		return false;
+	uvs_lock_take(&in->lock);
+	entered(in);
+	return true;
+}
+
+bool
+uvs_inst_try_enter(struct uvs_instance *in)
+{
+	if (!claim(in))
+		return false;
+	if (!uvs_lock_try(&in->lock)) {
+		unclaim();
+		return false;
+	}
+	entered(in);
+	return true;
+}
+
+static void
+run_deferred(struct uvs_instance *in)
+{
+	struct uvs_deferred *d = __atomic_exchange_n(&in->deferred, NULL, __ATOMIC_ACQUIRE);
+
+	while (d != NULL) {
+		struct uvs_deferred *next = d->next;
+
+		d->run(d);
+		d = next;
+	}
+}
+
+void
+uvs_inst_leave(struct uvs_instance *in)
+{
+	if (unlikely(__atomic_load_n(&in->deferred, __ATOMIC_RELAXED) != NULL))
+		run_deferred(in);
+	if (in->lwip != NULL) {
+		uvs_netif_hairpin(in);
+		uvs_port_flush(&in->port);
+		__atomic_store_n(&in->next_timer, uvs_inst_timer(in), __ATOMIC_RELAXED);
+	}
+	uvl_enter(NULL);
+	uvs_lock_give(&in->lock);
+	unclaim();
+}
+
+void
+uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d)
+{
+	d->next = __atomic_load_n(&in->deferred, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&in->deferred, &d->next, d, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+	/* If nobody is inside, nobody will look: do it now. */
+	if (uvs_inst_try_enter(in))
+		uvs_inst_leave(in);
+}
+
+/* ------------------------------------------------------------------------------------- the loop */
+
+static unsigned int
+poll_queue(struct uvs_instance *in, uint16_t queue)
+{
+	struct rte_mbuf *burst[UVS_RX_BURST];
+	unsigned int total = 0;
+
+	for (int i = 0; i < UVS_BUDGET_RX; i++) {
+		uint16_t n = rte_eth_rx_burst(in->port.id, queue, burst, UVS_RX_BURST);
+
+		for (uint16_t j = 0; j < n; j++)
+			rte_prefetch0(rte_pktmbuf_mtod(burst[j], void *));
+		for (uint16_t j = 0; j < n; j++)
+			uvs_netif_receive(in, burst[j]);
+		total += n;
+		if (n < UVS_RX_BURST)
+			return total;
+	}
+	in->stats.time_squeeze++;
+	return total;
+}
+
+static void
+feed_starved(struct uvs_instance *in)
+{
+	/* Not one by one at the edge: wait until a good number is free again. */
+	if (in->starved == NULL || uvs_mem_avail(&in->mem) < in->mem.reserve + in->mem.reserve / 4)
+		return;
+	while (in->starved != NULL) {
+		struct uvs_starved *s = in->starved;
+
+		uvs_unstarve(s);
+		s->fed(s);
+	}
+}
+
+unsigned int
+uvs_inst_poll(struct uvs_instance *in)
+{
+	unsigned int n = 0;
+
+	for (uint16_t q = 0; q < in->port.queues; q++)
+		n += poll_queue(in, q);
+	uvs_netif_hairpin(in);
+	if (uvs_inst_timer(in) <= in->now_ns)
+		sys_check_timeouts();
+	feed_starved(in);
+	uvs_port_flush(&in->port);
+	in->stats.polls++;
+	in->stats.work_polls += n != 0;
+	in->stats.processed += n;
+	return n;
+}
+
+uint64_t
+uvs_inst_timer(const struct uvs_instance *in)
+{
+	const struct sys_timeo *t = in->lwip != NULL ? in->lwip->next_timeout_ : NULL;
+	uint32_t now_ms = (uint32_t)(in->now_ns / UVS_NS_PER_MS);
+	int32_t left;
+
+	if (t == NULL)
+		return UINT64_MAX;
+	left = (int32_t)(t->time - now_ms); /* lwIP's milliseconds wrap */
+	return left <= 0 ? in->now_ns : in->now_ns + (uint64_t)left * UVS_NS_PER_MS;
+}
+
+/* -------------------------------------------------------------------------------------- starved */
+
+void
+uvs_starve(struct uvs_instance *in, struct uvs_starved *s)
+{
+	if (s->prev != NULL)
+		return;
+	in->stats.starved++;
+	s->next = in->starved;
+	s->prev = &in->starved;
+	if (s->next != NULL)
+		s->next->prev = &s->next;
+	in->starved = s;
+}
+
+void
+uvs_unstarve(struct uvs_starved *s)
+{
+	if (s->prev == NULL)
+		return;
+	*s->prev = s->next;
+	if (s->next != NULL)
+		s->next->prev = s->prev;
+	s->prev = NULL;
+}
+
+/* ------------------------------------------------------------------------------- start and stop */
+
+static uint32_t
+choose_mbufs(const struct uvs_instance *in)
+{
+	uint32_t want = in->conf->mbufs;
+
+	if (want == 0)
+		want = RTE_MAX((uint32_t)DEFAULT_MBUFS, 4 * uvs_port_rx_mbufs(&in->port));
+	return want;
+}
+
+static int
+start_pool(struct uvs_instance *in)
+{
+	uint32_t mbufs = choose_mbufs(in);
+	uint32_t reserve = RTE_MIN(uvs_port_rx_mbufs(&in->port), mbufs / 2) + mbufs / 8;
+	char name[RTE_MEMPOOL_NAMESIZE];
+	int r;
+
+	snprintf(name, sizeof(name), "uvs_%u", in->port.id);
+	r = uvs_mem_init(&in->mem, name, mbufs, reserve);
+	if (r < 0)
+		uvs_log(UVS_LOG_ERROR, "no memory for %u mbufs: %s (memory_mb, mbufs)", mbufs,
+			strerror(-r));
+	return r;
+}
+
+static int
+start_lwip(struct uvs_instance *in)
+{
+	struct uvl *lwip = aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN(uvl_size(), 64));
+	int r;
+
+	if (lwip == NULL)
+		return -ENOMEM;
+	uvs_self = in;
+	in->now_ns = uvs_clock_ns();
+	uvl_init(lwip);
+	uvl_enter(lwip);
+	r = uvs_netif_add(in);
+	uvl_enter(NULL);
+	uvs_self = NULL;
+	if (r == 0)
+		in->lwip = lwip;
+	else
+		free(lwip);
+	return r;
+}
+
+int
+uvs_inst_start(struct uvs_instance *in, uint16_t port_id)
+{
+	int r = uvs_port_probe(&in->port, port_id, in->conf);
+
+	if (r == 0)
+		r = start_pool(in);
+	if (r < 0)
+		return r;
+	r = uvs_port_start(&in->port, in->conf, in->mem.pool);
+	if (r == 0)
+		r = start_lwip(in);
+	if (r < 0)
+		uvs_mem_fini(&in->mem);
+	return r;
+}
+
+void
+uvs_inst_stop(struct uvs_instance *in)
+{
+	uvs_port_stop(&in->port);
+	free(in->lwip);
+	in->lwip = NULL;
+	uvs_mem_fini(&in->mem);
+}
+
+/* ------------------------------------------------------------------------------- lwIP's hooks */
+
+u32_t
+sys_now(void)
+{
+	return (u32_t)(uvs_self->now_ns / UVS_NS_PER_MS);
+}
+
+void
+uvl_on_assert(const char *message, const char *file, int line)
+{
+	struct uvs_instance *in = uvs_self;
+
+	/* A packet may be able to repeat it: say each power of two. */
+	if (in != NULL && (++in->stats.asserts & (in->stats.asserts - 1)) != 0)
+		return;
+	uvs_log(UVS_LOG_ERROR, "lwIP: assertion \"%s\" does not hold at %s:%d", message, file,
+		line);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/core/instance.h - an instance: one lwIP on one ethdev port, and the loop that runs it.
+ *
+ * Threads: everything here is under the instance - the caller entered it with uvs_inst_enter() (the
+ * shared model: takes `lock`; the separate model: is the instance's thread) - except what is marked
+ * atomic. One thread at a time; different instances share nothing.
+ *
+ * The loop (uvs_inst_poll), in this order: RX burst of every queue, its frames through lwIP; frames
+ * the host sent to itself; timers that are due; refused senders when mbufs came back; TX burst. Each
+ * stage has a budget; running into it is counted (time_squeeze) and the rest is for the next poll.
+ *
+ * Hot path costs of a call: two atomic exchanges (lock), one clock read, one TX burst if frames were
+ * made. No system call, no allocation here.
+ */
+#ifndef STACK_CORE_INSTANCE_H
+#define STACK_CORE_INSTANCE_H
+
+#include "stack/conf/conf.h"
+#include "stack/core/lock.h"
+#include "stack/core/mem.h"
+#include "stack/core/port.h"
+
+#include "lwip/netif.h"
+
+#define UVS_BUDGET_RX 4 /* bursts per queue and poll */
+
+struct uvs_inst_stats {
+	uint64_t polls, work_polls, calls;
+	uint64_t processed;    /* frames given to lwIP */
+	uint64_t time_squeeze; /* a budget was used up with more waiting */
+	uint64_t sleeps;       /* of the thread that drives */
+	uint64_t reentered;    /* calls refused: from a signal handler inside the stack */
+	uint64_t asserts;
+	/* by sock/ */
+	uint64_t udp_rcvbuf_full, udp_no_socket, tcp_backlog_full, starved;
+};
+
+/* Something to be run when mbufs are there again; in a list of the instance. */
+struct uvs_starved {
+	struct uvs_starved *next, **prev;
+	void (*fed)(struct uvs_starved *s);
+};
+
+struct uvs_instance {
+	struct uvs_lock lock;
+	struct uvl *lwip; /* NULL until started */
+	uint64_t now_ns;  /* clock at the last enter or poll */
+	uint64_t next_timer; /* atomic: uvs_inst_timer() at the last leave */
+	const struct uvs_conf *conf;
+
+	struct uvs_port port;
+	struct uvs_mem mem;
+	struct netif netif; /* the port */
+	struct netif lo;    /* 127.0.0.1, with loopback = stack */
+	struct uvs_starved *starved;
+	struct uvs_inst_stats stats;
+
+	void *sock; /* of sock/: its tables for this instance */
+
+	/* Deferred work of any thread that could not enter (a signal handler): a stack of
+	 * struct uvs_deferred, pushed atomically, run by whoever leaves the instance. */
+	struct uvs_deferred *deferred;
+};
+
+struct uvs_deferred {
+	struct uvs_deferred *next;
+	void (*run)(struct uvs_deferred *d);
+};
+
+/* The instance this thread is inside; NULL: none. */
+extern __thread struct uvs_instance *uvs_self
+	__attribute__((visibility("hidden"), tls_model("initial-exec")));
+
+/* Prepare the object: usable for sockets that need no packets yet. */
+void uvs_inst_init(struct uvs_instance *in, const struct uvs_conf *c);
+
+/* Pool, port, netif. EAL must be up. 0 or a negative errno, logged. */
+int uvs_inst_start(struct uvs_instance *in, uint16_t port_id);
+
+/* Port and pool back; lwIP's state is dropped as it is. */
+void uvs_inst_stop(struct uvs_instance *in);
+
+/* Become the thread that runs the instance. False: this thread is inside already - a signal handler
+ * interrupted it - and must not touch anything. */
+bool uvs_inst_enter(struct uvs_instance *in);
+/* The same if nobody is inside. */
+bool uvs_inst_try_enter(struct uvs_instance *in);
+/* Send what was made, run what was deferred, let go. */
+void uvs_inst_leave(struct uvs_instance *in);
+
+/* One round of the loop. Returns the number of frames handled. */
+unsigned int uvs_inst_poll(struct uvs_instance *in);
+
+/* When the next timer is due, ns; UINT64_MAX: none. Under the instance. */
+uint64_t uvs_inst_timer(const struct uvs_instance *in);
+
+/* Any thread: run d under the instance as soon as somebody leaves it. */
+void uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d);
+
+/* Under the instance. */
+void uvs_starve(struct uvs_instance *in, struct uvs_starved *s);
+void uvs_unstarve(struct uvs_starved *s);
+
+/* netif.c */
+int uvs_netif_add(struct uvs_instance *in);
+void uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m);
+/* Deliver what the host sent to itself; false: there was nothing. */
+bool uvs_netif_hairpin(struct uvs_instance *in);
+/* UDP checksums in software for datagrams that will be fragmented. */
+void uvs_netif_udp_offload(struct uvs_instance *in, bool on);
+
+#endif /* STACK_CORE_INSTANCE_H */

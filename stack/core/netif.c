@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Between lwIP's netif and the ethdev port: mbufs in, pbufs out, checksums left to the NIC. */
+#include "stack/core/instance.h"
+
+#include <errno.h>
+#include <rte_ip.h>
+#include <string.h>
+
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/prot/ethernet.h"
+#include "netif/ethernet.h"
+
+/* ------------------------------------------------------------------------------------ receive */
+
+/* What lwIP still has to check, by what the NIC says. One flag word per packet; no branch on the
+ * protocol, since lwIP asks for the bit it needs. */
+static uint16_t
+checks_left(const struct rte_mbuf *m)
+{
+	uint16_t left = NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6;
+
+	if ((m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) != RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+		left |= NETIF_CHECKSUM_CHECK_IP;
+	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) != RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+		left |= NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP;
+	return left;
+}
+
+#define ALL_CHECKS                                                                                 \
+	(NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP |           \
+	 NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6)
+
+static bool
+known_bad(const struct rte_mbuf *m)
+{
+	return (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_BAD ||
+	       (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD;
+}
+
+void
+uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
+{
+	struct netif *n = &in->netif;
+	struct pbuf *p;
+
+	in->port.stats.rx_packets++;
+	in->port.stats.rx_bytes += m->pkt_len;
+	if (unlikely(known_bad(m))) {
+		in->port.stats.rx_bad_checksum++;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	n->chksum_flags = (uint16_t)((n->chksum_flags & ~ALL_CHECKS) | checks_left(m));
+	p = uvs_pbuf_wrap(m);
+	if (n->input(p, n) != ERR_OK) {
+		in->port.stats.rx_refused++;
+		pbuf_free(p);
+	}
+}
+
+/* Frames to oneself never met a NIC: sums that were left to it are missing, and nothing could have
+ * changed them. lwIP empties the queue, what is answered meanwhile included; the windows bound it. */
+static bool
+hairpin(struct netif *n)
+{
+	if (n->loop_first == NULL)
+		return false;
+	n->chksum_flags &= (uint16_t)~ALL_CHECKS;
+	netif_poll(n);
+	return true;
+}
+
+bool
+uvs_netif_hairpin(struct uvs_instance *in)
+{
+	bool port = hairpin(&in->netif), lo = hairpin(&in->lo);
+
+	return port || lo;
+}
+
+/* ----------------------------------------------------------------------------------- transmit */
+
+/* The NIC wants lengths, flags and, in the L4 checksum field, the sum of the pseudo header. Only
+ * for what lwIP left undone: the IPv4 header always, L4 unless it is a fragment or (UDP) already
+ * has a checksum. */
+static void
+offload_ipv4(const struct uvs_port *port, struct rte_mbuf *m, struct rte_ipv4_hdr *ip)
+{
+	bool fragment = (ip->fragment_offset & rte_cpu_to_be_16(0x3fff)) != 0;
+	unsigned int l3 = rte_ipv4_hdr_len(ip);
+	void *l4 = (char *)ip + l3;
+
+	m->l2_len = sizeof(struct rte_ether_hdr);
+	m->l3_len = l3;
+	if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) {
+		m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+		ip->hdr_checksum = 0;
+	}
+	if (fragment)
+		return;
+	if (ip->next_proto_id == IPPROTO_TCP &&
+	    (port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)) {
+		m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
+		((struct rte_tcp_hdr *)l4)->cksum = rte_ipv4_phdr_cksum(ip, m->ol_flags);
+	} else if (ip->next_proto_id == IPPROTO_UDP &&
+		   (port->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) &&
+		   ((struct rte_udp_hdr *)l4)->dgram_cksum == 0) {
+		m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_UDP_CKSUM;
+		((struct rte_udp_hdr *)l4)->dgram_cksum = rte_ipv4_phdr_cksum(ip, m->ol_flags);
+	}
+}
+
+static void
+offload_ipv6(const struct uvs_port *port, struct rte_mbuf *m, struct rte_ipv6_hdr *ip)
+{
+	void *l4 = ip + 1;
+
+	m->l2_len = sizeof(struct rte_ether_hdr);
+	m->l3_len = sizeof(*ip);
+	if (ip->proto == IPPROTO_TCP && (port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)) {
+		m->ol_flags |= RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_TCP_CKSUM;
+		((struct rte_tcp_hdr *)l4)->cksum = rte_ipv6_phdr_cksum(ip, m->ol_flags);
+	} else if (ip->proto == IPPROTO_UDP && (port->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) &&
+		   ((struct rte_udp_hdr *)l4)->dgram_cksum == 0) {
+		m->ol_flags |= RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_UDP_CKSUM;
+		((struct rte_udp_hdr *)l4)->dgram_cksum = rte_ipv6_phdr_cksum(ip, m->ol_flags);
+	}
+}
+
+#define TX_CHECKSUMS                                                                               \
+	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |                            \
+	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
+
+static void
+offload(const struct uvs_port *port, struct rte_mbuf *m)
+{
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+
+	if ((port->tx_offloads & TX_CHECKSUMS) == 0)
+		return;
+	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4))
+		offload_ipv4(port, m, (struct rte_ipv4_hdr *)(eth + 1));
+	else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6))
+		offload_ipv6(port, m, (struct rte_ipv6_hdr *)(eth + 1));
+}
+
+/* Copies are for frames that are not one whole mbuf of ours: rare, but for net_ring. Takes from the
+ * receive reserve if it must, since it gives the frame its only chance and is freed soon. */
+static struct rte_mbuf *
+copy_frame(struct uvs_instance *in, const struct pbuf *p)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(in->mem.pool);
+	char *to;
+
+	in->port.stats.tx_copied++;
+	if (m == NULL || (to = rte_pktmbuf_append(m, p->tot_len)) == NULL) {
+		rte_pktmbuf_free(m);
+		in->port.stats.tx_no_mbuf++;
+		return NULL;
+	}
+	pbuf_copy_partial(p, to, p->tot_len, 0);
+	return m;
+}
+
+/* The pbuf's own mbuf, with a reference for the NIC; NULL if the frame must be copied: it is in no
+ * mbuf of ours, in several, or the NIC still holds it from the last time. */
+static struct rte_mbuf *
+share_frame(struct uvs_instance *in, const struct pbuf *p)
+{
+	struct rte_mbuf *m;
+
+	if (p->next != NULL || in->port.copy_tx)
+		return NULL;
+	m = uvs_pbuf_mbuf(&in->mem, p);
+	if (m == NULL || rte_mbuf_refcnt_read(m) != 1)
+		return NULL;
+	rte_mbuf_refcnt_set(m, 2);
+	m->data_off = (uint16_t)((char *)p->payload - (char *)m->buf_addr);
+	m->data_len = p->len;
+	m->pkt_len = p->len;
+	m->ol_flags = 0;
+	return m;
+}
+
+static err_t
+link_output(struct netif *n, struct pbuf *p)
+{
+	struct uvs_instance *in = n->state;
+	struct rte_mbuf *m = share_frame(in, p);
+
+	if (m == NULL)
+		m = copy_frame(in, p);
+	if (m == NULL)
+		return ERR_MEM;
+	offload(&in->port, m);
+	uvs_port_send(&in->port, m);
+	return ERR_OK;
+}
+
+/* ----------------------------------------------------------------------------------- the netif */
+
+static uint16_t
+sums_to_make(const struct uvs_port *p)
+{
+	uint16_t flags = NETIF_CHECKSUM_ENABLE_ALL;
+
+	if (p->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM)
+		flags &= (uint16_t)~NETIF_CHECKSUM_GEN_IP;
+	if (p->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
+		flags &= (uint16_t)~NETIF_CHECKSUM_GEN_TCP;
+	if (p->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM)
+		flags &= (uint16_t)~NETIF_CHECKSUM_GEN_UDP;
+	return flags;
+}
+
+void
+uvs_netif_udp_offload(struct uvs_instance *in, bool on)
+{
+	uint16_t gen = sums_to_make(&in->port) & NETIF_CHECKSUM_GEN_UDP;
+
+	in->netif.chksum_flags =
+		(uint16_t)((in->netif.chksum_flags & ~NETIF_CHECKSUM_GEN_UDP) |
+			   (on ? gen : NETIF_CHECKSUM_GEN_UDP));
+}
+
+static err_t
+netif_init_port(struct netif *n)
+{
+	struct uvs_instance *in = n->state;
+
+	n->name[0] = 'u';
+	n->name[1] = 'v';
+	n->mtu = in->port.mtu;
+	n->hwaddr_len = ETH_HWADDR_LEN;
+	memcpy(n->hwaddr, in->port.mac.addr_bytes, ETH_HWADDR_LEN);
+	n->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET |
+		   NETIF_FLAG_IGMP | NETIF_FLAG_MLD6 | NETIF_FLAG_LINK_UP;
+	n->output = etharp_output;
+	n->output_ip6 = ethip6_output;
+	n->linkoutput = link_output;
+	NETIF_SET_CHECKSUM_CTRL(n, sums_to_make(&in->port));
+	return ERR_OK;
+}
+
+static err_t
+lo_output(struct netif *n, struct pbuf *p, const ip4_addr_t *to)
+{
+	(void)to;
+	return netif_loop_output(n, p);
+}
+
+static err_t
+netif_init_lo(struct netif *n)
+{
+	n->name[0] = 'l';
+	n->name[1] = 'o';
+	n->mtu = 1500; /* as the port's: one MSS for all */
+	n->flags = NETIF_FLAG_LINK_UP;
+	n->output = lo_output;
+	/* Nothing can change a frame between the two ends. */
+	NETIF_SET_CHECKSUM_CTRL(n, NETIF_CHECKSUM_DISABLE_ALL);
+	return ERR_OK;
+}
+
+static int
+add_lo(struct uvs_instance *in)
+{
+	ip4_addr_t addr, mask, gw = {0};
+
+	IP4_ADDR(&addr, 127, 0, 0, 1);
+	IP4_ADDR(&mask, 255, 0, 0, 0);
+	if (netif_add(&in->lo, &addr, &mask, &gw, in, netif_init_lo, ip_input) == NULL)
+		return -ENOMEM;
+	netif_set_up(&in->lo);
+	return 0;
+}
+
+int
+uvs_netif_add(struct uvs_instance *in)
+{
+	const struct uvs_conf *c = in->conf;
+	ip4_addr_t addr = {c->address.addr.s_addr}, gw = {c->gateway.addr.s_addr}, mask;
+
+	mask.addr = htonl(0xffffffffu << (32 - c->address.prefix));
+	if (netif_add(&in->netif, &addr, &mask, &gw, in, netif_init_port, ethernet_input) == NULL)
+		return -ENOMEM;
+	netif_set_default(&in->netif);
+	netif_set_up(&in->netif); /* announces the address: gratuitous ARP */
+	return c->loopback == UVS_LOOPBACK_STACK ? add_lo(in) : 0;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "stack/core/port.h"
+#include "stack/core/fds.h"
+#include "stack/core/log.h"
+
+#include <errno.h>
+#include <rte_epoll.h>
+#include <rte_interrupts.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define WANT_DESC 512
+
+#define WANT_RX_OFFLOADS                                                                           \
+	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM |                            \
+	 RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
+#define WANT_TX_OFFLOADS                                                                           \
+	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |                            \
+	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
+#define WANT_RSS (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP)
+
+/* What rte_eth_dev_info_get() has no word for. */
+static const struct quirk {
+	const char *driver;
+	bool copy_tx;
+} quirks[] = {
+	/* The receiver gets our very mbuf, of which lwIP may still hold a reference. */
+	{.driver = "net_ring", .copy_tx = true},
+};
+
+/* -------------------------------------------------------------------------------------- probe */
+
+static void
+apply_quirks(struct uvs_port *p)
+{
+	for (size_t i = 0; i < RTE_DIM(quirks); i++)
+		if (strcmp(p->driver, quirks[i].driver) == 0)
+			p->copy_tx = quirks[i].copy_tx;
+}
+
+static uint16_t
+choose_queues(const struct rte_eth_dev_info *info, const struct uvs_conf *c)
+{
+	uint32_t most = RTE_MIN(info->max_rx_queues, info->max_tx_queues);
+
+	if (c->queues > most)
+		uvs_log(UVS_LOG_NOTICE, "the device has %u queues, not %u: using those", most,
+			c->queues);
+	return (uint16_t)RTE_MIN(c->queues, most);
+}
+
+int
+uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
+{
+	struct rte_eth_dev_info info;
+	int r = rte_eth_dev_info_get(id, &info);
+
+	if (r < 0) {
+		uvs_log(UVS_LOG_ERROR, "port %u: %s", id, strerror(-r));
+		return r;
+	}
+	memset(p, 0, sizeof(*p));
+	p->id = id;
+	p->epfd = -1;
+	snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
+	p->queues = choose_queues(&info, c);
+	p->rx_offloads = info.rx_offload_capa & WANT_RX_OFFLOADS;
+	p->tx_offloads = info.tx_offload_capa & WANT_TX_OFFLOADS;
+	p->rss_hf = p->queues > 1 ? info.flow_type_rss_offloads & WANT_RSS : 0;
+	p->mtu = (uint16_t)c->mtu;
+	p->rx_desc = p->tx_desc = WANT_DESC;
+	apply_quirks(p);
+	if (p->queues == 0) {
+		uvs_log(UVS_LOG_ERROR, "port %u (%s) has no queues", id, p->driver);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+uint32_t
+uvs_port_rx_mbufs(const struct uvs_port *p)
+{
+	return (uint32_t)p->queues * p->rx_desc;
+}
+
+/* -------------------------------------------------------------------------------------- start */
+
+static int
+configure(struct uvs_port *p, bool intr)
+{
+	struct rte_eth_conf conf = {
+		.rxmode = {.mq_mode = p->rss_hf ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE,
+			   .mtu = p->mtu,
+			   .offloads = p->rx_offloads},
+		.txmode = {.offloads = p->tx_offloads},
+		.rx_adv_conf.rss_conf.rss_hf = p->rss_hf,
+		.intr_conf.rxq = intr,
+	};
+
+	return rte_eth_dev_configure(p->id, p->queues, p->queues, &conf);
+}
+
+/* Not every driver can do interrupts, and some say so only when asked to. */
+static int
+configure_with_interrupts(struct uvs_port *p, const struct uvs_conf *c)
+{
+	p->intr = c->poll != UVS_POLL_BUSY;
+	if (p->intr && configure(p, true) == 0)
+		return 0;
+	p->intr = false;
+	return configure(p, false);
+}
+
+static int
+setup_queues(struct uvs_port *p, struct rte_mempool *pool)
+{
+	int socket = rte_eth_dev_socket_id(p->id);
+	int r = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &p->rx_desc, &p->tx_desc);
+
+	for (uint16_t q = 0; r == 0 && q < p->queues; q++) {
+		r = rte_eth_rx_queue_setup(p->id, q, p->rx_desc, (unsigned int)socket, NULL, pool);
+		if (r == 0)
+			r = rte_eth_tx_queue_setup(p->id, q, p->tx_desc, (unsigned int)socket,
+						   NULL);
+	}
+	return r;
+}
+
+static void
+set_mac(struct uvs_port *p, const struct uvs_conf *c)
+{
+	struct rte_ether_addr want;
+
+	memcpy(want.addr_bytes, c->mac.bytes, sizeof(want.addr_bytes));
+	rte_eth_macaddr_get(p->id, &p->mac);
+	if (!c->mac.set || rte_is_same_ether_addr(&want, &p->mac))
+		return;
+	if (rte_eth_dev_default_mac_addr_set(p->id, &want) == 0)
+		p->mac = want;
+	else
+		uvs_log(UVS_LOG_WARNING, "%s does not let its address be set: mac is ignored",
+			p->driver);
+}
+
+/* One epoll descriptor for all queues: EAL knows how each kind of interrupt is read and cleared. */
+static void
+setup_interrupts(struct uvs_port *p)
+{
+	if (!p->intr)
+		return;
+	p->epfd = uvs_fd_adopt(epoll_create1(EPOLL_CLOEXEC));
+	for (uint16_t q = 0; q < p->queues; q++) {
+		if (p->epfd >= 0 && rte_eth_dev_rx_intr_ctl_q(p->id, q, p->epfd, RTE_INTR_EVENT_ADD,
+							      NULL) == 0)
+			continue;
+		uvs_fd_close(p->epfd);
+		p->epfd = -1;
+		p->intr = false;
+		return;
+	}
+}
+
+int
+uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *pool)
+{
+	int r = configure_with_interrupts(p, c);
+
+	if (r == 0)
+		r = setup_queues(p, pool);
+	if (r == 0)
+		set_mac(p, c);
+	if (r == 0)
+		r = rte_eth_dev_start(p->id);
+	if (r < 0) {
+		uvs_log(UVS_LOG_ERROR, "port %u (%s) does not start: %s", p->id, p->driver,
+			strerror(-r));
+		return r;
+	}
+	setup_interrupts(p);
+	if (!p->intr && c->poll != UVS_POLL_BUSY)
+		uvs_log(UVS_LOG_NOTICE, "%s has no receive interrupts: idle waiting is by timer, 1 ms",
+			p->driver);
+	uvs_log(UVS_LOG_INFO, "port %u: %s, %u queues, rx offloads %#lx, tx offloads %#lx", p->id,
+		p->driver, p->queues, p->rx_offloads, p->tx_offloads);
+	return 0;
+}
+
+void
+uvs_port_stop(struct uvs_port *p)
+{
+	uvs_port_flush(p);
+	rte_pktmbuf_free_bulk(p->tx, p->tx_n);
+	p->tx_n = 0;
+	uvs_fd_close(p->epfd);
+	p->epfd = -1;
+	rte_eth_dev_stop(p->id);
+	rte_eth_dev_close(p->id);
+}
+
+/* ----------------------------------------------------------------------------------- transmit */
+
+void
+uvs_port_flush(struct uvs_port *p)
+{
+	uint16_t sent;
+
+	if (p->tx_n == 0)
+		return;
+	sent = rte_eth_tx_burst(p->id, 0, p->tx, p->tx_n);
+	p->stats.tx_bursts++;
+	p->stats.tx_packets += sent;
+	p->tx_n = (uint16_t)(p->tx_n - sent);
+	if (p->tx_n != 0)
+		memmove(p->tx, p->tx + sent, p->tx_n * sizeof(p->tx[0]));
+}
+
+void
+uvs_port_send(struct uvs_port *p, struct rte_mbuf *m)
+{
+	if (p->tx_n == UVS_TX_BUFFER)
+		uvs_port_flush(p);
+	if (p->tx_n == UVS_TX_BUFFER) {
+		p->stats.tx_full++;
+		rte_pktmbuf_free(m);
+		return;
+	}
+	p->stats.tx_bytes += m->pkt_len;
+	p->tx[p->tx_n++] = m;
+}
+
+/* --------------------------------------------------------------------------------- interrupts */
+
+bool
+uvs_port_arm(struct uvs_port *p)
+{
+	if (!p->intr)
+		return false;
+	for (uint16_t q = 0; q < p->queues; q++) {
+		int r = rte_eth_dev_rx_intr_enable(p->id, q);
+
+		if (r < 0) {
+			uvs_log(UVS_LOG_NOTICE,
+				"%s: interrupts cannot be enabled (%s): idle waiting is by timer, 1 ms",
+				p->driver, strerror(-r));
+			p->intr = false;
+			return false;
+		}
+	}
+	return true;
+}
+
+void
+uvs_port_disarm(struct uvs_port *p)
+{
+	struct rte_epoll_event events[16];
+
+	if (p->epfd < 0)
+		return;
+	for (uint16_t q = 0; q < p->queues; q++)
+		rte_eth_dev_rx_intr_disable(p->id, q);
+	/* Reads what each kind of interrupt wants read. */
+	rte_epoll_wait(p->epfd, events, RTE_DIM(events), 0);
+}

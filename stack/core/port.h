@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/core/port.h - an instance's ethdev port: what it can do, its queues, transmit buffer and
+ * interrupts. Knows rte_ethdev and nothing of any driver; what is used is what
+ * rte_eth_dev_info_get() offers.
+ *
+ * Transmit: frames gather in a buffer and go out in one burst at the end of the call or poll that
+ * made them. What the NIC does not take stays for the next burst; a full buffer drops, counted.
+ * All of it under the instance.
+ */
+#ifndef STACK_CORE_PORT_H
+#define STACK_CORE_PORT_H
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include "stack/conf/conf.h"
+
+#define UVS_TX_BUFFER 256
+#define UVS_RX_BURST  32
+
+struct uvs_port_stats {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t rx_bad_checksum, rx_refused; /* lwIP did not take it */
+	uint64_t tx_full;		      /* buffer full because the NIC takes nothing */
+	uint64_t tx_no_mbuf;		      /* a copy was needed and there was no mbuf */
+	uint64_t tx_copied;		      /* frames that could not go as they were */
+	uint64_t tx_bursts;
+};
+
+struct uvs_port {
+	uint16_t id;
+	uint16_t queues;
+	uint16_t mtu;
+	uint16_t rx_desc, tx_desc;
+	uint64_t rx_offloads, tx_offloads; /* RTE_ETH_RX_OFFLOAD_*, RTE_ETH_TX_OFFLOAD_* in use */
+	uint64_t rss_hf;
+	bool copy_tx; /* the driver gives our very mbuf to the receiver */
+	bool intr;    /* RX interrupts work */
+	int epfd;     /* readable when an armed queue has something; -1 */
+	struct rte_ether_addr mac;
+	char driver[32];
+
+	struct rte_mbuf *tx[UVS_TX_BUFFER];
+	uint16_t tx_n;
+	struct uvs_port_stats stats;
+};
+
+struct uvs_mem;
+
+/* Ask the device and choose: queues, descriptors, offloads. 0 or a negative errno, logged. */
+int uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c);
+
+/* mbufs the receive queues may hold, so that the pool can be made before the port. */
+uint32_t uvs_port_rx_mbufs(const struct uvs_port *p);
+
+/* Configure, set up queues on the pool, start. 0 or a negative errno, logged. */
+int uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *pool);
+void uvs_port_stop(struct uvs_port *p);
+
+/* Takes the mbuf over. */
+void uvs_port_send(struct uvs_port *p, struct rte_mbuf *m);
+void uvs_port_flush(struct uvs_port *p);
+
+/* Interrupts on all queues on: an arriving packet makes epfd readable. Look at the queues once more
+ * afterwards. False: not now, sleep by time. */
+bool uvs_port_arm(struct uvs_port *p);
+void uvs_port_disarm(struct uvs_port *p);
+
+#endif /* STACK_CORE_PORT_H */
