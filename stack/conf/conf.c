@@ -48,8 +48,7 @@ const_slot(const struct uvs_conf *c, const struct uvs_conf_key *k)
 /* ------------------------------------------------------------------------------ single values */
 
 static int
-set_uint(uint32_t *out, const struct uvs_conf_key *k, const char *value,
-	 struct uvs_conf_error *err)
+set_uint(uint32_t *out, const struct uvs_conf_key *k, const char *value, struct uvs_conf_error *err)
 {
 	char *end;
 	unsigned long n;
@@ -76,8 +75,7 @@ set_uint(uint32_t *out, const struct uvs_conf_key *k, const char *value,
 }
 
 static int
-set_enum(uint32_t *out, const struct uvs_conf_key *k, const char *value,
-	 struct uvs_conf_error *err)
+set_enum(uint32_t *out, const struct uvs_conf_key *k, const char *value, struct uvs_conf_error *err)
 {
 	char choices[128] = "";
 
@@ -141,8 +139,8 @@ set_mac(struct uvs_conf_mac *out, const struct uvs_conf_key *k, const char *valu
 		return 0;
 	if (strlen(value) != 17 || sscanf(value, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &b[0],
 					  &b[1], &b[2], &b[3], &b[4], &b[5], &rest) != 6)
-		return fail(err, "%s: \"%s\" is not an Ethernet address, aa:bb:cc:dd:ee:ff", k->name,
-			    value);
+		return fail(err, "%s: \"%s\" is not an Ethernet address, aa:bb:cc:dd:ee:ff",
+			    k->name, value);
 	out->set = true;
 	return 0;
 }
@@ -557,17 +555,22 @@ uvs_conf_markdown(FILE *out)
 	char choices[128];
 
 	fputs("# Configuration\n\n"
-	      "A host's configuration is a file of `key = value` lines. `#` begins a comment at the\n"
-	      "start of a line or after a space. A key may stand once; unknown keys, bad values and\n"
+	      "A host's configuration is a file of `key = value` lines. `#` begins a comment at "
+	      "the\n"
+	      "start of a line or after a space. A key may stand once; unknown keys, bad values "
+	      "and\n"
 	      "impossible combinations are refused with file, line and reason. `uvrun\n"
-	      "--check-config` only checks; `uvrun --print-config` prints every key as understood.\n"
+	      "--check-config` only checks; `uvrun --print-config` prints every key as "
+	      "understood.\n"
 	      "This page is generated from the table of keys in `stack/conf/conf_table.c`.\n",
 	      out);
 	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
 		const struct uvs_conf_key *k = &uvs_conf_keys[i];
 
 		if (strcmp(section, k->section) != 0)
-			fprintf(out, "\n## %s\n\n| key | default | values | meaning |\n|---|---|---|---|\n",
+			fprintf(out,
+				"\n## %s\n\n| key | default | values | meaning "
+				"|\n|---|---|---|---|\n",
 				section = k->section);
 		format_choices(k, choices, sizeof(choices));
 		fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", k->name, k->def[0] ? "`" : "", k->def,

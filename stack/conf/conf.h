@@ -9,7 +9,8 @@
  * skipped; a key may stand once. Values are not quoted. Errors name the place and the reason:
  * "host.conf:7: mtu: 90000 is not between 68 and 9600".
  *
- * Threads: pure functions over the caller's struct. A struct uvs_conf is plain data: copy it freely.
+ * Threads: pure functions over the caller's struct. A struct uvs_conf is plain data: copy it
+ * freely.
  */
 #ifndef STACK_CONF_CONF_H
 #define STACK_CONF_CONF_H
@@ -21,9 +22,9 @@
 #include <stdio.h>
 
 /* Where the preloaded library finds its file; set by uvrun. */
-#define UVS_CONF_ENV "UVSTACK_CONFIG"
+#define UVS_CONF_ENV "UVS_CONFIG"
 
-#define UVS_CONF_STR	  256
+#define UVS_CONF_STR      256
 #define UVS_CONF_MAX_KEYS 64
 
 enum uvs_conf_model { UVS_MODEL_SHARED };
@@ -55,7 +56,7 @@ struct uvs_conf {
 
 	/* running */
 	uint32_t model; /* enum uvs_conf_model */
-	uint32_t poll;	/* enum uvs_conf_poll */
+	uint32_t poll;  /* enum uvs_conf_poll */
 	uint32_t spin_us;
 
 	/* memory */
@@ -79,13 +80,13 @@ struct uvs_conf {
 };
 
 enum uvs_conf_type {
-	UVS_CONF_UINT,	 /* uint32_t in [min, max] */
-	UVS_CONF_SIZE,	 /* the same, with an optional k or m */
-	UVS_CONF_ENUM,	 /* uint32_t: index in names */
+	UVS_CONF_UINT,   /* uint32_t in [min, max] */
+	UVS_CONF_SIZE,   /* the same, with an optional k or m */
+	UVS_CONF_ENUM,   /* uint32_t: index in names */
 	UVS_CONF_STRING, /* char[UVS_CONF_STR] */
-	UVS_CONF_CIDR,	 /* struct uvs_conf_cidr, a.b.c.d/n */
-	UVS_CONF_ADDR,	 /* struct uvs_conf_cidr, a.b.c.d */
-	UVS_CONF_MAC,	 /* struct uvs_conf_mac */
+	UVS_CONF_CIDR,   /* struct uvs_conf_cidr, a.b.c.d/n */
+	UVS_CONF_ADDR,   /* struct uvs_conf_cidr, a.b.c.d */
+	UVS_CONF_MAC,    /* struct uvs_conf_mac */
 };
 
 struct uvs_conf_key {
@@ -139,8 +140,8 @@ void uvs_conf_markdown(FILE *out);
 
 /* How a nic is told to EAL: at most one device, at most one plugin. */
 struct uvs_conf_eal_nic {
-	char vdev[UVS_CONF_STR + 64];	/* value of --vdev, or empty */
-	char allow[UVS_CONF_STR];	/* value of -a, or empty */
+	char vdev[UVS_CONF_STR + 64];   /* value of --vdev, or empty */
+	char allow[UVS_CONF_STR];       /* value of -a, or empty */
 	char plugin[UVS_CONF_STR + 64]; /* value of -d, or empty */
 };
 

@@ -9,13 +9,14 @@
 
 struct nic_kind {
 	const char *kind;
-	const char *vdev;	  /* device name for --vdev; NULL: a PCI device, -a */
-	const char *first;	  /* key of a first argument without one ("tap:NAME"); NULL: none */
-	const char *needs;	  /* key that must be among the arguments; NULL: none */
-	const char *mac;	  /* key by which the driver takes its address; NULL: set later */
-	const char *rxq, *txq;	  /* keys by which it takes the number of queues; NULL: it needs none */
-	const char *plugin;	  /* shared object when the configuration names none */
-	const char *missing;	  /* what to say without `needs` */
+	const char *vdev;  /* device name for --vdev; NULL: a PCI device, -a */
+	const char *first; /* key of a first argument without one ("tap:NAME"); NULL: none */
+	const char *needs; /* key that must be among the arguments; NULL: none */
+	const char *mac;   /* key by which the driver takes its address; NULL: set later */
+	const char *rxq,
+		*txq;        /* keys by which it takes the number of queues; NULL: it needs none */
+	const char *plugin;  /* shared object when the configuration names none */
+	const char *missing; /* what to say without `needs` */
 };
 
 /* clang-format off */

@@ -27,8 +27,7 @@ struct args {
 	size_t left;
 };
 
-static void __attribute__((format(printf, 2, 3)))
-add(struct args *a, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) add(struct args *a, const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -124,13 +123,16 @@ uvs_eal_args(const struct uvs_conf *c, char *argv[UVS_EAL_MAX_ARGS], char *text,
 	if (uvs_conf_nic(c, &nic) != NULL)
 		return -EINVAL;
 	add(&a, "uvstack");
-	add(&a, "--in-memory");
-	add(&a, "--file-prefix=uvs%d", getpid());
+	/* Nothing is kept in EAL's runtime directory: all processes may name the same. */
+	add(&a, "--file-prefix=uvstack");
 	add(&a, "--no-telemetry");
 	add(&a, "--log-level=%s", eal_level(c));
 	add_lcore(&a);
-	if (!use_huge_pages(c)) {
+	if (use_huge_pages(c)) {
+		add(&a, "--in-memory");
+	} else {
 		add(&a, "--no-huge");
+		add(&a, "--no-shconf"); /* EAL refuses --in-memory with --no-huge */
 		add(&a, "-m%u", memory_needed(c));
 	}
 	if (nic.plugin[0] != '\0')
@@ -145,7 +147,8 @@ uvs_eal_args(const struct uvs_conf *c, char *argv[UVS_EAL_MAX_ARGS], char *text,
 	return a.n;
 }
 
-/* ----------------------------------------------------------------------------------------- aside */
+/* ----------------------------------------------------------------------------------------- aside
+ */
 
 struct aside {
 	int (*fn)(void *arg);
@@ -179,7 +182,8 @@ uvs_aside(int (*fn)(void *arg), void *arg)
 	return r != 0 ? -EAGAIN : a.result;
 }
 
-/* ----------------------------------------------------------------------------------------- start */
+/* ----------------------------------------------------------------------------------------- start
+ */
 
 /* EAL logs where the stack does; what it says before rte_eal_init() parses its level counts too. */
 static void
@@ -229,7 +233,8 @@ uvs_eal_start(const struct uvs_conf *c)
 	int r = uvs_aside(eal_main, (void *)(uintptr_t)c);
 
 	if (r < 0)
-		uvs_log(UVS_LOG_ERROR, "DPDK does not start: %s (log_level = info shows its arguments)",
+		uvs_log(UVS_LOG_ERROR,
+			"DPDK does not start: %s (log_level = info shows its arguments)",
 			strerror(-r));
 	else if (!rte_eal_has_hugepages())
 		uvs_log(UVS_LOG_NOTICE, "no huge pages in use");
@@ -241,7 +246,7 @@ uvs_eal_port(const struct uvs_conf *c)
 {
 	uint16_t id;
 
-	RTE_ETH_FOREACH_DEV(id)
+	RTE_ETH_FOREACH_DEV (id)
 		return id;
 	uvs_log(UVS_LOG_ERROR, "nic %s: no port was found", c->nic);
 	return -ENODEV;

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define BITS	 (CHAR_BIT * sizeof(unsigned long))
-#define MAX_FD	 (1024 * (int)BITS)
+#define BITS     (CHAR_BIT * sizeof(unsigned long))
+#define MAX_FD   (1024 * (int)BITS)
 #define FD_FLOOR 900 /* below select()'s limit on purpose: numbers above belong to big servers */
 
 static unsigned long internal[1024];

@@ -16,7 +16,8 @@ bool uvs_fd_internal(int fd);
 void uvs_fd_set_internal(int fd, bool internal);
 
 /* Make fd internal, out of the way of the numbers applications use: moved above UVS_FD_FLOOR if the
- * limit allows, close-on-exec. Returns the number it has now; fd itself if it could not be moved. */
+ * limit allows, close-on-exec. Returns the number it has now; fd itself if it could not be moved.
+ */
 int uvs_fd_adopt(int fd);
 
 /* Close an internal descriptor. */
@@ -28,6 +29,5 @@ struct uvs_fd_snapshot {
 };
 void uvs_fd_snapshot(struct uvs_fd_snapshot *s);
 void uvs_fd_adopt_since(const struct uvs_fd_snapshot *before);
-
 
 #endif /* STACK_CORE_FDS_H */

@@ -298,8 +298,12 @@ uvl_on_assert(const char *message, const char *file, int line)
 	struct uvs_instance *in = uvs_self;
 
 	/* A packet may be able to repeat it: say each power of two. */
-	if (in != NULL && (++in->stats.asserts & (in->stats.asserts - 1)) != 0)
-		return;
+	if (in != NULL) {
+		uint64_t n = ++in->stats.asserts;
+
+		if ((n & (n - 1)) != 0)
+			return;
+	}
 	uvs_log(UVS_LOG_ERROR, "lwIP: assertion \"%s\" does not hold at %s:%d", message, file,
 		line);
 }

@@ -7,11 +7,12 @@
  * atomic. One thread at a time; different instances share nothing.
  *
  * The loop (uvs_inst_poll), in this order: RX burst of every queue, its frames through lwIP; frames
- * the host sent to itself; timers that are due; refused senders when mbufs came back; TX burst. Each
- * stage has a budget; running into it is counted (time_squeeze) and the rest is for the next poll.
+ * the host sent to itself; timers that are due; refused senders when mbufs came back; TX burst.
+ * Each stage has a budget; running into it is counted (time_squeeze) and the rest is for the next
+ * poll.
  *
- * Hot path costs of a call: two atomic exchanges (lock), one clock read, one TX burst if frames were
- * made. No system call, no allocation here.
+ * Hot path costs of a call: two atomic exchanges (lock), one clock read, one TX burst if frames
+ * were made. No system call, no allocation here.
  */
 #ifndef STACK_CORE_INSTANCE_H
 #define STACK_CORE_INSTANCE_H
@@ -44,8 +45,8 @@ struct uvs_starved {
 
 struct uvs_instance {
 	struct uvs_lock lock;
-	struct uvl *lwip; /* NULL until started */
-	uint64_t now_ns;  /* clock at the last enter or poll */
+	struct uvl *lwip;    /* NULL until started */
+	uint64_t now_ns;     /* clock at the last enter or poll */
 	uint64_t next_timer; /* atomic: uvs_inst_timer() at the last leave */
 	const struct uvs_conf *conf;
 

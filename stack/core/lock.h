@@ -16,7 +16,7 @@
 #include "stack/core/sys.h"
 
 struct uvs_lock {
-	uint32_t word;	  /* atomic; as above */
+	uint32_t word;    /* atomic; as above */
 	uint32_t waiters; /* atomic; threads inside the slow path of uvs_lock() */
 };
 

@@ -9,7 +9,8 @@
 
 /* ----------------------------------------------------------------- mempool ops: an array, LIFO
  * rte_ring's modes hand out the buffer that was free longest; this hands out the one that is most
- * likely still in the cache. Measured on a pool of 8192: it decides whether packet data fits in L2. */
+ * likely still in the cache. Measured on a pool of 8192: it decides whether packet data fits in L2.
+ */
 
 struct lifo {
 	uint32_t n;
@@ -206,6 +207,43 @@ uvs_pbuf_wrap(struct rte_mbuf *mbuf)
 	return head;
 }
 
+uint32_t
+uvs_pbuf_tailroom(const struct uvs_mem *m, const struct pbuf *p)
+{
+	const struct rte_mbuf *mbuf = uvs_pbuf_mbuf(m, p);
+
+	if (mbuf == NULL || rte_mbuf_refcnt_read(mbuf) != 1)
+		return 0;
+	return (uint32_t)((char *)mbuf->buf_addr + mbuf->buf_len - ((char *)p->payload + p->len));
+}
+
+static void
+heap_free(struct pbuf *p)
+{
+	free(p);
+}
+
+struct pbuf *
+uvs_pbuf_unpin(struct uvs_mem *m, struct pbuf *p)
+{
+	struct uvs_mbuf_priv *block;
+	struct pbuf *copy;
+
+	if (likely(uvs_mem_avail(m) > m->reserve))
+		return p;
+	block = malloc(sizeof(*block) + p->tot_len);
+	if (block == NULL)
+		return p;
+	block->custom.custom_free_function = heap_free;
+	block->note = *uvs_pbuf_note(m, p);
+	copy = pbuf_alloced_custom(PBUF_RAW, p->tot_len, PBUF_REF, &block->custom, block + 1,
+				   p->tot_len);
+	pbuf_copy_partial(p, copy->payload, p->tot_len, 0);
+	pbuf_free(p);
+	m->unpinned++;
+	return copy;
+}
+
 /* ------------------------------------------------------------------- lwIP's hooks for PBUF_RAM */
 
 static void *
@@ -230,15 +268,19 @@ big_free(struct uvs_mem *m, void *mem)
 	free(b);
 }
 
+/* Acknowledgements, resets, ARP: without them nobody's memory would ever come back. */
+#define CONTROL_FRAME 256
+
 void *
 uvl_pbuf_malloc(size_t size)
 {
 	struct uvs_mem *m = &uvs_self->mem;
+	uint32_t floor = size <= CONTROL_FRAME ? m->reserve / 2 : m->reserve;
 	struct rte_mbuf *mbuf;
 
 	if (size > m->data_room)
 		return big_alloc(m, size);
-	if (uvs_mem_avail(m) <= m->reserve || (mbuf = rte_mbuf_raw_alloc(m->pool)) == NULL) {
+	if (uvs_mem_avail(m) <= floor || (mbuf = rte_mbuf_raw_alloc(m->pool)) == NULL) {
 		m->alloc_failed++;
 		return NULL;
 	}

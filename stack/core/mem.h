@@ -19,7 +19,7 @@
 #ifndef STACK_CORE_MEM_H
 #define STACK_CORE_MEM_H
 
-#include <rte_mbuf.h>
+#include "stack/core/rte.h"
 
 #include "stack/lwip/uvl.h"
 #include "lwip/pbuf.h"
@@ -28,10 +28,10 @@ struct uvs_instance;
 
 /* What a socket notes about a packet it queues; belongs to whoever holds the pbuf. */
 struct uvs_packet_note {
-	struct pbuf *next;	/* in a socket's queue */
-	ip_addr_t src, dst;	/* datagrams */
+	struct pbuf *next;  /* in a socket's queue */
+	ip_addr_t src, dst; /* datagrams */
 	uint16_t sport;
-	uint16_t len;		/* payload bytes of the whole chain */
+	uint16_t len; /* payload bytes of the whole chain */
 	uint8_t if_idx;
 	uint8_t tos, ttl;
 };
@@ -50,11 +50,11 @@ struct uvs_big {
 struct uvs_mem {
 	struct rte_mempool *pool;
 	uintptr_t first, last; /* addresses of the pool's objects: is this pbuf in an mbuf? */
-	uint32_t reserve;      /* mbufs that only receiving may use */
+	uint32_t reserve;      /* mbufs that only receiving may use, but for small control frames */
 	uint32_t total;
 	uint32_t data_room;
 	/* counters; written under the instance */
-	uint64_t alloc_failed, big_allocs, heap_bytes;
+	uint64_t alloc_failed, big_allocs, heap_bytes, unpinned;
 };
 
 #define UVS_MBUF_DATA_ROOM 2048
@@ -74,5 +74,12 @@ struct uvs_packet_note *uvs_pbuf_note(const struct uvs_mem *m, struct pbuf *p);
 
 /* Wrap a received chain, taking it over. Never fails. */
 struct pbuf *uvs_pbuf_wrap(struct rte_mbuf *mbuf);
+
+/* Bytes that may be written behind the payload of a single, unshared pbuf. */
+uint32_t uvs_pbuf_tailroom(const struct uvs_mem *m, const struct pbuf *p);
+
+/* A packet that a socket will keep for who knows how long: when mbufs are short, its bytes move to
+ * plain memory and the mbufs go back. Returns p or its replacement; never fails. */
+struct pbuf *uvs_pbuf_unpin(struct uvs_mem *m, struct pbuf *p);
 
 #endif /* STACK_CORE_MEM_H */

@@ -2,9 +2,9 @@
  *
  * stack/core/model.h - how a call reaches the instance that owns a socket, and who runs the stack.
  *
- * Everything in sock/ that touches lwIP is a function of this type, run in the instance's context by
- * the model. It must not block, and its argument lives on the caller's stack: call() returns after
- * it has run.
+ * Everything in sock/ that touches lwIP is a function of this type, run in the instance's context
+ * by the model. It must not block, and its argument lives on the caller's stack: call() returns
+ * after it has run.
  *
  *   shared    call() enters the instance (its lock), runs the function itself, sends what it made;
  *             whoever waits drives the stack (shared.c)

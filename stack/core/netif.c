@@ -4,7 +4,6 @@
 #include "stack/core/instance.h"
 
 #include <errno.h>
-#include <rte_ip.h>
 #include <string.h>
 
 #include "lwip/etharp.h"
@@ -28,8 +27,8 @@ checks_left(const struct rte_mbuf *m)
 	return left;
 }
 
-#define ALL_CHECKS                                                                                 \
-	(NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP |           \
+#define ALL_CHECKS                                                                       \
+	(NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP | \
 	 NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6)
 
 static bool
@@ -61,7 +60,8 @@ uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
 }
 
 /* Frames to oneself never met a NIC: sums that were left to it are missing, and nothing could have
- * changed them. lwIP empties the queue, what is answered meanwhile included; the windows bound it. */
+ * changed them. lwIP empties the queue, what is answered meanwhile included; the windows bound it.
+ */
 static bool
 hairpin(struct netif *n)
 {
@@ -129,8 +129,8 @@ offload_ipv6(const struct uvs_port *port, struct rte_mbuf *m, struct rte_ipv6_hd
 	}
 }
 
-#define TX_CHECKSUMS                                                                               \
-	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |                            \
+#define TX_CHECKSUMS                                                    \
+	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | \
 	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
 
 static void
@@ -220,9 +220,8 @@ uvs_netif_udp_offload(struct uvs_instance *in, bool on)
 {
 	uint16_t gen = sums_to_make(&in->port) & NETIF_CHECKSUM_GEN_UDP;
 
-	in->netif.chksum_flags =
-		(uint16_t)((in->netif.chksum_flags & ~NETIF_CHECKSUM_GEN_UDP) |
-			   (on ? gen : NETIF_CHECKSUM_GEN_UDP));
+	in->netif.chksum_flags = (uint16_t)((in->netif.chksum_flags & ~NETIF_CHECKSUM_GEN_UDP) |
+					    (on ? gen : NETIF_CHECKSUM_GEN_UDP));
 }
 
 static err_t

@@ -11,11 +11,11 @@
 
 #define WANT_DESC 512
 
-#define WANT_RX_OFFLOADS                                                                           \
-	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM |                            \
+#define WANT_RX_OFFLOADS                                                \
+	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | \
 	 RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
-#define WANT_TX_OFFLOADS                                                                           \
-	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |                            \
+#define WANT_TX_OFFLOADS                                                \
+	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | \
 	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 #define WANT_RSS (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP)
 
@@ -150,8 +150,8 @@ setup_interrupts(struct uvs_port *p)
 		return;
 	p->epfd = uvs_fd_adopt(epoll_create1(EPOLL_CLOEXEC));
 	for (uint16_t q = 0; q < p->queues; q++) {
-		if (p->epfd >= 0 && rte_eth_dev_rx_intr_ctl_q(p->id, q, p->epfd, RTE_INTR_EVENT_ADD,
-							      NULL) == 0)
+		if (p->epfd >= 0 &&
+		    rte_eth_dev_rx_intr_ctl_q(p->id, q, p->epfd, RTE_INTR_EVENT_ADD, NULL) == 0)
 			continue;
 		uvs_fd_close(p->epfd);
 		p->epfd = -1;
@@ -178,8 +178,8 @@ uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool 
 	}
 	setup_interrupts(p);
 	if (!p->intr && c->poll != UVS_POLL_BUSY)
-		uvs_log(UVS_LOG_NOTICE, "%s has no receive interrupts: idle waiting is by timer, 1 ms",
-			p->driver);
+		uvs_log(UVS_LOG_NOTICE,
+			"%s has no receive interrupts: idle waiting is by timer, 1 ms", p->driver);
 	uvs_log(UVS_LOG_INFO, "port %u: %s, %u queues, rx offloads %#lx, tx offloads %#lx", p->id,
 		p->driver, p->queues, p->rx_offloads, p->tx_offloads);
 	return 0;
@@ -240,7 +240,8 @@ uvs_port_arm(struct uvs_port *p)
 
 		if (r < 0) {
 			uvs_log(UVS_LOG_NOTICE,
-				"%s: interrupts cannot be enabled (%s): idle waiting is by timer, 1 ms",
+				"%s: interrupts cannot be enabled (%s): idle waiting is by timer, "
+				"1 ms",
 				p->driver, strerror(-r));
 			p->intr = false;
 			return false;

@@ -11,8 +11,7 @@
 #ifndef STACK_CORE_PORT_H
 #define STACK_CORE_PORT_H
 
-#include <rte_ethdev.h>
-#include <rte_mbuf.h>
+#include "stack/core/rte.h"
 
 #include "stack/conf/conf.h"
 
@@ -22,9 +21,9 @@
 struct uvs_port_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t rx_bad_checksum, rx_refused; /* lwIP did not take it */
-	uint64_t tx_full;		      /* buffer full because the NIC takes nothing */
-	uint64_t tx_no_mbuf;		      /* a copy was needed and there was no mbuf */
-	uint64_t tx_copied;		      /* frames that could not go as they were */
+	uint64_t tx_full;                     /* buffer full because the NIC takes nothing */
+	uint64_t tx_no_mbuf;                  /* a copy was needed and there was no mbuf */
+	uint64_t tx_copied;                   /* frames that could not go as they were */
 	uint64_t tx_bursts;
 };
 

@@ -3,18 +3,19 @@
  * The shared model: the application's threads run the stack, whoever waits drives it.
  *
  * Roles. At any moment at most one thread is the driver of the process: it polls the instances and,
- * when there is nothing for a while, sleeps on their interrupts. It is a thread inside uvs_wait(), or
- * the ticker. A waiting thread that finds a driver sleeps on its own eventfd and the descriptors it
- * asked for. A driver that leaves hands the role to a sleeping waiter; if there is none, nobody
+ * when there is nothing for a while, sleeps on their interrupts. It is a thread inside uvs_wait(),
+ * or the ticker. A waiting thread that finds a driver sleeps on its own eventfd and the descriptors
+ * it asked for. A driver that leaves hands the role to a sleeping waiter; if there is none, nobody
  * drives until somebody waits again - or, after TICK_NS of an application that computes, the ticker
- * steps in, so that acknowledgements and retransmissions go on. A waiting thread takes the role from
- * the ticker at any time, since the role is one word and the ticker checks it before every round.
+ * steps in, so that acknowledgements and retransmissions go on. A waiting thread takes the role
+ * from the ticker at any time, since the role is one word and the ticker checks it before every
+ * round.
  *
- * Polling. The driver polls for `spin` ns after the last packet, then arms the interrupts and sleeps
- * in ppoll() together with the kernel's descriptors, at most until the next timer. spin grows when
- * packets come soon after it fell asleep and shrinks when they do not. Between rounds it yields; a
- * yield that took long means that others need this core - perhaps the very peer that is to answer -
- * and for a while it sleeps at once.
+ * Polling. The driver polls for `spin` ns after the last packet, then arms the interrupts and
+ * sleeps in ppoll() together with the kernel's descriptors, at most until the next timer. spin
+ * grows when packets come soon after it fell asleep and shrinks when they do not. Between rounds it
+ * yields; a yield that took long means that others need this core - perhaps the very peer that is
+ * to answer - and for a while it sleeps at once.
  *
  * Signals. During the first FREE_SPIN_NS of a wait a handler may run as before the wait. From then
  * on all signals are blocked but inside ppoll(), which runs with the mask the caller asked for: a
@@ -32,16 +33,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_INSTANCES	 8
-#define TICK_NS		 (10 * UVS_NS_PER_MS)
-#define FREE_SPIN_NS	 (4 * UVS_NS_PER_US)
-#define KERNEL_LOOK_NS	 (30 * UVS_NS_PER_US)
-#define SPIN_FLOOR_NS	 (2 * UVS_NS_PER_US)
-#define SOON_NS		 (150 * UVS_NS_PER_US)
-#define LONG_YIELD_NS	 (30 * UVS_NS_PER_US)
+#define MAX_INSTANCES    8
+#define TICK_NS          (10 * UVS_NS_PER_MS)
+#define FREE_SPIN_NS     (4 * UVS_NS_PER_US)
+#define KERNEL_LOOK_NS   (30 * UVS_NS_PER_US)
+#define SPIN_FLOOR_NS    (2 * UVS_NS_PER_US)
+#define SOON_NS          (150 * UVS_NS_PER_US)
+#define LONG_YIELD_NS    (30 * UVS_NS_PER_US)
 #define NO_INTERRUPT_NAP (1 * UVS_NS_PER_MS)
-#define CROWDED_WAITS	 32
-#define MAX_STACK_FDS	 64
+#define CROWDED_WAITS    32
+#define MAX_STACK_FDS    64
 
 static struct {
 	struct uvs_instance *in[MAX_INSTANCES];
@@ -63,10 +64,11 @@ static struct {
 	struct uvs_waiter ticker;
 	pthread_t ticker_thread;
 	uint32_t ticker_parked; /* atomic, futex */
-	uint32_t ticker_stop;	/* atomic */
+	uint32_t ticker_stop;   /* atomic */
 } drive;
 
-/* -------------------------------------------------------------------------------- calls and polls */
+/* -------------------------------------------------------------------------------- calls and polls
+ */
 
 /* A waiter may end as we look at it, but its memory stays a waiter's (waiter.h). */
 static void
@@ -158,8 +160,8 @@ arm_all(void)
 	return armed;
 }
 
-/* By a driver that slept. The role may have been taken from the ticker meanwhile, and the new driver
- * may have armed: under the instance the question and the act are one. */
+/* By a driver that slept. The role may have been taken from the ticker meanwhile, and the new
+ * driver may have armed: under the instance the question and the act are one. */
 static void
 disarm_all(const struct uvs_waiter *w)
 {
@@ -237,7 +239,8 @@ leave_role(void)
 	uvs_lock_give(&drive.lock);
 }
 
-/* -------------------------------------------------------------------------------- one wait's state */
+/* -------------------------------------------------------------------------------- one wait's state
+ */
 
 struct wait {
 	struct uvs_waiter *w;

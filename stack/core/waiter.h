@@ -4,8 +4,8 @@
  *
  * One per thread, made on first use, passed on to another thread when its thread ends and never
  * freed: whoever comes late with a wake-up still finds a waiter, and at worst wakes it for nothing.
- * `state` is one atomic word of bits; the eventfd is written only by whoever finds ASLEEP set and its
- * own bit clear, so that a waiter that polls costs its wakers one atomic or.
+ * `state` is one atomic word of bits; the eventfd is written only by whoever finds ASLEEP set and
+ * its own bit clear, so that a waiter that polls costs its wakers one atomic or.
  */
 #ifndef STACK_CORE_WAITER_H
 #define STACK_CORE_WAITER_H

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "stack/sock/addr.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+static int
+from_in(struct uvs_addr *out, const struct sockaddr *addr, socklen_t len)
+{
+	struct sockaddr_in in;
+
+	if (len < (socklen_t)sizeof(in))
+		return -EINVAL;
+	memcpy(&in, addr, sizeof(in));
+	out->ip = (ip_addr_t)IPADDR4_INIT(in.sin_addr.s_addr);
+	out->port = ntohs(in.sin_port);
+	return 0;
+}
+
+static int
+from_in6(struct uvs_addr *out, bool v6only, const struct sockaddr *addr, socklen_t len)
+{
+	struct sockaddr_in6 in;
+
+	if (len < (socklen_t)(sizeof(in) - sizeof(in.sin6_scope_id)))
+		return -EINVAL;
+	memcpy(&in, addr, LWIP_MIN(sizeof(in), (size_t)len));
+	out->port = ntohs(in.sin6_port);
+	if (IN6_IS_ADDR_V4MAPPED(&in.sin6_addr)) {
+		uint32_t v4;
+
+		memcpy(&v4, &in.sin6_addr.s6_addr[12], sizeof(v4));
+		out->ip = (ip_addr_t)IPADDR4_INIT(v4);
+		return v6only ? -EINVAL : 0;
+	}
+	memset(&out->ip, 0, sizeof(out->ip));
+	memcpy(ip_2_ip6(&out->ip)->addr, &in.sin6_addr, sizeof(in.sin6_addr));
+	out->ip.type = !v6only && IN6_IS_ADDR_UNSPECIFIED(&in.sin6_addr) ? IPADDR_TYPE_ANY
+									 : IPADDR_TYPE_V6;
+	return 0;
+}
+
+int
+uvs_addr_from(struct uvs_addr *out, int domain, bool v6only, const struct sockaddr *addr,
+	      socklen_t len)
+{
+	if (addr == NULL || len < (socklen_t)sizeof(addr->sa_family))
+		return -EINVAL;
+	if (domain == AF_INET && addr->sa_family == AF_INET)
+		return from_in(out, addr, len);
+	if (domain == AF_INET6 && addr->sa_family == AF_INET6)
+		return from_in6(out, v6only, addr, len);
+	return -EAFNOSUPPORT;
+}
+
+static void
+to_in6(const struct uvs_addr *a, struct sockaddr_in6 *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->sin6_family = AF_INET6;
+	out->sin6_port = htons(a->port);
+	if (IP_IS_V6_VAL(a->ip)) {
+		memcpy(&out->sin6_addr, ip_2_ip6(&a->ip)->addr, sizeof(out->sin6_addr));
+	} else if (IP_IS_V4_VAL(a->ip)) {
+		out->sin6_addr.s6_addr[10] = out->sin6_addr.s6_addr[11] = 0xff;
+		memcpy(&out->sin6_addr.s6_addr[12], &ip_2_ip4(&a->ip)->addr, 4);
+	}
+}
+
+static void
+to_in(const struct uvs_addr *a, struct sockaddr_in *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->sin_family = AF_INET;
+	out->sin_port = htons(a->port);
+	out->sin_addr.s_addr = IP_IS_V4_VAL(a->ip) ? ip_2_ip4(&a->ip)->addr : 0;
+}
+
+void
+uvs_addr_to(const struct uvs_addr *a, int domain, struct sockaddr *addr, socklen_t *len)
+{
+	union {
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} full;
+	socklen_t size = domain == AF_INET6 ? sizeof(full.in6) : sizeof(full.in);
+
+	if (addr == NULL || len == NULL)
+		return;
+	if (domain == AF_INET6)
+		to_in6(a, &full.in6);
+	else
+		to_in(a, &full.in);
+	memcpy(addr, &full, LWIP_MIN(*len, size));
+	*len = size;
+}
+
+bool
+uvs_addr_overlap(const ip_addr_t *a, const ip_addr_t *b)
+{
+	if (IP_IS_ANY_TYPE_VAL(*a) || IP_IS_ANY_TYPE_VAL(*b))
+		return true;
+	if (IP_GET_TYPE(a) != IP_GET_TYPE(b))
+		return false;
+	return ip_addr_isany(a) || ip_addr_isany(b) || ip_addr_cmp(a, b);
+}

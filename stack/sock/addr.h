@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/sock/addr.h - sockaddr and lwIP's ip_addr_t.
+ *
+ * An AF_INET6 socket speaks IPv4 through mapped addresses (RFC 4291, 2.5.5.2): inside they are
+ * plain IPv4. Its "::" is lwIP's ANY type, both families at once, unless IPV6_V6ONLY.
+ */
+#ifndef STACK_SOCK_ADDR_H
+#define STACK_SOCK_ADDR_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "stack/lwip/uvl.h"
+
+struct uvs_addr {
+	ip_addr_t ip;
+	uint16_t port; /* host order */
+};
+
+/* 0, -EINVAL (too short), -EAFNOSUPPORT. For a socket of `domain`. */
+int uvs_addr_from(struct uvs_addr *out, int domain, bool v6only, const struct sockaddr *addr,
+		  socklen_t len);
+
+/* As the kernel does: copies what fits, sets *len to what there is. */
+void uvs_addr_to(const struct uvs_addr *a, int domain, struct sockaddr *addr, socklen_t *len);
+
+/* Could a packet for one be for the other? Equal, or one of them stands for all. */
+bool uvs_addr_overlap(const ip_addr_t *a, const ip_addr_t *b);
+
+static inline bool
+uvs_addr_is_any(const ip_addr_t *a)
+{
+	return IP_IS_ANY_TYPE_VAL(*a) || ip_addr_isany(a);
+}
+
+#endif /* STACK_SOCK_ADDR_H */

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Socket options by one table. A row's value is an int in struct uvs_opts unless it has functions
+ * of its own. What is not in the table is -ENOPROTOOPT. Options that are stored and have no effect
+ * are marked so: refusing them would break programs that set them for speed only. */
+#include "stack/sock/sock_priv.h"
+#include "stack/sock/stack.h"
+
+#include "stack/core/clock.h"
+
+#include "lwip/igmp.h"
+
+#include <asm-generic/socket.h>
+#include <limits.h>
+#include <linux/tcp.h>
+#include <stdlib.h>
+#include <sys/param.h>
+#include <sys/time.h>
+
+enum { TCP_ONLY = 1, UDP_ONLY = 2, READ_ONLY = 4, FLAG = 8 /* stored as 0 or 1 */ };
+
+struct opt {
+	int level, name;
+	unsigned int kind;
+	size_t offset;
+	int min, max;
+	int (*get)(struct uvs_sock *s, void *val, socklen_t *len);
+	int (*set)(struct uvs_sock *s, const void *val, socklen_t len);
+};
+
+/* --------------------------------------------------------------------------------------- values */
+
+/* As the kernel: an int, cut to the room there is. */
+static int
+put_int(int v, void *val, socklen_t *len)
+{
+	if (*len < sizeof(v)) {
+		/* Little-endian: the low byte is the value of small options. */
+		memcpy(val, &v, *len);
+		return 0;
+	}
+	memcpy(val, &v, sizeof(v));
+	*len = sizeof(v);
+	return 0;
+}
+
+static int
+take_int(const void *val, socklen_t len, int *out)
+{
+	if (len < (socklen_t)sizeof(*out))
+		return -EINVAL;
+	memcpy(out, val, sizeof(*out));
+	return 0;
+}
+
+/* IP-level options are also taken as a byte. */
+static int
+take_ip_int(const void *val, socklen_t len, int *out)
+{
+	if (len >= (socklen_t)sizeof(*out))
+		return take_int(val, len, out);
+	if (len < 1)
+		return -EINVAL;
+	*out = *(const unsigned char *)val;
+	return 0;
+}
+
+static int
+put_bytes(const void *from, size_t size, void *val, socklen_t *len)
+{
+	*len = (socklen_t)MIN((size_t)*len, size);
+	memcpy(val, from, *len);
+	return 0;
+}
+
+/* ---------------------------------------------------------------------------- options with a mind
+ */
+
+static int
+get_error(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_int(-uvs_sock_take_error(s), val, len);
+}
+
+static int
+get_type(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_int(s->type, val, len);
+}
+
+static int
+get_domain(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_int(s->domain, val, len);
+}
+
+static int
+get_protocol(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_int(s->protocol, val, len);
+}
+
+static int
+get_acceptconn(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_int(s->listening, val, len);
+}
+
+static int
+get_linger(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_bytes(&s->opt.linger, sizeof(s->opt.linger), val, len);
+}
+
+static int
+set_linger(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	if (len < (socklen_t)sizeof(s->opt.linger))
+		return -EINVAL;
+	memcpy(&s->opt.linger, val, sizeof(s->opt.linger));
+	s->opt.linger.l_onoff = s->opt.linger.l_onoff != 0;
+	return 0;
+}
+
+/* SO_RCVBUF and SO_SNDBUF: the kernel doubles what it is told, for its bookkeeping, and says so. */
+static int
+set_buffer(int *buf, const void *val, socklen_t len, int least, int most)
+{
+	int v, r = take_int(val, len, &v);
+
+	if (r < 0)
+		return r;
+	v = MIN(v < 0 ? most : v, most);
+	__atomic_store_n(buf, MAX(v * 2, least), __ATOMIC_RELAXED);
+	return 0;
+}
+
+static int
+most_buffer(const struct uvs_sock *s)
+{
+	return s->type == SOCK_STREAM ? (int)TCP_WND : 16 << 20;
+}
+
+static int
+set_rcvbuf(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	return set_buffer(&s->opt.rcvbuf, val, len, 2304, most_buffer(s));
+}
+
+static int
+set_sndbuf(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	return set_buffer(&s->opt.sndbuf, val, len, 4608, most_buffer(s));
+}
+
+static int
+get_timeo(uint64_t ns, void *val, socklen_t *len)
+{
+	struct timeval tv = {.tv_sec = (time_t)(ns / UVS_NS_PER_S),
+			     .tv_usec = (suseconds_t)(ns % UVS_NS_PER_S / UVS_NS_PER_US)};
+
+	return put_bytes(&tv, sizeof(tv), val, len);
+}
+
+static int
+set_timeo(uint64_t *ns, const void *val, socklen_t len)
+{
+	struct timeval tv;
+	uint64_t v;
+
+	if (len < (socklen_t)sizeof(tv))
+		return -EINVAL;
+	memcpy(&tv, val, sizeof(tv));
+	if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+		return -EDOM;
+	if (tv.tv_sec < 0)
+		v = 1; /* as the kernel: do not wait at all */
+	else if (tv.tv_sec > INT_MAX)
+		v = 0;
+	else
+		v = (uint64_t)tv.tv_sec * UVS_NS_PER_S + (uint64_t)tv.tv_usec * UVS_NS_PER_US;
+	__atomic_store_n(ns, v, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static int
+get_rcvtimeo(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return get_timeo(s->opt.rcvtimeo, val, len);
+}
+
+static int
+set_rcvtimeo(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	return set_timeo(&s->opt.rcvtimeo, val, len);
+}
+
+static int
+get_sndtimeo(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return get_timeo(s->opt.sndtimeo, val, len);
+}
+
+static int
+set_sndtimeo(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	return set_timeo(&s->opt.sndtimeo, val, len);
+}
+
+static int
+get_maxseg(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	int mss = s->opt.maxseg != 0 ? s->opt.maxseg : 536;
+
+	if (s->tcp.pcb != NULL && s->tcp.state == UVS_TCP_OPEN)
+		mss = s->tcp.pcb->mss;
+	return put_int(mss, val, len);
+}
+
+static uint8_t
+info_state(const struct uvs_sock *s)
+{
+	/* lwIP's enum tcp_state as Linux numbers them. */
+	static const uint8_t linux_state[] = {7, 10, 2, 3, 1, 4, 5, 8, 11, 9, 6};
+
+	if (s->tcp.state == UVS_TCP_LISTEN)
+		return 10;
+	return s->tcp.pcb != NULL ? linux_state[s->tcp.pcb->state] : 7;
+}
+
+/* lwIP times in ticks of the slow timer: its RTT is that coarse. */
+static void
+info_of_pcb(const struct tcp_pcb *pcb, struct tcp_info *i)
+{
+	i->tcpi_rto = (uint32_t)pcb->rto * TCP_SLOW_INTERVAL * 1000;
+	i->tcpi_rtt = (uint32_t)(pcb->sa >> 3) * TCP_SLOW_INTERVAL * 1000;
+	i->tcpi_rttvar = (uint32_t)(pcb->sv >> 2) * TCP_SLOW_INTERVAL * 1000;
+	i->tcpi_snd_mss = i->tcpi_advmss = pcb->mss;
+	i->tcpi_rcv_mss = pcb->mss;
+	i->tcpi_pmtu = pcb->mss + 40u;
+	i->tcpi_snd_cwnd = pcb->cwnd / MAX(pcb->mss, (u16_t)1);
+	i->tcpi_snd_ssthresh = pcb->ssthresh / MAX(pcb->mss, (u16_t)1);
+	i->tcpi_rcv_space = pcb->rcv_wnd;
+	i->tcpi_retransmits = pcb->nrtx;
+	i->tcpi_unacked = (pcb->snd_nxt - pcb->lastack) / MAX(pcb->mss, (u16_t)1);
+	i->tcpi_notsent_bytes = pcb->snd_lbb - pcb->snd_nxt;
+	i->tcpi_snd_wnd = pcb->snd_wnd;
+	if (pcb->flags & TF_WND_SCALE) {
+		i->tcpi_options |= TCPI_OPT_WSCALE;
+		i->tcpi_snd_wscale = pcb->snd_scale & 0xf;
+		i->tcpi_rcv_wscale = pcb->rcv_scale & 0xf;
+	}
+	if (pcb->flags & TF_SACK)
+		i->tcpi_options |= TCPI_OPT_SACK;
+}
+
+static int
+get_info(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	struct tcp_info i = {.tcpi_state = info_state(s)};
+
+	if (s->tcp.state == UVS_TCP_LISTEN) {
+		i.tcpi_unacked = s->tcp.accept_n;
+		i.tcpi_sacked = s->tcp.backlog;
+	} else if (s->tcp.pcb != NULL) {
+		info_of_pcb(s->tcp.pcb, &i);
+	}
+	return put_bytes(&i, sizeof(i), val, len);
+}
+
+static int
+get_congestion(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	(void)s;
+	return put_bytes("reno", 5, val, len);
+}
+
+static int
+set_congestion(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	(void)s;
+	return len >= 4 && memcmp(val, "reno", 4) == 0 ? 0 : -ENOENT;
+}
+
+static int
+set_v6only(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	int v, r = take_int(val, len, &v);
+
+	if (r < 0)
+		return r;
+	if (s->use != NULL)
+		return -EINVAL;
+	s->opt.v6only = v != 0;
+	return 0;
+}
+
+static int
+get_v6only(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_int(s->opt.v6only, val, len);
+}
+
+/* -1: the default. */
+static int
+set_ttl(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	int v, r = take_ip_int(val, len, &v);
+
+	if (r < 0)
+		return r;
+	if (v != -1 && (v < 1 || v > 255))
+		return -EINVAL;
+	s->opt.ttl = v == -1 ? 64 : v;
+	return 0;
+}
+
+static int
+get_ttl(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_int(s->opt.ttl, val, len);
+}
+
+static int
+set_membership(struct uvs_sock *s, const void *val, socklen_t len, bool join)
+{
+	struct ip_mreq m;
+	ip4_addr_t iface, group;
+	err_t err;
+
+	if (len < (socklen_t)sizeof(m))
+		return -EINVAL;
+	if (!uvs_stack_running() || s->in->lwip == NULL)
+		return -ENODEV;
+	memcpy(&m, val, sizeof(m));
+	group.addr = m.imr_multiaddr.s_addr;
+	iface.addr = IPADDR_ANY;
+	if (!ip4_addr_ismulticast(&group))
+		return -EINVAL;
+	err = join ? igmp_joingroup(&iface, &group) : igmp_leavegroup(&iface, &group);
+	return err == ERR_OK ? 0 : join ? -ENOBUFS : -EADDRNOTAVAIL;
+}
+
+static int
+set_join(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	return set_membership(s, val, len, true);
+}
+
+static int
+set_leave(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	return set_membership(s, val, len, false);
+}
+
+/* --------------------------------------------------------------------------------------- the table
+ */
+
+#define V(member) offsetof(struct uvs_opts, member)
+
+/* clang-format off */
+static const struct opt table[] = {
+	{SOL_SOCKET, SO_REUSEADDR, FLAG, V(reuseaddr), INT_MIN, INT_MAX, NULL, NULL},
+	{SOL_SOCKET, SO_REUSEPORT, FLAG, V(reuseport), INT_MIN, INT_MAX, NULL, NULL},
+	{SOL_SOCKET, SO_KEEPALIVE, FLAG, V(keepalive), INT_MIN, INT_MAX, NULL, NULL},
+	{SOL_SOCKET, SO_BROADCAST, FLAG, V(broadcast), INT_MIN, INT_MAX, NULL, NULL},
+	{SOL_SOCKET, SO_OOBINLINE, FLAG, V(oobinline), INT_MIN, INT_MAX, NULL, NULL},
+	{SOL_SOCKET, SO_DONTROUTE, FLAG, V(dontroute), INT_MIN, INT_MAX, NULL, NULL}, /* no effect */
+	{SOL_SOCKET, SO_PRIORITY, 0, V(priority), 0, 6, NULL, NULL},		       /* no effect */
+	{SOL_SOCKET, SO_RCVLOWAT, 0, V(rcvlowat), INT_MIN, INT_MAX, NULL, NULL},
+	{SOL_SOCKET, SO_BUSY_POLL, 0, V(busy_poll), 0, INT_MAX, NULL, NULL},	       /* no effect */
+	{SOL_SOCKET, SO_ERROR, READ_ONLY, 0, 0, 0, get_error, NULL},
+	{SOL_SOCKET, SO_TYPE, READ_ONLY, 0, 0, 0, get_type, NULL},
+	{SOL_SOCKET, SO_DOMAIN, READ_ONLY, 0, 0, 0, get_domain, NULL},
+	{SOL_SOCKET, SO_PROTOCOL, READ_ONLY, 0, 0, 0, get_protocol, NULL},
+	{SOL_SOCKET, SO_ACCEPTCONN, READ_ONLY, 0, 0, 0, get_acceptconn, NULL},
+	{SOL_SOCKET, SO_LINGER, 0, 0, 0, 0, get_linger, set_linger},
+	{SOL_SOCKET, SO_RCVBUF, 0, V(rcvbuf), 0, 0, NULL, set_rcvbuf},
+	{SOL_SOCKET, SO_SNDBUF, 0, V(sndbuf), 0, 0, NULL, set_sndbuf},
+	{SOL_SOCKET, SO_RCVTIMEO, 0, 0, 0, 0, get_rcvtimeo, set_rcvtimeo},
+	{SOL_SOCKET, SO_SNDTIMEO, 0, 0, 0, 0, get_sndtimeo, set_sndtimeo},
+
+	{IPPROTO_IP, IP_TOS, 0, V(tos), 0, 255, NULL, NULL},
+	{IPPROTO_IP, IP_TTL, 0, V(ttl), 0, 0, get_ttl, set_ttl},
+	{IPPROTO_IP, IP_MULTICAST_TTL, 0, V(mcast_ttl), 0, 255, NULL, NULL},
+	{IPPROTO_IP, IP_MULTICAST_LOOP, FLAG, V(mcast_loop), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IP, IP_PKTINFO, FLAG, V(pktinfo), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IP, IP_RECVTOS, FLAG, V(recvtos), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IP, IP_RECVTTL, FLAG, V(recvttl), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IP, IP_MTU_DISCOVER, 0, V(mtu_discover), 0, 5, NULL, NULL},	       /* no effect */
+	{IPPROTO_IP, IP_RECVERR, FLAG, V(recverr), INT_MIN, INT_MAX, NULL, NULL},      /* no queue */
+	{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, FLAG, V(bind_no_port), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IP, IP_ADD_MEMBERSHIP, UDP_ONLY, 0, 0, 0, NULL, set_join},
+	{IPPROTO_IP, IP_DROP_MEMBERSHIP, UDP_ONLY, 0, 0, 0, NULL, set_leave},
+
+	{IPPROTO_IPV6, IPV6_V6ONLY, 0, V(v6only), 0, 0, get_v6only, set_v6only},
+	{IPPROTO_IPV6, IPV6_RECVPKTINFO, FLAG, V(v6_pktinfo), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0, V(v6_hops), -1, 255, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 0, V(v6_mcast_hops), -1, 255, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_MULTICAST_LOOP, FLAG, V(v6_mcast_loop), 0, 1, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_TCLASS, 0, V(v6_tclass), -1, 255, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_RECVTCLASS, FLAG, V(v6_recvtclass), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_RECVHOPLIMIT, FLAG, V(v6_recvhops), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_RECVERR, FLAG, V(v6_recverr), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0, V(v6_mtu_discover), 0, 5, NULL, NULL},    /* no effect */
+
+	{IPPROTO_TCP, TCP_NODELAY, TCP_ONLY | FLAG, V(nodelay), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_TCP, TCP_CORK, TCP_ONLY | FLAG, V(cork), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_TCP, TCP_QUICKACK, TCP_ONLY | FLAG, V(quickack), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_TCP, TCP_MAXSEG, TCP_ONLY, V(maxseg), 88, 32767, get_maxseg, NULL},
+	{IPPROTO_TCP, TCP_KEEPIDLE, TCP_ONLY, V(keepidle), 1, 32767, NULL, NULL},
+	{IPPROTO_TCP, TCP_KEEPINTVL, TCP_ONLY, V(keepintvl), 1, 32767, NULL, NULL},
+	{IPPROTO_TCP, TCP_KEEPCNT, TCP_ONLY, V(keepcnt), 1, 127, NULL, NULL},
+	{IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_ONLY, V(user_timeout), 0, INT_MAX, NULL, NULL}, /* none */
+	{IPPROTO_TCP, TCP_DEFER_ACCEPT, TCP_ONLY, V(defer_accept), 0, INT_MAX, NULL, NULL}, /* none */
+	{IPPROTO_TCP, TCP_LINGER2, TCP_ONLY, V(linger2), -1, 120, NULL, NULL},	       /* no effect */
+	{IPPROTO_TCP, TCP_SYNCNT, TCP_ONLY, V(syncnt), 1, 127, NULL, NULL},	       /* no effect */
+	{IPPROTO_TCP, TCP_WINDOW_CLAMP, TCP_ONLY, V(window_clamp), 0, INT_MAX, NULL, NULL}, /* none */
+	{IPPROTO_TCP, TCP_NOTSENT_LOWAT, TCP_ONLY, V(notsent_lowat), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_TCP, TCP_FASTOPEN, TCP_ONLY, V(fastopen), 0, INT_MAX, NULL, NULL},    /* no effect */
+	{IPPROTO_TCP, TCP_INFO, TCP_ONLY | READ_ONLY, 0, 0, 0, get_info, NULL},
+	{IPPROTO_TCP, TCP_CONGESTION, TCP_ONLY, 0, 0, 0, get_congestion, set_congestion},
+};
+/* clang-format on */
+
+/* ---------------------------------------------------------------------------------------- get, set
+ */
+
+static const struct opt *
+find(const struct uvs_sock *s, int level, int name)
+{
+	unsigned int wrong = s->type == SOCK_STREAM ? UDP_ONLY : TCP_ONLY;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (table[i].level == level && table[i].name == name)
+			return table[i].kind & wrong ? NULL : &table[i];
+	return NULL;
+}
+
+static int *
+value(struct uvs_sock *s, const struct opt *o)
+{
+	return (int *)(void *)((char *)&s->opt + o->offset);
+}
+
+/* The kernel's answer to a level that a socket does not have. */
+static int
+unknown(const struct uvs_sock *s, int level)
+{
+	if (level == IPPROTO_TCP && s->type != SOCK_STREAM)
+		return -EOPNOTSUPP;
+	if (level == IPPROTO_IPV6 && s->domain == AF_INET)
+		return -EOPNOTSUPP;
+	return -ENOPROTOOPT;
+}
+
+int
+uvs_opts_get(struct uvs_sock *s, int level, int name, void *val, socklen_t *len)
+{
+	const struct opt *o = find(s, level, name);
+
+	if (o == NULL || (level == IPPROTO_IPV6 && s->domain == AF_INET))
+		return unknown(s, level);
+	if ((int)*len < 0)
+		return -EINVAL;
+	if (o->get != NULL)
+		return o->get(s, val, len);
+	if (o->set != NULL && o->offset == 0)
+		return -ENOPROTOOPT; /* write-only */
+	return put_int(*value(s, o), val, len);
+}
+
+int
+uvs_opts_set(struct uvs_sock *s, int level, int name, const void *val, socklen_t len)
+{
+	const struct opt *o = find(s, level, name);
+	int v, r;
+
+	if (o == NULL || (level == IPPROTO_IPV6 && s->domain == AF_INET))
+		return unknown(s, level);
+	if (o->kind & READ_ONLY)
+		return -ENOPROTOOPT;
+	if (o->set != NULL)
+		return o->set(s, val, len);
+	r = level == IPPROTO_IP ? take_ip_int(val, len, &v) : take_int(val, len, &v);
+	if (r < 0)
+		return r;
+	if (v < o->min || v > o->max)
+		return -EINVAL;
+	*value(s, o) = o->kind & FLAG ? v != 0 : v;
+	return 0;
+}
+
+void
+uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type)
+{
+	*o = (struct uvs_opts){
+		.sndbuf = (int)(type == SOCK_STREAM ? c->tcp_sndbuf * 2 : c->udp_sndbuf),
+		.rcvbuf = (int)(type == SOCK_STREAM ? c->tcp_rcvbuf * 2 : c->udp_rcvbuf),
+		.rcvlowat = 1,
+		.ttl = 64,
+		.mcast_ttl = 1,
+		.mcast_loop = 1,
+		.v6_hops = 64,
+		.v6_mcast_hops = 1,
+		.v6_mcast_loop = 1,
+		.quickack = 1,
+		.keepidle = 7200,
+		.keepintvl = 75,
+		.keepcnt = 9,
+		.syncnt = 6,
+		.linger2 = 60,
+		.mtu_discover = 1,
+	};
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/sock/opts.h - socket options: one table of what is known, one struct of values.
+ */
+#ifndef STACK_SOCK_OPTS_H
+#define STACK_SOCK_OPTS_H
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct uvs_sock;
+struct uvs_conf;
+
+/* Values as getsockopt() returns them. Booleans are int 0 or 1: one type for the table. */
+struct uvs_opts {
+	int reuseaddr, reuseport, keepalive, broadcast, oobinline, dontroute, priority, mark;
+	int sndbuf, rcvbuf, rcvlowat, timestamp, busy_poll, incoming_cpu, rxq_ovfl;
+	struct linger linger;
+	uint64_t rcvtimeo, sndtimeo; /* ns */
+
+	int tos, ttl, mcast_ttl, mcast_loop, pktinfo, recvtos, recvttl, mtu_discover, recverr;
+	int bind_no_port, freebind, transparent;
+	int v6only, v6_pktinfo, v6_hops, v6_mcast_hops, v6_mcast_loop, v6_tclass, v6_recvtclass,
+		v6_recvhops, v6_recverr, v6_mtu_discover;
+
+	int nodelay, cork, quickack, maxseg, keepidle, keepintvl, keepcnt, user_timeout;
+	int defer_accept, linger2, syncnt, window_clamp, notsent_lowat, fastopen, fastopen_connect;
+	int udp_cork;
+};
+
+void uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type);
+
+/* Under the instance. */
+int uvs_opts_get(struct uvs_sock *s, int level, int name, void *val, socklen_t *len);
+int uvs_opts_set(struct uvs_sock *s, int level, int name, const void *val, socklen_t len);
+
+#endif /* STACK_SOCK_OPTS_H */

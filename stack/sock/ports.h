@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/sock/ports.h - which local ports are taken, by whom, and who may share them: bind(2)'s
+ * EADDRINUSE by Linux's rules (SO_REUSEADDR, SO_REUSEPORT), and ephemeral ports.
+ *
+ * An entry lives as long as the port is in use: for TCP as long as the PCB, TIME_WAIT included
+ * (lwIP tells us when it frees one, through the PCB's ext_args); for UDP as long as the socket. One
+ * hash table per protocol and instance, by port. Under the instance.
+ */
+#ifndef STACK_SOCK_PORTS_H
+#define STACK_SOCK_PORTS_H
+
+#include "stack/sock/addr.h"
+
+#define UVS_EPHEMERAL_FIRST 32768u
+#define UVS_EPHEMERAL_LAST  60999u
+#define UVS_PORT_BUCKETS    1024u
+
+struct uvs_port_use {
+	struct uvs_port_use *next, **prev;
+	struct uvs_addr local;
+	struct uvs_addr remote; /* port 0: not connected */
+	bool reuseaddr, reuseport, listening;
+	void *owner; /* the socket; NULL once only lwIP's PCB is left */
+};
+
+struct uvs_ports {
+	struct uvs_port_use *bucket[UVS_PORT_BUCKETS];
+	bool tcp; /* a listener tolerates no SO_REUSEADDR */
+};
+
+/* Would this use conflict? 0 or -EADDRINUSE. u itself is ignored. */
+int uvs_ports_check(const struct uvs_ports *p, const struct uvs_port_use *u);
+
+/* Take it, u->local.port given. No check. */
+void uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u);
+void uvs_ports_remove(struct uvs_port_use *u);
+
+/* Choose a port for u: for bind() one that nobody has; for connect() (remote given), if there is
+ * none, one whose four-tuple is free. 0, -EADDRINUSE (bind), -EADDRNOTAVAIL (connect). */
+int uvs_ports_choose(struct uvs_ports *p, struct uvs_port_use *u);
+
+/* Is another use of exactly this four-tuple there? */
+bool uvs_ports_connected(const struct uvs_ports *p, const struct uvs_port_use *u);
+
+/* Another listener of exactly this address that shares by SO_REUSEPORT; its owner. */
+void *uvs_ports_listener(const struct uvs_ports *p, const struct uvs_port_use *u);
+
+#endif /* STACK_SOCK_PORTS_H */

@@ -1,0 +1,721 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets apart from their protocol: life cycle, references, level and watches, and the way of each
+ * operation of sock.h into the instance. */
+#include "stack/sock/sock_priv.h"
+#include "stack/sock/stack.h"
+
+#include "stack/core/waiter.h"
+
+#include <net/if.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
+
+/* ----------------------------------------------------------------------------- into the instance
+ */
+
+/* Everything below has this form: arguments in a struct, a function that runs under the instance. A
+ * signal handler that interrupted this very thread inside the stack is told EAGAIN, which a socket
+ * that does not block may always say. */
+static long
+call(struct uvs_sock *s, uvs_call_fn fn, void *arg)
+{
+	long r;
+
+	if (unlikely(s->epoch != uvs_stack_epoch()))
+		return -EBADF;
+	r = uvs_model->call(s->in, fn, arg);
+	return r == -EDEADLK ? -EAGAIN : r;
+}
+
+struct op {
+	struct uvs_sock *s;
+	const struct sockaddr *addr;
+	socklen_t len;
+	int flags; /* backlog, how, level ... */
+	int name;
+	void *val;
+	socklen_t *vallen;
+};
+
+/* -------------------------------------------------------------------------------------- level */
+
+static void
+fire(struct uvs_sock *s, uint32_t events)
+{
+	struct uvs_watch *next;
+
+	for (struct uvs_watch *w = s->watches; w != NULL; w = next) {
+		next = w->next;
+		w->fire(w, events);
+	}
+}
+
+void
+uvs_publish(struct uvs_sock *s, bool edge)
+{
+	uint32_t level = s->proto->level(s);
+
+	if (!edge && level == s->events)
+		return;
+	__atomic_store_n(&s->events, level, __ATOMIC_RELEASE);
+	/* A level that only fell is no news to anyone who waits; it is to be seen, not heard. */
+	if (!edge && (level & ~s->events) == 0)
+		return;
+	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELEASE);
+	fire(s, level);
+}
+
+uint32_t
+uvs_sock_events(const struct uvs_sock *s)
+{
+	return __atomic_load_n(&s->events, __ATOMIC_ACQUIRE);
+}
+
+uint32_t
+uvs_sock_seq(const struct uvs_sock *s)
+{
+	return __atomic_load_n(&s->seq, __ATOMIC_ACQUIRE);
+}
+
+void
+uvs_sock_fail(struct uvs_sock *s, int err)
+{
+	s->err = err;
+	uvs_publish(s, true);
+}
+
+int
+uvs_sock_take_error(struct uvs_sock *s)
+{
+	int err = s->err;
+
+	if (err == 0)
+		return 0;
+	s->err = 0;
+	uvs_publish(s, false);
+	return -err;
+}
+
+static long
+do_watch_add(void *arg)
+{
+	struct uvs_watch *w = arg;
+	struct uvs_sock *s = w->sock;
+
+	w->next = s->watches;
+	w->prev = &s->watches;
+	if (w->next != NULL)
+		w->next->prev = &w->next;
+	s->watches = w;
+	return 0;
+}
+
+static long
+do_watch_del(void *arg)
+{
+	struct uvs_watch *w = arg;
+
+	if (w->prev == NULL)
+		return 0;
+	*w->prev = w->next;
+	if (w->next != NULL)
+		w->next->prev = w->prev;
+	w->prev = NULL;
+	return 0;
+}
+
+void
+uvs_watch_add(struct uvs_sock *s, struct uvs_watch *w)
+{
+	w->sock = s;
+	w->prev = NULL;
+	call(s, do_watch_add, w);
+}
+
+void
+uvs_watch_del(struct uvs_watch *w)
+{
+	if (w->sock->epoch != uvs_stack_epoch())
+		return; /* forked: nobody fires any more */
+	uvs_model->call(w->sock->in, do_watch_del, w);
+}
+
+/* ---------------------------------------------------------------------------------- life cycle */
+
+static struct uvs_sock *
+sock_alloc(struct uvs_instance *in, int domain, int type, int protocol)
+{
+	struct uvs_sock *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	s->refs = 1;
+	s->in = in;
+	s->proto = type == SOCK_STREAM ? &uvs_proto_tcp : &uvs_proto_udp;
+	s->epoch = uvs_stack_epoch();
+	s->domain = domain;
+	s->type = type;
+	s->protocol = protocol;
+	return s;
+}
+
+static int
+check_kind(int domain, int type, int protocol)
+{
+	if (domain != AF_INET && domain != AF_INET6)
+		return -EAFNOSUPPORT;
+	if (type == SOCK_STREAM)
+		return protocol == 0 || protocol == IPPROTO_TCP ? 0 : -EPROTONOSUPPORT;
+	if (type == SOCK_DGRAM)
+		return protocol == 0 || protocol == IPPROTO_UDP ? 0 : -EPROTONOSUPPORT;
+	return -ESOCKTNOSUPPORT;
+}
+
+int
+uvs_sock_new_on(struct uvs_instance *in, int domain, int type, int protocol, struct uvs_sock **out)
+{
+	int r = check_kind(domain, type & 0xf, protocol);
+	struct uvs_sock *s;
+
+	if (r < 0)
+		return r;
+	type &= 0xf; /* SOCK_NONBLOCK, SOCK_CLOEXEC are the descriptor's */
+	s = sock_alloc(in, domain, type, type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP);
+	if (s == NULL)
+		return -ENOMEM;
+	uvs_opts_init(&s->opt, in->conf, type);
+	s->events = s->proto->level(s);
+	*out = s;
+	return 0;
+}
+
+int
+uvs_sock_new(int domain, int type, int protocol, struct uvs_sock **out)
+{
+	return uvs_sock_new_on(uvs_stack_instance(), domain, type, protocol, out);
+}
+
+struct uvs_sock *
+uvs_sock_child(struct uvs_sock *listener)
+{
+	struct uvs_sock *s =
+		sock_alloc(listener->in, listener->domain, listener->type, listener->protocol);
+
+	if (s != NULL)
+		s->opt = listener->opt;
+	return s;
+}
+
+struct uvs_sock *
+uvs_sock_get(struct uvs_sock *s)
+{
+	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+	return s;
+}
+
+static long
+do_close(void *arg)
+{
+	struct uvs_sock *s = arg;
+
+	s->proto->close(s);
+	uvs_unstarve(&s->starved);
+	return 0;
+}
+
+static void
+close_deferred(struct uvs_deferred *d)
+{
+	struct uvs_sock *s = (struct uvs_sock *)((char *)d - offsetof(struct uvs_sock, deferred));
+
+	do_close(s);
+	free(s);
+}
+
+void
+uvs_sock_put(struct uvs_sock *s)
+{
+	if (__atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) != 1)
+		return;
+	if (s->epoch == uvs_stack_epoch() && uvs_model->call(s->in, do_close, s) == -EDEADLK) {
+		s->deferred.run = close_deferred;
+		uvs_inst_defer(s->in, &s->deferred);
+		return;
+	}
+	free(s);
+}
+
+/* ------------------------------------------------------------------------------------ bind etc. */
+
+int
+uvs_sock_bind_port(struct uvs_sock *s, struct uvs_ports *ports, const struct uvs_addr *a)
+{
+	struct uvs_port_use *u = calloc(1, sizeof(*u));
+	int r = 0;
+
+	if (u == NULL)
+		return -ENOMEM;
+	u->local = *a;
+	u->remote.ip = s->remote.ip;
+	u->remote.port = s->remote.port;
+	u->reuseaddr = s->opt.reuseaddr != 0;
+	u->reuseport = s->opt.reuseport != 0;
+	u->owner = s;
+	if (a->port == 0)
+		r = uvs_ports_choose(ports, u);
+	else
+		r = uvs_ports_check(ports, u);
+	if (r < 0) {
+		free(u);
+		return r;
+	}
+	uvs_ports_add(ports, u);
+	s->use = u;
+	s->local = u->local;
+	return 0;
+}
+
+/* An address of this host, or the one that stands for all. */
+static bool
+is_local(const struct uvs_instance *in, const ip_addr_t *ip)
+{
+	if (uvs_addr_is_any(ip))
+		return true;
+	if (!IP_IS_V4(ip))
+		return false;
+	if (ip4_addr_isloopback(ip_2_ip4(ip)))
+		return in->conf->loopback == UVS_LOOPBACK_STACK;
+	return ip4_addr_cmp(ip_2_ip4(ip), netif_ip4_addr(&in->netif)) ||
+	       ip4_addr_ismulticast(ip_2_ip4(ip));
+}
+
+static long
+do_bind(void *arg)
+{
+	struct op *o = arg;
+	struct uvs_sock *s = o->s;
+	struct uvs_addr a;
+	int r = uvs_addr_from(&a, s->domain, s->opt.v6only, o->addr, o->len);
+
+	if (r < 0)
+		return r;
+	if (s->use != NULL)
+		return -EINVAL;
+	if (!is_local(s->in, &a.ip))
+		return -EADDRNOTAVAIL;
+	if (a.port != 0 && a.port < 1024 && !uvs_stack_may_bind_low())
+		return -EACCES;
+	return s->proto->bind(s, &a);
+}
+
+int
+uvs_sock_bind(struct uvs_sock *s, const struct sockaddr *addr, socklen_t len)
+{
+	struct op o = {.s = s, .addr = addr, .len = len};
+	int r = uvs_stack_ready(s->in);
+
+	return r < 0 ? r : (int)call(s, do_bind, &o);
+}
+
+static long
+do_listen(void *arg)
+{
+	struct op *o = arg;
+	int backlog = o->flags;
+	int most = (int)o->s->in->conf->somaxconn;
+
+	/* As the kernel: negative means the most. */
+	if ((unsigned int)backlog > (unsigned int)most)
+		backlog = most;
+	return o->s->proto->listen(o->s, backlog);
+}
+
+int
+uvs_sock_listen(struct uvs_sock *s, int backlog)
+{
+	struct op o = {.s = s, .flags = backlog};
+	int r = uvs_stack_ready(s->in);
+
+	return r < 0 ? r : (int)call(s, do_listen, &o);
+}
+
+static long
+do_connect(void *arg)
+{
+	struct op *o = arg;
+	struct uvs_sock *s = o->s;
+	struct uvs_addr a;
+	int r;
+
+	if (o->addr == NULL || o->len < (socklen_t)sizeof(o->addr->sa_family))
+		return -EINVAL;
+	if (o->addr->sa_family == AF_UNSPEC)
+		return s->proto->disconnect(s);
+	r = uvs_addr_from(&a, s->domain, s->opt.v6only, o->addr, o->len);
+	return r < 0 ? r : s->proto->connect(s, &a);
+}
+
+int
+uvs_sock_connect(struct uvs_sock *s, const struct sockaddr *addr, socklen_t len)
+{
+	struct op o = {.s = s, .addr = addr, .len = len};
+	int r = uvs_stack_ready(s->in);
+
+	return r < 0 ? r : (int)call(s, do_connect, &o);
+}
+
+struct accept_op {
+	struct uvs_sock *s, **out;
+	struct sockaddr *addr;
+	socklen_t *len;
+};
+
+static long
+do_accept(void *arg)
+{
+	struct accept_op *o = arg;
+	int r = o->s->proto->accept(o->s, o->out);
+
+	if (r == 0)
+		uvs_addr_to(&(*o->out)->remote, (*o->out)->domain, o->addr, o->len);
+	return r;
+}
+
+int
+uvs_sock_accept(struct uvs_sock *s, struct uvs_sock **out, struct sockaddr *addr, socklen_t *len)
+{
+	struct accept_op o = {s, out, addr, len};
+
+	/* Nothing there: known without the instance. */
+	if (uvs_sock_listening(s) && uvs_sock_events(s) == 0)
+		return -EAGAIN;
+	return (int)call(s, do_accept, &o);
+}
+
+static long
+do_shutdown(void *arg)
+{
+	struct op *o = arg;
+
+	return o->s->proto->shutdown(o->s, o->flags);
+}
+
+int
+uvs_sock_shutdown(struct uvs_sock *s, int how)
+{
+	struct op o = {.s = s, .flags = how};
+
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		return -EINVAL;
+	return (int)call(s, do_shutdown, &o);
+}
+
+/* --------------------------------------------------------------------------------------- data */
+
+struct msg_op {
+	struct uvs_sock *s;
+	struct msghdr *msg;
+	const struct msghdr *out;
+	int flags;
+};
+
+static long
+do_recv(void *arg)
+{
+	struct msg_op *o = arg;
+
+	return o->s->proto->recv(o->s, o->msg, o->flags);
+}
+
+ssize_t
+uvs_sock_recvmsg(struct uvs_sock *s, struct msghdr *msg, int flags)
+{
+	struct msg_op o = {.s = s, .msg = msg, .flags = flags};
+	uint32_t news = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+	/* An open connection with nothing to read: known without the instance. */
+	if ((uvs_sock_events(s) & news) == 0 && s->opt.rcvlowat <= 1 && !uvs_sock_listening(s) &&
+	    (flags & MSG_OOB) == 0)
+		return s->epoch == uvs_stack_epoch() ? -EAGAIN : -EBADF;
+	return call(s, do_recv, &o);
+}
+
+static long
+do_send(void *arg)
+{
+	struct msg_op *o = arg;
+
+	return o->s->proto->send(o->s, o->out, o->flags);
+}
+
+ssize_t
+uvs_sock_sendmsg(struct uvs_sock *s, const struct msghdr *msg, int flags)
+{
+	struct msg_op o = {.s = s, .out = msg, .flags = flags};
+
+	if (s->type == SOCK_DGRAM) {
+		int r = uvs_stack_ready(s->in);
+
+		if (r < 0)
+			return r;
+	}
+	return call(s, do_send, &o);
+}
+
+/* ------------------------------------------------------------------------------------ questions */
+
+static long
+do_getsockname(void *arg)
+{
+	struct op *o = arg;
+	struct uvs_sock *s = o->s;
+	struct uvs_addr a = s->local;
+
+	/* "Any" in the words of the family. */
+	if (s->domain == AF_INET && !IP_IS_V4_VAL(a.ip))
+		a.ip = (ip_addr_t)IPADDR4_INIT(0);
+	if (s->domain == AF_INET6 && IP_IS_V4_VAL(a.ip) && ip4_addr_isany_val(*ip_2_ip4(&a.ip)))
+		a.ip = (ip_addr_t)IPADDR_ANY_TYPE_INIT;
+	uvs_addr_to(&a, s->domain, o->val, o->vallen);
+	return 0;
+}
+
+int
+uvs_sock_getsockname(struct uvs_sock *s, struct sockaddr *addr, socklen_t *len)
+{
+	struct op o = {.s = s, .val = addr, .vallen = len};
+
+	return (int)call(s, do_getsockname, &o);
+}
+
+static long
+do_getpeername(void *arg)
+{
+	struct op *o = arg;
+
+	if (!o->s->proto->has_peer(o->s))
+		return -ENOTCONN;
+	uvs_addr_to(&o->s->remote, o->s->domain, o->val, o->vallen);
+	return 0;
+}
+
+int
+uvs_sock_getpeername(struct uvs_sock *s, struct sockaddr *addr, socklen_t *len)
+{
+	struct op o = {.s = s, .val = addr, .vallen = len};
+
+	return (int)call(s, do_getpeername, &o);
+}
+
+static long
+do_getsockopt(void *arg)
+{
+	struct op *o = arg;
+
+	return uvs_opts_get(o->s, o->flags, o->name, o->val, o->vallen);
+}
+
+int
+uvs_sock_getsockopt(struct uvs_sock *s, int level, int name, void *val, socklen_t *len)
+{
+	struct op o = {.s = s, .flags = level, .name = name, .val = val, .vallen = len};
+
+	return (int)call(s, do_getsockopt, &o);
+}
+
+struct setopt_op {
+	struct uvs_sock *s;
+	int level, name;
+	const void *val;
+	socklen_t len;
+};
+
+static long
+do_setsockopt(void *arg)
+{
+	struct setopt_op *o = arg;
+	int r = uvs_opts_set(o->s, o->level, o->name, o->val, o->len);
+
+	if (r == 0)
+		o->s->proto->apply(o->s);
+	return r;
+}
+
+int
+uvs_sock_setsockopt(struct uvs_sock *s, int level, int name, const void *val, socklen_t len)
+{
+	struct setopt_op o = {s, level, name, val, len};
+
+	return (int)call(s, do_setsockopt, &o);
+}
+
+uint64_t
+uvs_sock_timeout(struct uvs_sock *s, short dir)
+{
+	return __atomic_load_n(dir & EPOLLIN ? &s->opt.rcvtimeo : &s->opt.sndtimeo,
+			       __ATOMIC_RELAXED);
+}
+
+int
+uvs_sock_domain(const struct uvs_sock *s)
+{
+	return s->domain;
+}
+
+int
+uvs_sock_type(const struct uvs_sock *s)
+{
+	return s->type;
+}
+
+bool
+uvs_sock_listening(const struct uvs_sock *s)
+{
+	return __atomic_load_n(&s->listening, __ATOMIC_RELAXED);
+}
+
+/* --------------------------------------------------------------------------------------- ioctl */
+
+static int
+ioctl_ifreq(struct uvs_instance *in, unsigned long req, struct ifreq *ifr)
+{
+	struct sockaddr_in *a = (struct sockaddr_in *)(void *)&ifr->ifr_addr;
+
+	if (strncmp(ifr->ifr_name, UVS_IFNAME, IFNAMSIZ) != 0)
+		return -ENODEV;
+	memset(&ifr->ifr_ifru, 0, sizeof(ifr->ifr_ifru));
+	switch (req) {
+	case SIOCGIFADDR:
+		*a = (struct sockaddr_in){.sin_family = AF_INET,
+					  .sin_addr = in->conf->address.addr};
+		return 0;
+	case SIOCGIFNETMASK:
+		a->sin_family = AF_INET;
+		a->sin_addr.s_addr = htonl(0xffffffffu << (32 - in->conf->address.prefix));
+		return 0;
+	case SIOCGIFBRDADDR:
+		a->sin_family = AF_INET;
+		a->sin_addr.s_addr = in->conf->address.addr.s_addr |
+				     ~htonl(0xffffffffu << (32 - in->conf->address.prefix));
+		return 0;
+	case SIOCGIFMTU:
+		ifr->ifr_mtu = (int)in->conf->mtu;
+		return 0;
+	case SIOCGIFFLAGS:
+		ifr->ifr_flags = IFF_UP | IFF_RUNNING | IFF_BROADCAST | IFF_MULTICAST;
+		return 0;
+	case SIOCGIFINDEX:
+		ifr->ifr_ifindex = UVS_IFINDEX;
+		return 0;
+	case SIOCGIFHWADDR:
+		ifr->ifr_hwaddr.sa_family = 1; /* ARPHRD_ETHER */
+		memcpy(ifr->ifr_hwaddr.sa_data, in->port.mac.addr_bytes, 6);
+		return 0;
+	}
+	return -ENOTTY;
+}
+
+static long
+do_ioctl(void *arg)
+{
+	struct op *o = arg;
+	struct uvs_sock *s = o->s;
+	unsigned long req = (unsigned int)o->name;
+	int n;
+
+	switch (req) {
+	case FIONREAD:
+		if (uvs_sock_listening(s))
+			return -EINVAL;
+		n = (int)s->proto->unread(s, true);
+		break;
+	case SIOCOUTQ:
+		if (uvs_sock_listening(s))
+			return -EINVAL;
+		n = (int)s->proto->unsent(s);
+		break;
+	case SIOCATMARK:
+		n = 0;
+		break;
+	default:
+		return ioctl_ifreq(s->in, req, o->val);
+	}
+	memcpy(o->val, &n, sizeof(n));
+	return 0;
+}
+
+static bool
+known_ioctl(unsigned long req)
+{
+	switch (req) {
+	case FIONREAD:
+	case SIOCOUTQ:
+	case SIOCATMARK:
+	case SIOCGIFADDR:
+	case SIOCGIFNETMASK:
+	case SIOCGIFBRDADDR:
+	case SIOCGIFMTU:
+	case SIOCGIFFLAGS:
+	case SIOCGIFINDEX:
+	case SIOCGIFHWADDR:
+		return true;
+	}
+	return false;
+}
+
+int
+uvs_sock_ioctl(struct uvs_sock *s, unsigned long req, void *arg)
+{
+	struct op o = {.s = s, .name = (int)req, .val = arg};
+
+	if (!known_ioctl(req))
+		return -ENOTTY;
+	if (arg == NULL)
+		return -EFAULT;
+	return (int)call(s, do_ioctl, &o);
+}
+
+/* -------------------------------------------------------------------------------------- errors */
+
+int
+uvs_errno(err_t err)
+{
+	switch (err) {
+	case ERR_OK:
+		return 0;
+	case ERR_MEM:
+	case ERR_BUF:
+		return -ENOBUFS;
+	case ERR_TIMEOUT:
+		return -ETIMEDOUT;
+	case ERR_RTE:
+		return -ENETUNREACH;
+	case ERR_INPROGRESS:
+		return -EINPROGRESS;
+	case ERR_VAL:
+	case ERR_ARG:
+		return -EINVAL;
+	case ERR_WOULDBLOCK:
+		return -EAGAIN;
+	case ERR_USE:
+		return -EADDRINUSE;
+	case ERR_ALREADY:
+		return -EALREADY;
+	case ERR_ISCONN:
+		return -EISCONN;
+	case ERR_CONN:
+		return -ENOTCONN;
+	case ERR_IF:
+		return -EIO;
+	case ERR_ABRT:
+		return -ECONNABORTED;
+	case ERR_RST:
+		return -ECONNRESET;
+	case ERR_CLSD:
+		return -EPIPE;
+	default:
+		return -EIO;
+	}
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/sock/sock_priv.h - the inside of a socket.
+ *
+ * Words that any thread reads without the instance (atomic, written under it): events, seq, refs,
+ * listening. Constant after creation: in, proto, domain, type, protocol, epoch. Everything else is
+ * under the instance: read and written only by functions that the model runs in its context.
+ *
+ * A socket has its lwIP PCB only from bind, connect or the first datagram on: socket() alone needs
+ * no stack. When the last reference goes, the socket goes at once; a TCP PCB that still has to send
+ * or to wait lives on inside lwIP with no socket behind it.
+ */
+#ifndef STACK_SOCK_SOCK_PRIV_H
+#define STACK_SOCK_SOCK_PRIV_H
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "stack/core/model.h"
+#include "stack/sock/addr.h"
+#include "stack/sock/opts.h"
+#include "stack/sock/ports.h"
+#include "stack/sock/sock.h"
+
+/* Packets waiting to be read, linked through their notes. */
+struct uvs_pbuf_queue {
+	struct pbuf *head, *tail;
+	uint32_t bytes;  /* payload not yet read */
+	uint32_t charge; /* counted against SO_RCVBUF */
+};
+
+enum uvs_tcp_state { UVS_TCP_CLOSED, UVS_TCP_LISTEN, UVS_TCP_SYN_SENT, UVS_TCP_OPEN };
+
+struct uvs_tcp {
+	struct tcp_pcb *pcb; /* in LISTEN a struct tcp_pcb_listen; of the group's leader only */
+	enum uvs_tcp_state state;
+	bool fin;        /* the peer's FIN arrived */
+	bool connecting; /* connect() has not reported its result yet */
+	bool want_out;   /* a send found no room, or the level said so: the next room is an edge */
+
+	struct uvs_pbuf_queue rx;
+
+	/* listening: connections not yet accepted, oldest first */
+	struct uvs_sock *accept_head, **accept_tail;
+	uint32_t accept_n, backlog;
+	/* waiting in such a queue: */
+	struct uvs_sock *accept_next, *listener;
+
+	/* SO_REUSEPORT listeners of one address share the leader's PCB: a ring of sockets. */
+	struct uvs_sock *group_next;
+};
+
+struct uvs_udp {
+	struct udp_pcb *pcb;
+	struct uvs_pbuf_queue rx;
+	struct pbuf *cork; /* MSG_MORE: the datagram so far */
+};
+
+struct uvs_proto;
+
+struct uvs_sock {
+	uint32_t events, seq, refs; /* atomic */
+	bool listening;             /* atomic */
+
+	struct uvs_instance *in;
+	const struct uvs_proto *proto;
+	uint32_t epoch;
+	int domain, type, protocol;
+
+	struct uvs_watch *watches;
+	struct uvs_opts opt;
+	int err; /* SO_ERROR: positive errno, reported once */
+	bool shut_rd, shut_wr;
+
+	struct uvs_addr local, remote;
+	struct uvs_port_use *use; /* NULL: not bound */
+
+	struct uvs_starved starved;   /* waiting for mbufs */
+	struct uvs_deferred deferred; /* the last put, from where the instance cannot be entered */
+	union {
+		struct uvs_tcp tcp;
+		struct uvs_udp udp;
+	};
+};
+
+/* What TCP and UDP differ in. All under the instance; the first four need not care about address
+ * conversion. */
+struct uvs_proto {
+	int (*bind)(struct uvs_sock *s, const struct uvs_addr *a);
+	int (*listen)(struct uvs_sock *s, int backlog);
+	int (*connect)(struct uvs_sock *s, const struct uvs_addr *a);
+	int (*disconnect)(struct uvs_sock *s); /* connect() to AF_UNSPEC */
+	int (*accept)(struct uvs_sock *s, struct uvs_sock **out);
+	ssize_t (*recv)(struct uvs_sock *s, struct msghdr *msg, int flags);
+	ssize_t (*send)(struct uvs_sock *s, const struct msghdr *msg, int flags);
+	int (*shutdown)(struct uvs_sock *s, int how);
+	bool (*has_peer)(const struct uvs_sock *s);
+	uint32_t (*level)(struct uvs_sock *s);
+	uint32_t (*unread)(const struct uvs_sock *s, bool datagram); /* FIONREAD */
+	uint32_t (*unsent)(const struct uvs_sock *s);                /* SIOCOUTQ */
+	/* An option was set: pass it on to the PCB, if there is one. */
+	void (*apply)(struct uvs_sock *s);
+	/* The last reference is gone: leave the wire in order, detach from lwIP. */
+	void (*close)(struct uvs_sock *s);
+};
+
+extern const struct uvs_proto uvs_proto_tcp, uvs_proto_udp;
+
+/* Per instance: uvs_instance.sock. */
+struct uvs_sock_tables {
+	struct uvs_ports tcp, udp;
+	struct raw_pcb *icmp;
+};
+
+struct uvs_sock_tables *uvs_tables(struct uvs_instance *in);
+
+/* The process's model. */
+extern const struct uvs_model *uvs_model;
+
+/* A socket on a given instance: what uvs_sock_new() does on the process's one. */
+int uvs_sock_new_on(struct uvs_instance *in, int domain, int type, int protocol,
+		    struct uvs_sock **out);
+
+/* Under the instance. A connection that arrived: like its listener. NULL: no memory. */
+struct uvs_sock *uvs_sock_child(struct uvs_sock *listener);
+
+/* Under the instance. Recompute the level; if it changed, or `edge` is true, tell the watches. */
+void uvs_publish(struct uvs_sock *s, bool edge);
+
+/* Under the instance. Note an error for SO_ERROR and tell. */
+void uvs_sock_fail(struct uvs_sock *s, int err);
+/* Fetch and clear it; 0 or a negative errno. */
+int uvs_sock_take_error(struct uvs_sock *s);
+
+/* lwIP's error as a negative errno. */
+int uvs_errno(err_t err);
+
+/* Local address of a use and of the socket; the port table. */
+int uvs_sock_bind_port(struct uvs_sock *s, struct uvs_ports *ports, const struct uvs_addr *a);
+
+/* queue.c: packets waiting to be read */
+void uvs_queue_put(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct pbuf *p);
+/* The first packet whole; NULL. */
+struct pbuf *uvs_queue_take(struct uvs_instance *in, struct uvs_pbuf_queue *q);
+/* A byte stream: append, joining small pieces. */
+void uvs_queue_append(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct pbuf *p);
+/* Copy up to the iovec's length from the start; unless peek, free what was read. iov NULL: discard.
+ */
+size_t uvs_queue_read(struct uvs_instance *in, struct uvs_pbuf_queue *q, const struct iovec *iov,
+		      size_t iovlen, size_t len, bool peek);
+void uvs_queue_drop(struct uvs_instance *in, struct uvs_pbuf_queue *q);
+size_t uvs_iov_len(const struct iovec *iov, size_t iovlen);
+/* Copy a packet to an iovec from its start; the number of bytes. */
+size_t uvs_pbuf_to_iov(const struct pbuf *p, const struct iovec *iov, size_t iovlen);
+
+/* icmp.c */
+int uvs_icmp_start(struct uvs_instance *in);
+/* udp.c: an ICMP error about a datagram from local to remote */
+void uvs_udp_unreachable(struct uvs_instance *in, const struct uvs_addr *local,
+			 const struct uvs_addr *remote, int err);
+
+#endif /* STACK_SOCK_SOCK_PRIV_H */

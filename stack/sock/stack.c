@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The life cycle of the process's stack. */
+#include "stack/sock/stack.h"
+#include "stack/core/clock.h"
+#include "stack/core/eal.h"
+#include "stack/core/fds.h"
+#include "stack/core/log.h"
+#include "stack/core/waiter.h"
+#include "stack/sock/sock_priv.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+const struct uvs_model *uvs_model = &uvs_model_shared;
+
+static struct {
+	struct uvs_conf conf;
+	bool conf_read, conf_ok;
+	uint32_t epoch;
+	struct uvs_instance *in; /* never freed: a forked child makes another */
+	bool running;            /* atomic */
+	int failed;              /* errno of a start that went wrong: do not try again */
+	pid_t eal_pid;           /* process in which EAL was started; 0: none */
+} stack = {.epoch = 1};
+
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* --------------------------------------------------------------------------------- configuration
+ */
+
+static void
+read_conf(void)
+{
+	const char *path = getenv(UVS_CONF_ENV);
+	struct uvs_conf_error err;
+
+	stack.conf_read = true;
+	uvs_conf_defaults(&stack.conf);
+	if (path == NULL || *path == '\0') {
+		uvs_log(UVS_LOG_ERROR, "%s is not set: use uvrun", UVS_CONF_ENV);
+		return;
+	}
+	if (uvs_conf_load(&stack.conf, path, &err) < 0) {
+		uvs_log(UVS_LOG_ERROR, "%s", err.text);
+		return;
+	}
+	uvs_log_setup(&stack.conf);
+	stack.conf_ok = true;
+}
+
+const struct uvs_conf *
+uvs_stack_conf(void)
+{
+	static bool read; /* atomic */
+
+	if (!__atomic_load_n(&read, __ATOMIC_ACQUIRE)) {
+		pthread_mutex_lock(&start_lock);
+		if (!stack.conf_read)
+			read_conf();
+		pthread_mutex_unlock(&start_lock);
+		__atomic_store_n(&read, true, __ATOMIC_RELEASE);
+	}
+	return stack.conf_ok ? &stack.conf : NULL;
+}
+
+struct uvs_instance *
+uvs_stack_instance(void)
+{
+	struct uvs_instance *in = __atomic_load_n(&stack.in, __ATOMIC_ACQUIRE);
+
+	if (in != NULL)
+		return in;
+	uvs_stack_conf();
+	pthread_mutex_lock(&start_lock);
+	if (stack.in == NULL) {
+		in = aligned_alloc(64, (sizeof(*in) + 63) & ~63ul);
+		if (in == NULL)
+			abort();
+		uvs_inst_init(in, &stack.conf);
+		__atomic_store_n(&stack.in, in, __ATOMIC_RELEASE);
+	}
+	in = stack.in;
+	pthread_mutex_unlock(&start_lock);
+	return in;
+}
+
+uint32_t
+uvs_stack_epoch(void)
+{
+	return __atomic_load_n(&stack.epoch, __ATOMIC_RELAXED);
+}
+
+bool
+uvs_stack_may_bind_low(void)
+{
+	return true; /* the address is the stack's own; whoever may drive its port may use its ports
+		      */
+}
+
+/* ----------------------------------------------------------------------------------------- start
+ */
+
+int
+uvs_stack_attach(struct uvs_instance *in, uint16_t port_id)
+{
+	int r;
+
+	in->sock = calloc(1, sizeof(struct uvs_sock_tables));
+	if (in->sock == NULL)
+		return -ENOMEM;
+	((struct uvs_sock_tables *)in->sock)->tcp.tcp = true;
+	r = uvs_inst_start(in, port_id);
+	if (r < 0)
+		return r;
+	uvs_inst_enter(in);
+	r = uvs_icmp_start(in);
+	uvs_inst_leave(in);
+	return r;
+}
+
+struct uvs_sock_tables *
+uvs_tables(struct uvs_instance *in)
+{
+	return in->sock;
+}
+
+static int
+start_instance(void *arg)
+{
+	struct uvs_fd_snapshot before;
+	int port, r;
+
+	uvs_fd_snapshot(&before);
+	port = uvs_eal_port(&stack.conf);
+	r = port < 0 ? port : uvs_stack_attach(arg, (uint16_t)port);
+	uvs_fd_adopt_since(&before);
+	return r;
+}
+
+static int
+start_everything(struct uvs_instance *in)
+{
+	int r;
+
+	if (stack.eal_pid != 0 && stack.eal_pid != getpid()) {
+		uvs_log(UVS_LOG_ERROR, "a forked process cannot start a stack of its own after its "
+				       "parent has; its sockets here fail");
+		return -ENETDOWN;
+	}
+	stack.eal_pid = getpid();
+	r = uvs_eal_start(&stack.conf);
+	if (r == 0)
+		r = uvs_aside(start_instance, in);
+	if (r == 0)
+		r = uvs_model->start(&in, 1);
+	return r;
+}
+
+int
+uvs_stack_start(void)
+{
+	struct uvs_instance *in;
+	int saved = errno, r;
+
+	if (uvs_stack_running())
+		return 0;
+	if (uvs_stack_conf() == NULL)
+		return -ENETDOWN;
+	in = uvs_stack_instance();
+	pthread_mutex_lock(&start_lock);
+	r = stack.failed;
+	if (r == 0 && !stack.running) {
+		r = start_everything(in);
+		stack.failed = r;
+		__atomic_store_n(&stack.running, r == 0, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&start_lock);
+	errno = saved;
+	return r == 0 ? 0 : -ENETDOWN;
+}
+
+bool
+uvs_stack_running(void)
+{
+	return __atomic_load_n(&stack.running, __ATOMIC_ACQUIRE);
+}
+
+int
+uvs_stack_ready(struct uvs_instance *in)
+{
+	if (likely(uvs_stack_running()) || in != stack.in)
+		return 0;
+	return uvs_stack_start();
+}
+
+/* ------------------------------------------------------------------------------------------ stop
+ */
+
+static long
+count_unsent(void *arg)
+{
+	long n = 0;
+
+	(void)arg;
+	for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next)
+		n += p->unsent != NULL || p->unacked != NULL;
+	return n;
+}
+
+static void
+linger(struct uvs_instance *in)
+{
+	uint64_t until = uvs_clock_ns() + stack.conf.exit_linger_ms * UVS_NS_PER_MS;
+	struct uvs_waiter *w = uvs_waiter_self();
+
+	while (uvs_clock_ns() < until && uvs_model->call(in, count_unsent, NULL) > 0)
+		uvs_wait(w, NULL, RTE_MIN(until, uvs_clock_ns() + 5 * UVS_NS_PER_MS));
+}
+
+static void
+write_stats(struct uvs_instance *in)
+{
+	char path[UVS_CONF_STR + 16], *text = malloc(8192);
+	FILE *f;
+
+	if (text == NULL)
+		return;
+	uvs_stats_json(in, text, 8192);
+	uvs_log(UVS_LOG_DEBUG, "statistics: %s", text);
+	if (stack.conf.stats_file[0] != '\0') {
+		uvs_log_expand(stack.conf.stats_file, path, sizeof(path));
+		f = fopen(path, "we");
+		if (f != NULL) {
+			fprintf(f, "%s\n", text);
+			fclose(f);
+		}
+	}
+	free(text);
+}
+
+void
+uvs_stack_stop(void)
+{
+	if (!uvs_stack_running())
+		return;
+	linger(stack.in);
+	write_stats(stack.in);
+	uvs_model->stop();
+	/* Only if nobody is inside, who may be a thread that exit() found at work. */
+	if (uvs_inst_try_enter(stack.in)) {
+		__atomic_store_n(&stack.running, false, __ATOMIC_RELEASE);
+		stack.failed = ENETDOWN;
+		uvs_inst_stop(stack.in);
+	}
+}
+
+void
+uvs_stack_forget(void)
+{
+	pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+
+	start_lock = fresh;
+	uvs_model->forget();
+	uvs_self = NULL;
+	uvl_enter(NULL);
+	stack.in = NULL;
+	stack.running = false;
+	stack.failed = 0;
+	stack.epoch++;
+}
+
+/* ----------------------------------------------------------------------------------------- routes
+ */
+
+static enum uvs_route
+loopback_route(const struct uvs_conf *c)
+{
+	return c->loopback == UVS_LOOPBACK_STACK ? UVS_ROUTE_STACK : UVS_ROUTE_KERNEL;
+}
+
+static bool
+on_link(const struct uvs_conf *c, uint32_t addr)
+{
+	uint32_t mask = htonl(0xffffffffu << (32 - c->address.prefix));
+
+	return ((addr ^ c->address.addr.s_addr) & mask) == 0;
+}
+
+static enum uvs_route
+route_remote_v4(const struct uvs_conf *c, uint32_t addr)
+{
+	uint32_t host = ntohl(addr);
+
+	/* connect() to 0.0.0.0 means this host. */
+	if (host >> 24 == 127 || host == 0)
+		return loopback_route(c);
+	if (on_link(c, addr) || host >> 28 == 0xe || host == 0xffffffffu)
+		return UVS_ROUTE_STACK;
+	return c->gateway.addr.s_addr != 0 ? UVS_ROUTE_STACK : UVS_ROUTE_KERNEL;
+}
+
+static enum uvs_route
+route_local_v4(const struct uvs_conf *c, uint32_t addr)
+{
+	uint32_t host = ntohl(addr);
+
+	if (host == 0)
+		return UVS_ROUTE_ANY;
+	if (host >> 24 == 127)
+		return loopback_route(c);
+	if (addr == c->address.addr.s_addr || host >> 28 == 0xe)
+		return UVS_ROUTE_STACK;
+	return UVS_ROUTE_KERNEL;
+}
+
+static enum uvs_route
+route(const struct sockaddr *addr, socklen_t len,
+      enum uvs_route (*v4)(const struct uvs_conf *c, uint32_t addr), enum uvs_route any)
+{
+	const struct uvs_conf *c = uvs_stack_conf();
+	struct uvs_addr a;
+
+	if (c == NULL || addr == NULL || len < (socklen_t)sizeof(addr->sa_family) ||
+	    uvs_addr_from(&a, addr->sa_family, false, addr, len) < 0)
+		return UVS_ROUTE_KERNEL;
+	if (IP_IS_V4_VAL(a.ip))
+		return v4(c, ip_2_ip4(&a.ip)->addr);
+	return ip_addr_isany(&a.ip) ? any : UVS_ROUTE_KERNEL; /* no IPv6 addresses yet */
+}
+
+enum uvs_route
+uvs_route_local(const struct sockaddr *addr, socklen_t len)
+{
+	return route(addr, len, route_local_v4, UVS_ROUTE_ANY);
+}
+
+enum uvs_route
+uvs_route_remote(const struct sockaddr *addr, socklen_t len)
+{
+	return route(addr, len, route_remote_v4, UVS_ROUTE_KERNEL);
+}
+
+/* ---------------------------------------------------------------------------------------- waiting
+ */
+
+void
+uvs_progress(void)
+{
+	uvs_model->progress();
+}
+
+int
+uvs_wait(struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline_ns)
+{
+	return uvs_model->wait(w, k, deadline_ns);
+}
