@@ -84,7 +84,8 @@ class Snapshot:
         names = {port["id"]: port["name"] or f"#{port['id']}" for port in self.data.get("ports", [])}
         for port in self.data.get("ports", []):
             prefix = f"port.{names[port['id']]}"
-            plain = {k: v for k, v in port.items() if k not in ("id", "pid", "gen", "rxqs", "txqs", "mtu")}
+            static = ("id", "pid", "gen", "mtu", "nb_rxq", "nb_txq", "rxqs", "txqs")
+            plain = {k: v for k, v in port.items() if k not in static}
             yield from numbers(prefix, plain)
             for kind in ("rxq", "txq"):
                 for queue in port.get(kind + "s", []):
