@@ -191,10 +191,10 @@ uvs_port_stop(struct uvs_port *p)
 	uvs_port_flush(p);
 	rte_pktmbuf_free_bulk(p->tx, p->tx_n);
 	p->tx_n = 0;
-	uvs_fd_close(p->epfd);
-	p->epfd = -1;
 	rte_eth_dev_stop(p->id);
 	rte_eth_dev_close(p->id);
+	uvs_fd_close(p->epfd); /* not before: the driver takes its queues out of it */
+	p->epfd = -1;
 }
 
 /* ----------------------------------------------------------------------------------- transmit */
