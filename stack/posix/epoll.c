@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * epoll over both worlds. The application's descriptor is a kernel epoll instance: kernel members go
- * straight into it. Sockets of the stack are items beside it, with a ready list; epoll_wait takes
- * from both. Semantics follow the kernel's: an item whose watch fires goes to the ready list; taking
- * recomputes the level; level-triggered items go back to the tail, edge-triggered ones come back
- * with the next event, one-shot ones with the next MOD.
+ * epoll over both worlds. The application's descriptor is a kernel epoll instance: kernel members
+ * go straight into it. Sockets of the stack are items beside it, with a ready list; epoll_wait
+ * takes from both. Semantics follow the kernel's: an item whose watch fires goes to the ready list;
+ * taking recomputes the level; level-triggered items go back to the tail, edge-triggered ones come
+ * back with the next event, one-shot ones with the next MOD.
  *
  * A socket that is BOTH has one item; its kernel half is a member of the kernel instance under a
  * cookie of ours, so that the application gets one event for one descriptor. Cookies come from a
  * random 64-bit number, not to be met by chance among the application's data words.
  *
  * Whoever looks at the descriptor itself through the kernel (poll, another epoll instance) sees an
- * eventfd that is a member too, also under a cookie, and readable while the ready list is not empty.
- * It is made when somebody first looks.
+ * eventfd that is a member too, also under a cookie, and readable while the ready list is not
+ * empty. It is made when somebody first looks.
  */
 #include "stack/posix/posix.h"
 
@@ -21,8 +21,8 @@
 
 #define KERNEL_EVERY_CALLS  16
 #define KERNEL_EVERY_CYCLES 100000u /* some 50 us */
-#define PRIVATE_BITS	    (EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
-#define EXCLUSIVE_OK                                                                               \
+#define PRIVATE_BITS        (EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE)
+#define EXCLUSIVE_OK \
 	(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
 #define FIRST_BUCKETS 64
 #define MAX_INNER     8
@@ -54,16 +54,16 @@ struct sleeper {
 struct uvp_epoll {
 	_Atomic uint32_t refs; /* the file, and each item */
 	struct uvp_file *file;
-	_Atomic bool has_kernel;  /* something is in the kernel instance */
-	_Atomic bool cookies;	  /* events of the kernel instance may be ours */
+	_Atomic bool has_kernel; /* something is in the kernel instance */
+	_Atomic bool cookies;    /* events of the kernel instance may be ours */
 	_Atomic uint32_t nb_items;
-	_Atomic uint32_t blind;	  /* threads asleep in the kernel, from before the first item */
-	uint64_t cookie;	  /* of the eventfd; kernel halves: cookie + 1 + id */
+	_Atomic uint32_t blind; /* threads asleep in the kernel, from before the first item */
+	uint64_t cookie;        /* of the eventfd; kernel halves: cookie + 1 + id */
 	/* under uvp_topo_lock */
 	struct uvp_item **buckets;
 	uint32_t nb_buckets;
 	uint32_t next_id;
-	struct uvp_item *halves; /* items whose kernel half is a member */
+	struct uvp_item *halves;            /* items whose kernel half is a member */
 	struct uvp_epoll *inner[MAX_INNER]; /* instances that are members of this one */
 	/* under lock */
 	pthread_mutex_t lock;
@@ -78,6 +78,8 @@ struct uvp_epoll {
 	bool kernel_turn;
 };
 
+static struct uvp_item *unused_items; /* by file_next; under uvp_topo_lock */
+
 /* ----------------------------------------------------------------------------------- instances */
 
 static struct uvp_epoll *
@@ -87,7 +89,7 @@ ep_new(struct uvp_file *f)
 
 	if (!ep)
 		return NULL;
-	ep->buckets = calloc(FIRST_BUCKETS, sizeof(*ep->buckets));
+	ep->buckets = calloc(FIRST_BUCKETS, sizeof(struct uvp_item *));
 	if (!ep->buckets || getrandom(&ep->cookie, sizeof(ep->cookie), 0) != sizeof(ep->cookie)) {
 		free(ep->buckets);
 		free(ep);
@@ -284,7 +286,7 @@ queue_if_ready(struct uvp_item *it)
 static uint32_t
 bucket_of(const struct uvp_epoll *ep, const struct uvp_file *f, int fd)
 {
-	uint64_t h = ((uintptr_t)f >> 6) * 0x9e3779b97f4a7c15u + (uint32_t)fd * 0x85ebca6bu;
+	uint64_t h = (((uintptr_t)f >> 6) + (uint32_t)fd) * 0x9e3779b97f4a7c15u;
 
 	return (uint32_t)(h >> 32) & (ep->nb_buckets - 1);
 }
@@ -302,13 +304,13 @@ find_slot(struct uvp_epoll *ep, const struct uvp_file *f, int fd)
 static void
 grow(struct uvp_epoll *ep)
 {
-	uint32_t old = ep->nb_buckets, i;
-	struct uvp_item **from = ep->buckets, **to = calloc(2ul * old, sizeof(*to));
+	size_t old = ep->nb_buckets, i;
+	struct uvp_item **from = ep->buckets, **to = calloc(2 * old, sizeof(struct uvp_item *));
 
 	if (!to)
 		return; /* longer chains, nothing worse */
 	ep->buckets = to;
-	ep->nb_buckets = 2 * old;
+	ep->nb_buckets = (uint32_t)(2 * old);
 	for (i = 0; i < old; i++) {
 		struct uvp_item *it, *next;
 
@@ -370,6 +372,32 @@ item_unlink(struct uvp_item *it)
 	atomic_fetch_sub(&it->ep->nb_items, 1);
 }
 
+static struct uvp_item *
+item_new(void)
+{
+	struct uvp_item *it;
+
+	pthread_mutex_lock(&uvp_topo_lock);
+	it = unused_items;
+	if (it)
+		unused_items = it->file_next;
+	pthread_mutex_unlock(&uvp_topo_lock);
+	if (!it)
+		it = malloc(sizeof(*it));
+	if (it)
+		memset(it, 0, sizeof(*it));
+	return it;
+}
+
+static void
+item_recycle(struct uvp_item *it)
+{
+	pthread_mutex_lock(&uvp_topo_lock);
+	it->file_next = unused_items;
+	unused_items = it;
+	pthread_mutex_unlock(&uvp_topo_lock);
+}
+
 /* It is unlinked: nobody finds it but a watch that fires or a harvest. */
 static void
 item_free(struct uvp_item *it)
@@ -382,7 +410,7 @@ item_free(struct uvp_item *it)
 	dequeue(ep, it);
 	evfd_lower(ep);
 	pthread_mutex_unlock(&ep->lock);
-	free(it);
+	item_recycle(it);
 	ep_put(ep);
 }
 
@@ -624,7 +652,7 @@ item_add(struct uvp_epoll *ep, int epfd, struct uvp_file *f, int fd, const struc
 
 	if (item_find(ep, f, fd))
 		return -EEXIST;
-	it = calloc(1, sizeof(*it));
+	it = item_new();
 	if (!it)
 		return -ENOMEM;
 	atomic_fetch_add(&ep->refs, 1);
@@ -708,7 +736,8 @@ ctl_check(int op, const struct epoll_event *ev)
 	return 0;
 }
 
-/* An instance that came in behind our back is adopted when it gets its first socket of the stack. */
+/* An instance that came in behind our back is adopted when it gets its first socket of the stack.
+ */
 static int
 find_instance(int epfd, int fd, struct uvp_file **out)
 {
@@ -953,7 +982,8 @@ wait_events(struct uvp_epoll *ep, int epfd, struct epoll_event *out, int max, ui
 	}
 }
 
-/* A signal that is pending and let through by the mask interrupts even a call that does not wait. */
+/* A signal that is pending and let through by the mask interrupts even a call that does not wait.
+ */
 static int
 poll_signals(const sigset_t *mask)
 {
@@ -979,8 +1009,9 @@ wait_file(struct uvp_file *f, int epfd, struct epoll_event *out, int max, uint64
 	return wait_events(f->ep, epfd, out, max, deadline, mask);
 }
 
-/* Nothing of the stack is in the instance and no stack is running: sleep in the kernel. If the first
- * socket of the stack comes meanwhile, the eventfd wakes us, and the event is ours to take out. */
+/* Nothing of the stack is in the instance and no stack is running: sleep in the kernel. If the
+ * first socket of the stack comes meanwhile, the eventfd wakes us, and the event is ours to take
+ * out. */
 static int
 wait_blind(struct uvp_epoll *ep, int epfd, struct epoll_event *out, int max,
 	   const struct timespec *ts, const sigset_t *mask)
@@ -1005,8 +1036,8 @@ seeing(struct uvp_epoll *ep)
 }
 
 static int
-wait_timed(struct uvp_file *f, int epfd, struct epoll_event *ev, int max,
-	   const struct timespec *ts, const sigset_t *mask)
+wait_timed(struct uvp_file *f, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
+	   const sigset_t *mask)
 {
 	uint64_t deadline;
 	int r = uvp_deadline_ts(ts, &deadline);

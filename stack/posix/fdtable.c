@@ -30,7 +30,7 @@ static struct uvp_file *pool_free;
 static struct chunk {
 	struct chunk *next;
 	struct uvp_file files[POOL_CHUNK];
-} *chunks;
+} * chunks;
 static uint64_t next_ino = 1;
 static int templates[NB_TEMPLATE] = {-1, -1, -1, -1};
 
@@ -117,9 +117,8 @@ uvp_get_unless_gone(struct uvp_file *f)
 	do {
 		if (refs == 0)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&f->refs, &refs, refs + 1,
-							memory_order_acquire,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&f->refs, &refs, refs + 1, memory_order_acquire, memory_order_relaxed));
 	return true;
 }
 
@@ -229,7 +228,8 @@ uvp_internal_close(int fd)
 	R(close)(fd);
 }
 
-/* ---------------------------------------------------------------------------- numbers, templates */
+/* ---------------------------------------------------------------------------- numbers, templates
+ */
 
 /* The kernel socket whose duplicates stand behind the stack's numbers: right domain and type, and
  * never bound or connected, so that a call that reaches it by mistake fails at once. */
@@ -381,7 +381,8 @@ uvp_close_range(unsigned int first, unsigned int last, bool cloexec)
 		R(close_range)(start, last, 0);
 }
 
-/* ------------------------------------------------------------------------------- changing halves */
+/* ------------------------------------------------------------------------------- changing halves
+ */
 
 /* Put kfd behind `fd` without changing its close-on-exec flag. */
 static int

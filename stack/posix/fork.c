@@ -42,8 +42,8 @@ _Fork(void)
 	return pid;
 }
 
-UVP_EXPORT pid_t
-vfork(void)
+pid_t
+uvp_vfork(void)
 {
 	int fds[2];
 	pid_t pid;
@@ -65,6 +65,12 @@ vfork(void)
 			;
 	R(close)(fds[0]);
 	return pid;
+}
+
+UVP_EXPORT pid_t
+vfork(void)
+{
+	return uvp_vfork();
 }
 
 /* ------------------------------------------------------------------------------- exec and exit */
@@ -135,18 +141,18 @@ fexecve(int fd, char *const argv[], char *const envp[])
 	return R(fexecve)(fd, argv, envp);
 }
 
-#define ARGV_FROM(first)                                                                           \
-	va_list ap;                                                                                \
-	size_t n = 1;                                                                              \
-	va_start(ap, first);                                                                       \
-	while (va_arg(ap, char *))                                                                 \
-		n++;                                                                               \
-	va_end(ap);                                                                                \
-	char *argv[n + 1];                                                                         \
-	va_start(ap, first);                                                                       \
-	argv[0] = (char *)(uintptr_t)(first);                                                      \
-	for (size_t i = 1; i <= n; i++)                                                            \
-		argv[i] = va_arg(ap, char *)
+#define ARGV_FROM(first)                \
+	va_list ap;                     \
+	size_t n = 1;                   \
+	va_start(ap, first);            \
+	while (va_arg(ap, char *))      \
+		n++;                    \
+	va_end(ap);                     \
+	char *argv[n + 1];              \
+	va_start(ap, first);            \
+	argv[0] = (char *)(first);      \
+	for (size_t i = 1; i <= n; i++) \
+	argv[i] = va_arg(ap, char *)
 
 UVP_EXPORT int
 execl(const char *path, const char *arg, ...)

@@ -56,33 +56,33 @@ __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigse
 }
 
 /* open without a mode, checked at compile time not to need one. */
-#define OPEN_2(name, target)                                                                       \
-	UVP_EXPORT int name(const char *path, int flags);                                          \
-	UVP_EXPORT int name(const char *path, int flags)                                           \
-	{                                                                                          \
-		if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)                           \
-			__chk_fail();                                                              \
-		return target(path, flags);                                                        \
+#define OPEN_2(name, target)                                             \
+	UVP_EXPORT int name(const char *path, int flags);                \
+	UVP_EXPORT int name(const char *path, int flags)                 \
+	{                                                                \
+		if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) \
+			__chk_fail();                                    \
+		return target(path, flags);                              \
 	}
 OPEN_2(__open_2, open)
 OPEN_2(__open64_2, open64)
 
-#define OPENAT_2(name, target)                                                                     \
-	UVP_EXPORT int name(int dir, const char *path, int flags);                                 \
-	UVP_EXPORT int name(int dir, const char *path, int flags)                                  \
-	{                                                                                          \
-		if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)                           \
-			__chk_fail();                                                              \
-		return target(dir, path, flags);                                                   \
+#define OPENAT_2(name, target)                                           \
+	UVP_EXPORT int name(int dir, const char *path, int flags);       \
+	UVP_EXPORT int name(int dir, const char *path, int flags)        \
+	{                                                                \
+		if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE) \
+			__chk_fail();                                    \
+		return target(dir, path, flags);                         \
 	}
 OPENAT_2(__openat_2, openat)
 OPENAT_2(__openat64_2, openat64)
 
-#define OLD_NAME(ret, name, target, params, args)                                                  \
-	UVP_EXPORT ret name params;                                                                \
-	UVP_EXPORT ret name params                                                                 \
-	{                                                                                          \
-		return target args;                                                                \
+#define OLD_NAME(ret, name, target, params, args) \
+	UVP_EXPORT ret name params;               \
+	UVP_EXPORT ret name params                \
+	{                                         \
+		return target args;               \
 	}
 OLD_NAME(ssize_t, __read, read, (int fd, void *b, size_t n), (fd, b, n))
 OLD_NAME(ssize_t, __write, write, (int fd, const void *b, size_t n), (fd, b, n))
@@ -93,7 +93,7 @@ OLD_NAME(int, __dup2, dup2, (int a, int b), (a, b))
 OLD_NAME(int, __poll, poll, (struct pollfd * p, nfds_t n, int t), (p, n, t))
 OLD_NAME(int, __select, select, (int n, fd_set *r, fd_set *w, fd_set *x, struct timeval *t),
 	 (n, r, w, x, t))
-OLD_NAME(pid_t, __vfork, vfork, (void), ())
+OLD_NAME(pid_t, __vfork, uvp_vfork, (void), ())
 OLD_NAME(int, __sigaction, sigaction, (int s, const struct sigaction *a, struct sigaction *o),
 	 (s, a, o))
 

@@ -173,8 +173,8 @@ uvp_recvmsg(struct uvp_file *f, int fd, struct msghdr *msg, int flags)
 		return uvp_neg(R(recvmsg)(fd, msg, flags));
 	if ((flags & MSG_WAITALL) && f->type == SOCK_STREAM && !nonblock)
 		return recv_waitall(f, &a);
-	return uvp_run(f, nonblock, POLLIN,
-		       state == UVP_BOTH && f->type == SOCK_DGRAM ? fd : -1, op_recv, &a);
+	return uvp_run(f, nonblock, POLLIN, state == UVP_BOTH && f->type == SOCK_DGRAM ? fd : -1,
+		       op_recv, &a);
 }
 
 /* -------------------------------------------------------------------------------------- sending */
@@ -353,7 +353,7 @@ file_recv(struct uvp_file *f, int fd, void *buf, size_t n, int flags)
 static ssize_t
 file_send(struct uvp_file *f, int fd, const void *buf, size_t n, int flags)
 {
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n};
+	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	return uvp_sendmsg(f, fd, &msg, flags);
@@ -399,7 +399,7 @@ write(int fd, const void *buf, size_t n)
 static ssize_t
 file_readv(struct uvp_file *f, int fd, const struct iovec *iov, int cnt)
 {
-	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)cnt};
+	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)cnt};
 
 	if (f->kind != UVP_SOCKET || cnt < 0 || cnt > IOV_MAX)
 		return -EINVAL;
@@ -411,7 +411,7 @@ file_readv(struct uvp_file *f, int fd, const struct iovec *iov, int cnt)
 static ssize_t
 file_writev(struct uvp_file *f, int fd, const struct iovec *iov, int cnt)
 {
-	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)cnt};
+	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)cnt};
 
 	if (f->kind != UVP_SOCKET || cnt < 0 || cnt > IOV_MAX)
 		return -EINVAL;
@@ -525,8 +525,8 @@ UVP_EXPORT ssize_t
 sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
 	struct uvp_file *f = uvp_get(fd);
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n};
-	struct msghdr msg = {.msg_name = (void *)(uintptr_t)addr,
+	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n};
+	struct msghdr msg = {.msg_name = (void *)addr,
 			     .msg_namelen = addr ? len : 0,
 			     .msg_iov = &iov,
 			     .msg_iovlen = 1};
@@ -583,7 +583,7 @@ sends_ours(const struct msghdr *msg)
 
 	if (!msg->msg_control || uvp_table_size == 0 || uvp_inside())
 		return false;
-	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)(uintptr_t)msg, c)) {
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
 		const int *fds = (const int *)CMSG_DATA(c);
 		size_t i, n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
@@ -826,8 +826,7 @@ splice_from_socket(struct uvp_file *f, int in, int out, char *buf, size_t n, uns
 }
 
 static ssize_t
-file_splice(struct uvp_file *fi, struct uvp_file *fo, int in, int out, size_t n,
-	    unsigned int flags)
+file_splice(struct uvp_file *fi, struct uvp_file *fo, int in, int out, size_t n, unsigned int flags)
 {
 	char *buf;
 	ssize_t r;

@@ -106,7 +106,8 @@ count_ready(struct scan *s)
 	return ready;
 }
 
-/* Everything, without waiting. The mask counts only if nothing of the stack is ready, as in ppoll. */
+/* Everything, without waiting. The mask counts only if nothing of the stack is ready, as in ppoll.
+ */
 static int
 look_all(struct scan *s, const sigset_t *mask)
 {
@@ -157,8 +158,7 @@ wait_scan(struct scan *s, uint64_t deadline, const sigset_t *mask)
 	for (i = 0; i < s->nb_members; i++) {
 		struct member *m = &s->members[i];
 
-		uvp_wake_add(&m->wake, m->file->sock, waiter,
-			     (uint16_t)s->fds[m->index].events);
+		uvp_wake_add(&m->wake, m->file->sock, waiter, (uint16_t)s->fds[m->index].events);
 	}
 	r = sleep_scan(s, waiter, deadline, mask);
 	for (i = 0; i < s->nb_members; i++)
@@ -177,8 +177,8 @@ scan_alloc(struct scan *s, struct pollfd *fds, nfds_t n)
 	s->kernel_index = s->local_index;
 	if (n <= ON_STACK)
 		return 0;
-	s->members = malloc(n * (sizeof(*s->members) + sizeof(*s->kernel) +
-				 sizeof(*s->kernel_index)));
+	s->members =
+		malloc(n * (sizeof(*s->members) + sizeof(*s->kernel) + sizeof(*s->kernel_index)));
 	if (!s->members)
 		return -ENOMEM;
 	s->kernel = (struct pollfd *)(s->members + n);

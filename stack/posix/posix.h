@@ -8,8 +8,8 @@
  *   number --> table entry --> struct uvp_file --> struct uvs_sock   (sock.h)
  *                  |                  |      \---> items: who watches it in which epoll
  *                  |                  \----------> struct uvp_epoll  (kind UVP_EPOLL)
- *                  \ the kernel has a descriptor of the same number: a duplicate of a socket that is
- *                    never connected (the placeholder), or the real kernel half
+ *                  \ the kernel has a descriptor of the same number: a duplicate of a socket that
+ * is never connected (the placeholder), or the real kernel half
  *
  * A struct uvp_file is what the kernel calls an open file description: dup()ed numbers share it. It
  * has one reference per table entry and one per call in progress, so that a close() in one thread
@@ -53,27 +53,27 @@
 
 /* One per thread, written by it and by signal handlers on it. */
 struct uvp_thread {
-	unsigned int depth;	 /* > 0: inside the stack */
+	unsigned int depth;       /* > 0: inside the stack */
 	unsigned int sig_pending; /* handlers held back: kept[0..] */
-	uint32_t sig_handled;	 /* handlers that ran ... */
-	uint32_t sig_no_restart; /* ... without SA_RESTART */
+	uint32_t sig_handled;     /* handlers that ran ... */
+	uint32_t sig_no_restart;  /* ... without SA_RESTART */
 	siginfo_t kept[UVP_KEPT];
 };
 extern __thread struct uvp_thread uvp_self __attribute__((tls_model("initial-exec")));
 
 /* Evaluate a call into sock.h with the thread marked as inside the stack. */
-#define UVP_IN(expr)                                                                               \
-	({                                                                                         \
-		uvp_self.depth++;                                                                  \
-		__typeof__(expr) uvp_in_ret = (expr);                                              \
-		uvp_leave();                                                                       \
-		uvp_in_ret;                                                                        \
+#define UVP_IN(expr)                                  \
+	({                                            \
+		uvp_self.depth++;                     \
+		__typeof__(expr) uvp_in_ret = (expr); \
+		uvp_leave();                          \
+		uvp_in_ret;                           \
 	})
-#define UVP_IN_VOID(expr)                                                                          \
-	do {                                                                                       \
-		uvp_self.depth++;                                                                  \
-		(expr);                                                                            \
-		uvp_leave();                                                                       \
+#define UVP_IN_VOID(expr)         \
+	do {                      \
+		uvp_self.depth++; \
+		(expr);           \
+		uvp_leave();      \
 	} while (0)
 
 void uvp_sig_deliver(void); /* handlers held back while inside (signal.c) */
@@ -115,21 +115,21 @@ struct uvp_epoll;
 struct uvp_file {
 	_Atomic uint32_t refs; /* table entries and calls in progress; 0: in the pool */
 	_Atomic uint32_t fds;  /* table entries */
-	uint32_t epoch;	       /* of the process that made it: differs in a fork()ed child */
+	uint32_t epoch;        /* of the process that made it: differs in a fork()ed child */
 	uint8_t kind;
 	_Atomic uint8_t state;
-	bool accepted;		/* born connected: no options to replay */
+	bool accepted;          /* born connected: no options to replay */
 	_Atomic bool listening; /* listen() has succeeded here or before the fork */
-	_Atomic int flags;	/* O_NONBLOCK, O_ASYNC: of the description, shared by its dups */
+	_Atomic int flags;      /* O_NONBLOCK, O_ASYNC: of the description, shared by its dups */
 	int domain, type, protocol;
 	struct uvs_sock *sock;
 	pthread_mutex_t lock; /* state changes, options */
 	struct uvp_opt *opts; /* in the order given, until the state is known */
-	int oracle;	      /* kernel socket that checks options of an undecided one, or -1 */
+	int oracle;           /* kernel socket that checks options of an undecided one, or -1 */
 	_Atomic bool kernel_first; /* BOTH: whose turn it is */
-	struct uvp_item *items;	   /* watched by these epoll sets */
-	struct uvp_epoll *ep;	   /* kind UVP_EPOLL */
-	uint64_t ino;		   /* what fstat() shows */
+	struct uvp_item *items;    /* watched by these epoll sets */
+	struct uvp_epoll *ep;      /* kind UVP_EPOLL */
+	uint64_t ino;              /* what fstat() shows */
 	struct uvp_file *next_free;
 };
 
@@ -172,8 +172,7 @@ uvp_put(struct uvp_file *f)
 static inline bool
 uvp_dead(const struct uvp_file *f)
 {
-	return f->sock &&
-	       f->epoch != atomic_load_explicit(&uvp_epoch, memory_order_relaxed);
+	return f->sock && f->epoch != atomic_load_explicit(&uvp_epoch, memory_order_relaxed);
 }
 
 static inline enum uvp_state
@@ -203,13 +202,14 @@ enum uvp_scope { UVP_APPLICATION, UVP_LIBRARY, UVP_STACK_ONLY };
 int uvp_internal_move(int fd, enum uvp_scope scope);
 void uvp_internal_close(int fd);
 bool uvp_internal(int fd);
-int uvp_close(int fd);			/* 0 or -errno */
+int uvp_close(int fd);                                     /* 0 or -errno */
 int uvp_dup_to(int from, int to, int flags, bool same_ok); /* dup2/dup3: number or -errno */
-int uvp_dup_from(int fd, int cmd, int arg); /* F_DUPFD...: number or -errno */
+int uvp_dup_from(int fd, int cmd, int arg);                /* F_DUPFD...: number or -errno */
 void uvp_close_range(unsigned int first, unsigned int last, bool cloexec);
 /* All numbers of a file become dups of the kernel descriptor `kfd`, which is closed. */
 int uvp_hand_to_kernel(struct uvp_file *f, int kfd);
-/* All numbers of a file get `kfd` (kernel half or placeholder) behind them and stay in the table. */
+/* All numbers of a file get `kfd` (kernel half or placeholder) behind them and stay in the table.
+ */
 int uvp_replace_kernel(struct uvp_file *f, int kfd);
 /* Some number of the file, or -1. NULL has none. */
 int uvp_any_number(struct uvp_file *f);
@@ -254,7 +254,7 @@ uvp_neg(long r)
 
 /* ------------------------------------------------------------------------------------ waiting */
 
-#define UVP_FOREVER UINT64_MAX
+#define UVP_FOREVER  UINT64_MAX
 #define UVP_ERESTART 512 /* internal: a handler with SA_RESTART ran, start again */
 
 struct uvp_wake {
@@ -273,8 +273,8 @@ void uvp_wake_del(struct uvp_wake *w);
 /* What poll() would say, with the RDNORM/WRNORM twins. */
 uint32_t uvp_level(const struct uvp_file *f);
 
-/* A call that may block: `op` is tried until it answers something else than -EAGAIN. `dir` POLLIN or
- * POLLOUT names the timeout and what to wait for; `kernel_fd` >= 0 is waited for as well. */
+/* A call that may block: `op` is tried until it answers something else than -EAGAIN. `dir` POLLIN
+ * or POLLOUT names the timeout and what to wait for; `kernel_fd` >= 0 is waited for as well. */
 typedef ssize_t (*uvp_op)(struct uvp_file *f, void *arg);
 ssize_t uvp_run(struct uvp_file *f, bool nonblock, short dir, int kernel_fd, uvp_op op, void *arg);
 
@@ -322,14 +322,15 @@ int uvp_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *ma
 /* fork.c */
 void uvp_fork_init(void);
 void uvp_fork_child(void);
+pid_t uvp_vfork(void);
 
 /* init.c: one line to standard error, at most once per call site when `once` is given. */
 void uvp_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-#define uvp_log_once(...)                                                                          \
-	do {                                                                                       \
-		static atomic_flag uvp_logged = ATOMIC_FLAG_INIT;                                  \
-		if (!atomic_flag_test_and_set(&uvp_logged))                                        \
-			uvp_log(__VA_ARGS__);                                                      \
+#define uvp_log_once(...)                                         \
+	do {                                                      \
+		static atomic_flag uvp_logged = ATOMIC_FLAG_INIT; \
+		if (!atomic_flag_test_and_set(&uvp_logged))       \
+			uvp_log(__VA_ARGS__);                     \
 	} while (0)
 
 #endif /* STACK_POSIX_POSIX_H */

@@ -21,11 +21,14 @@
 static const struct {
 	int level, name;
 } switches[] = {
-	{SOL_SOCKET, SO_REUSEADDR}, {SOL_SOCKET, SO_REUSEPORT}, {SOL_SOCKET, SO_KEEPALIVE},
+	{SOL_SOCKET, SO_REUSEADDR},
+	{SOL_SOCKET, SO_REUSEPORT},
+	{SOL_SOCKET, SO_KEEPALIVE},
 	{IPPROTO_TCP, TCP_NODELAY},
 };
 
-/* ------------------------------------------------------------------------------ remembered options */
+/* ------------------------------------------------------------------------------ remembered options
+ */
 
 static bool
 is_switch(const struct uvp_file *f, int level, int name)
@@ -198,7 +201,8 @@ uvp_opt_set(struct uvp_file *f, int fd, int level, int name, const void *val, so
 	return r;
 }
 
-/* The placeholder is a fresh socket: it knows the defaults. Once something was set, ask the oracle. */
+/* The placeholder is a fresh socket: it knows the defaults. Once something was set, ask the oracle.
+ */
 int
 uvp_opt_get(struct uvp_file *f, int fd, int level, int name, void *val, socklen_t *len)
 {

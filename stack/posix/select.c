@@ -7,11 +7,11 @@
 
 #include <time.h>
 
-#define BITS	  (8 * sizeof(unsigned long))
+#define BITS      (8 * sizeof(unsigned long))
 #define ON_STACK  64
 #define READ_SET  (POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR)
 #define WRITE_SET (POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR)
-#define EX_SET	  POLLPRI
+#define EX_SET    POLLPRI
 
 struct sets {
 	unsigned long *in, *out, *ex;
@@ -69,7 +69,8 @@ scatter(const struct sets *s, int n, const struct pollfd *fds, nfds_t count)
 	const struct {
 		unsigned long *set;
 		short mask, asked;
-	} parts[] = {{s->in, READ_SET, POLLIN}, {s->out, WRITE_SET, POLLOUT}, {s->ex, EX_SET, POLLPRI}};
+	} parts[] = {
+		{s->in, READ_SET, POLLIN}, {s->out, WRITE_SET, POLLOUT}, {s->ex, EX_SET, POLLPRI}};
 	int ready = 0;
 	nfds_t i;
 	size_t p;

@@ -13,7 +13,9 @@
  */
 #include "stack/posix/posix.h"
 
-#define HISTORY 8 /* of actions per signal: a handler that starts reads one while another is set */
+#define HISTORY                                                                          \
+	8 /* of actions per signal: a handler that starts reads one while another is set \
+	   */
 
 static struct sigaction actions[NSIG][HISTORY];
 static _Atomic(struct sigaction *) current[NSIG];

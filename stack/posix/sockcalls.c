@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Making, naming and configuring sockets. Every function has the same shape: not the stack's number,
- * to the kernel at once; otherwise a result or -errno from the file, into the C convention.
+ * Making, naming and configuring sockets. Every function has the same shape: not the stack's
+ * number, to the kernel at once; otherwise a result or -errno from the file, into the C convention.
  */
 #include "stack/posix/posix.h"
 
@@ -380,12 +380,8 @@ accept_dead(struct uvp_file *f, int fd, struct accept_arg *a)
 int
 uvp_accept(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	struct accept_arg a = {.addr = addr,
-			       .len = len,
-			       .fd = fd,
-			       .flags = flags,
-			       .number = -1,
-			       .result = -1};
+	struct accept_arg a = {
+		.addr = addr, .len = len, .fd = fd, .flags = flags, .number = -1, .result = -1};
 	enum uvp_state state = uvp_state(f);
 	int r;
 
@@ -437,7 +433,8 @@ accept(int fd, struct sockaddr *addr, socklen_t *len)
 
 /* --------------------------------------------------------------------------- names and options */
 
-/* Does the number itself know the answer? Undecided and kernel sockets, and the bound kernel half. */
+/* Does the number itself know the answer? Undecided and kernel sockets, and the bound kernel half.
+ */
 static bool
 kernel_knows(const struct uvp_file *f)
 {

@@ -10,8 +10,8 @@
  *               (default 127.0.0.0/8); ::1 is the stack's if 127.0.0.1 is
  *   UVF_ANY     "both" (default with UVF_NETNS), "stack" (default without) or "kernel"
  *
- * Events come from two edge-triggered epoll instances, one for each direction, so that a watch hears
- * exactly what the kernel would have told an edge-triggered watcher. Whoever waits or calls
+ * Events come from two edge-triggered epoll instances, one for each direction, so that a watch
+ * hears exactly what the kernel would have told an edge-triggered watcher. Whoever waits or calls
  * uvs_progress() drives them.
  */
 #include "stack/posix/real.h"
