@@ -982,16 +982,6 @@ wait_events(struct uvp_epoll *ep, int epfd, struct epoll_event *out, int max, ui
 	}
 }
 
-/* A signal that is pending and let through by the mask interrupts even a call that does not wait.
- */
-static int
-poll_signals(const sigset_t *mask)
-{
-	static const struct timespec zero;
-
-	return mask && R(ppoll)(NULL, 0, &zero, mask) < 0 ? -errno : 0;
-}
-
 static int
 wait_file(struct uvp_file *f, int epfd, struct epoll_event *out, int max, uint64_t deadline,
 	  const sigset_t *mask)
@@ -1001,10 +991,7 @@ wait_file(struct uvp_file *f, int epfd, struct epoll_event *out, int max, uint64
 	if (f->kind != UVP_EPOLL || max <= 0 || max > (int)(INT_MAX / sizeof(*out)))
 		return -EINVAL;
 	n = collect(f->ep, epfd, out, max);
-	if (n != 0)
-		return n;
-	n = poll_signals(mask);
-	if (n < 0 || deadline == 0)
+	if (n != 0 || deadline == 0)
 		return n;
 	return wait_events(f->ep, epfd, out, max, deadline, mask);
 }

@@ -788,16 +788,17 @@ is_pipe(int fd)
 	return R(fstat)(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
+/* SPLICE_F_NONBLOCK is about the pipe; whether the socket waits is its own O_NONBLOCK. */
+
 /* The pipe is read no further than the socket can take without waiting, or all of it is pushed. */
 static ssize_t
 splice_to_socket(struct uvp_file *f, int in, int out, char *buf, size_t n, unsigned int flags)
 {
 	struct pollfd p = {.fd = out, .events = POLLOUT};
 	struct pollfd q = {.fd = in, .events = POLLIN};
-	bool nonblock = uvp_nonblock(f) || (flags & SPLICE_F_NONBLOCK);
 	ssize_t r;
 
-	r = uvp_poll(&p, 1, nonblock ? 0 : UVP_FOREVER, NULL);
+	r = uvp_poll(&p, 1, uvp_nonblock(f) ? 0 : UVP_FOREVER, NULL);
 	if (r <= 0)
 		return r < 0 ? r : -EAGAIN;
 	if ((flags & SPLICE_F_NONBLOCK) && R(poll)(&q, 1, 0) == 0)
@@ -811,16 +812,15 @@ static ssize_t
 splice_from_socket(struct uvp_file *f, int in, int out, char *buf, size_t n, unsigned int flags)
 {
 	struct pollfd q = {.fd = out, .events = POLLOUT};
-	int wait = flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0;
 	ssize_t r, w;
 
-	if (wait && R(poll)(&q, 1, 0) == 0)
+	if ((flags & SPLICE_F_NONBLOCK) && R(poll)(&q, 1, 0) == 0)
 		return -EAGAIN;
-	r = file_recv(f, in, buf, n, MSG_PEEK | wait);
+	r = file_recv(f, in, buf, n, MSG_PEEK);
 	if (r <= 0)
 		return r;
-	if (wait && r > 4096)
-		r = 4096; /* what a writable pipe takes without blocking */
+	if ((flags & SPLICE_F_NONBLOCK) && r > PIPE_BUF)
+		r = PIPE_BUF; /* what a writable pipe takes without blocking */
 	w = uvp_neg(R(write)(out, buf, (size_t)r));
 	return w <= 0 ? w : file_recv(f, in, buf, (size_t)w, MSG_DONTWAIT);
 }
@@ -857,7 +857,7 @@ splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t n, unsigned in
 	if (uvp_likely(!fi && !fo))
 		return R(splice)(in, off_in, out, off_out, n, flags);
 	if ((fi && off_in) || (fo && off_out))
-		r = -ESPIPE;
+		r = -EINVAL;
 	else
 		r = file_splice(fi, fo, in, out, n, flags);
 	if (fi)
