@@ -132,7 +132,7 @@ dest_new(struct uvb_txq *q, uint32_t port)
 	d->pair = uvb_map_pair(map, q->port, q->txq, port);
 	d->checked = q->burst - 1;
 	d->conf_seq = CONF_NEVER;
-	for (uint32_t i = 0; i < map->nb_queues; i++)
+	for (uint32_t i = 0; i < UVB_MAX_QUEUES; i++)
 		d->lane[i].bell = -1;
 	q->dest[port] = d;
 	return d;
