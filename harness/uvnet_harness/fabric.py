@@ -215,8 +215,8 @@ class Fabric:
         if not self.is_up:
             return
         self.stop_capture()
-        self.close_view()
         self.cont_daemon()
+        self.close_view()
         self._tool("down", self.name, *(["--force"] if force else []), check=False)
         if self.directory.exists():
             journal.remove_fabric(self.name, "", journal.rundir())
