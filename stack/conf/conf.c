@@ -252,11 +252,39 @@ parse_lines(struct uvs_conf *c, char *text, const char *name, struct uvs_conf_er
 		if (parse_line(c, text, ++line, err) < 0)
 			return at_line(err, name, line);
 	}
-	return uvs_conf_check(c, name, err);
+	return 0;
 }
 
-int
-uvs_conf_parse(struct uvs_conf *c, const char *text, const char *name, struct uvs_conf_error *err)
+/* Lines of key=value, from a command line, over what the file says. */
+static int
+apply_sets(struct uvs_conf *c, const char *sets, struct uvs_conf_error *err)
+{
+	char *copy = strdup(sets), *next, *s, *equals;
+	int r = copy ? 0 : fail(err, "out of memory");
+
+	for (s = copy; s != NULL && r == 0; s = next) {
+		next = strchr(s, '\n');
+		if (next != NULL)
+			*next++ = '\0';
+		if (*trim(s) == '\0')
+			continue;
+		equals = strchr(s, '=');
+		if (equals == NULL) {
+			r = fail(err, "--set %s: not key=value", s);
+			continue;
+		}
+		*equals = '\0';
+		r = uvs_conf_set(c, trim(s), trim(equals + 1), err);
+		if (r < 0)
+			at_line(err, "--set", 0);
+	}
+	free(copy);
+	return r;
+}
+
+static int
+parse_all(struct uvs_conf *c, const char *text, const char *name, const char *sets,
+	  struct uvs_conf_error *err)
 {
 	char *copy = strdup(text);
 	int r;
@@ -266,11 +294,26 @@ uvs_conf_parse(struct uvs_conf *c, const char *text, const char *name, struct uv
 	uvs_conf_defaults(c);
 	r = parse_lines(c, copy, name, err);
 	free(copy);
-	return r;
+	if (r == 0 && sets != NULL)
+		r = apply_sets(c, sets, err);
+	return r < 0 ? r : uvs_conf_check(c, name, err);
+}
+
+int
+uvs_conf_parse(struct uvs_conf *c, const char *text, const char *name, struct uvs_conf_error *err)
+{
+	return parse_all(c, text, name, NULL, err);
 }
 
 int
 uvs_conf_load(struct uvs_conf *c, const char *path, struct uvs_conf_error *err)
+{
+	return uvs_conf_load_with(c, path, NULL, err);
+}
+
+int
+uvs_conf_load_with(struct uvs_conf *c, const char *path, const char *sets,
+		   struct uvs_conf_error *err)
 {
 	FILE *f = fopen(path, "re");
 	char *text;
@@ -293,7 +336,7 @@ uvs_conf_load(struct uvs_conf *c, const char *path, struct uvs_conf_error *err)
 		r = fail(err, "%s: not a text file", path);
 	else {
 		text[n] = '\0';
-		r = uvs_conf_parse(c, text, path, err);
+		r = parse_all(c, text, path, sets, err);
 	}
 	fclose(f);
 	free(text);

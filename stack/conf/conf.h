@@ -23,6 +23,8 @@
 
 /* Where the preloaded library finds its file; set by uvrun. */
 #define UVS_CONF_ENV "UVS_CONFIG"
+/* uvrun's --set KEY=VALUE, one a line. */
+#define UVS_CONF_SETS_ENV "UVS_SET"
 
 #define UVS_CONF_STR      256
 #define UVS_CONF_MAX_KEYS 64
@@ -114,6 +116,10 @@ void uvs_conf_defaults(struct uvs_conf *c);
 
 /* Defaults, then the file, then the checks across keys. 0, or -1 with *err. */
 int uvs_conf_load(struct uvs_conf *c, const char *path, struct uvs_conf_error *err);
+
+/* The same with `sets` (NULL: none), lines of key=value, put over the file before the checks. */
+int uvs_conf_load_with(struct uvs_conf *c, const char *path, const char *sets,
+		       struct uvs_conf_error *err);
 
 /* The same from memory; name stands for the file in messages. */
 int uvs_conf_parse(struct uvs_conf *c, const char *text, const char *name,

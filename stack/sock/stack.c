@@ -42,7 +42,7 @@ read_conf(void)
 		uvs_log(UVS_LOG_ERROR, "%s is not set: use uvrun", UVS_CONF_ENV);
 		return;
 	}
-	if (uvs_conf_load(&stack.conf, path, &err) < 0) {
+	if (uvs_conf_load_with(&stack.conf, path, getenv(UVS_CONF_SETS_ENV), &err) < 0) {
 		uvs_log(UVS_LOG_ERROR, "%s", err.text);
 		return;
 	}
