@@ -2,65 +2,85 @@
 """iperf3 of the distribution, unmodified: TCP both ways, UDP; what was sent was received."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-pytestmark = pytest.mark.uvnet(capture=False)
+from uvnet_harness import until
 
-RETRANSMITTED_AT_MOST = 0.01
-"""Share of the sent segments; a fabric without loss needs none but for a full queue now and then."""
+pytestmark = [pytest.mark.uvnet(capture=False), pytest.mark.xdist_group("timing")]
+
+RETRANSMITTED_AT_MOST = 0.001
+"""Share of the sent segments. A queue may overflow now and then when a receiver waits for a core."""
+
+BUFFERS = (256 << 10) + (1 << 20) + (128 << 10)
+"""Bytes that a connection holds: tcp_sndbuf, tcp_rcvbuf, a block of iperf3's. iperf3 counts what it has
+written and what it has read; it ends with a message on another connection, so the counts differ by
+what is under way then (over the kernel's loopback by some megabytes)."""
 
 
 @pytest.fixture
-def pair(net, full):
-    """A function that runs iperf3 between two hosts and returns both reports."""
+def iperf3(net, full):
+    """A function that runs iperf3 between two hosts; both reports, statistics of both ends."""
     server, client = net.host("server"), net.host("client")
     seconds = 10 if full else 2
+    listening = server.start("iperf3", "-s", "-B", server.ip, "--json", "--forceflush")
+    listening.wait_port(5201)
 
     def run(*words):
-        listening = server.start("iperf3", "-s", "-1", "-B", server.ip, "--json", "-p", "5201")
-        listening.wait_port(5201)
-        done = client.run(
-            "iperf3", "-c", server.ip, "-p", "5201", "-t", str(seconds), "--json", *words, timeout=seconds + 20
-        )
-        assert done.ok, done
-        assert listening.wait(10) == 0, listening.process.output()
-        return json.loads(done.stdout), json.loads(listening.stdout)
+        before = net.fabric.snapshot()
+        words = ["iperf3", "-c", server.ip, "-t", str(seconds), "--json", *words]
+        done = client.run(*words, timeout=seconds + 20).check()
+        report = until(lambda: first_json(listening.stdout), 10, "the server's report")
+        sent = client.stats()
+
+        def arrived():
+            received = net.fabric.snapshot() - before
+            lost = received.sum("port.server.rxq.*.imissed")
+            return received if received["port.server.rx_packets"] + lost == sent["port.tx_packets"] else None
+
+        received = until(arrived, 5, lambda: f"the last frames: {sent}, {net.fabric.snapshot() - before}")
+        return SimpleNamespace(client=json.loads(done.stdout), server=report, sent=sent, received=received)
 
     return run
 
 
-def assert_no_storm(end, sent):
-    """Few retransmissions, by iperf3's own count where it has one."""
-    retransmits = end["sum_sent"].get("retransmits")
-    if retransmits is not None:
-        assert retransmits <= max(20, sent / 1448 * RETRANSMITTED_AT_MOST), end["sum_sent"]
+def first_json(text):
+    """The first JSON document of a text, if it is complete."""
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    except ValueError:
+        return None
 
 
-@pytest.mark.parametrize("direction", [[], ["-R"]], ids=["upload", "download"])
-def test_tcp_byte_counts_agree(pair, direction, record_property):
-    at_client, at_server = pair(*direction)
-    sent, received = at_client["end"]["sum_sent"], at_client["end"]["sum_received"]
-    record_property("gbit_per_second", received["bits_per_second"] / 1e9)
-    assert received["bytes"] > 0
-    sender, receiver = (at_client, at_server) if not direction else (at_server, at_client)
-    sent_bytes = sender["end"]["sum_sent"]["bytes"]
-    received_bytes = receiver["end"]["sum_received"]["bytes"]
-    assert sent["bytes"] == sent_bytes
-    assert received_bytes == sent_bytes
-    assert_no_storm(sender["end"], sent_bytes)
+@pytest.mark.parametrize("direction", ["upload", "download"])
+def test_tcp_byte_counts_agree(iperf3, direction, record_property):
+    run = iperf3(*(["-R"] if direction == "download" else []))
+    ends = [run.client["end"], run.server["end"]]
+    sender, receiver = ends if direction == "upload" else reversed(ends)
+    sent, received = sender["sum_sent"], receiver["sum_received"]
+    record_property("gbit_per_second", round(received["bits_per_second"] / 1e9, 2))
+    record_property("retransmits", sent["retransmits"])
+    # On the wire: every byte of every frame, exactly.
+    assert run.received["port.server.rxq.0.imissed"] == 0
+    assert run.received["port.server.rx_bytes"] == run.sent["port.tx_bytes"]
+    assert run.received["port.server.tx_bytes"] == run.sent["port.rx_bytes"]
+    # In the applications: but for what was under way.
+    assert 0 < received["bytes"] <= sent["bytes"] <= received["bytes"] + BUFFERS
+    assert sent["retransmits"] <= max(20, sent["bytes"] / 1460 * RETRANSMITTED_AT_MOST)
 
 
-def test_tcp_with_parallel_streams(pair):
-    at_client, _ = pair("-P", "4")
-    assert len(at_client["end"]["streams"]) == 4
-    assert all(stream["receiver"]["bytes"] > 0 for stream in at_client["end"]["streams"])
+def test_tcp_with_parallel_streams(iperf3):
+    streams = iperf3("-P", "4").client["end"]["streams"]
+    assert len(streams) == 4
+    assert all(stream["receiver"]["bytes"] > 0 for stream in streams)
 
 
-def test_udp_arrives(pair, record_property):
-    at_client, _ = pair("-u", "-b", "100M", "-l", "1400")
-    summary = at_client["end"]["sum"]
+def test_udp_arrives_or_is_counted(iperf3, record_property):
+    run = iperf3("-u", "-b", "50M", "-l", "1400")
+    summary = run.server["end"]["sum"]
     record_property("lost_percent", summary["lost_percent"])
-    assert summary["packets"] > 0
-    assert summary["lost_percent"] < 1, summary
-    assert summary["bytes"] == summary["packets"] * 1400
+    assert run.client["end"]["sum"]["packets"] == summary["packets"] > 0
+    assert run.server["end"]["sum_received"]["bytes"] == (summary["packets"] - summary["lost_packets"]) * 1400
+    assert summary["lost_packets"] == run.received.sum("port.server.rxq.*.imissed")
+    assert summary["lost_percent"] < 5, summary

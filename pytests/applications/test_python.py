@@ -26,7 +26,7 @@ def test_asyncio_streams_echo(net, program, queues):
 def test_asyncio_datagrams_echo(net, program):
     server, wire = net.host("server", queues=4), net.wire("wire")
     server.start(*program("echo_asyncio"), "serve", server.ip, "7").wait_port(7)
-    for size in (0, 1, 512, 1472):
+    for size in (1, 512, 1472):
         payload = net.random(f"payload {size}").randbytes(size)
         question = (
             wire.ether(server.mac) / IP(src=wire.ip, dst=server.ip) / UDP(sport=1000 + size, dport=7) / payload
@@ -34,4 +34,4 @@ def test_asyncio_datagrams_echo(net, program):
         answer = wire.sr1(question)
         assert (answer[UDP].sport, answer[UDP].dport) == (7, 1000 + size)
         assert answer[UDP].len == 8 + size
-        assert (bytes(answer[Raw].load)[:size] if size else b"") == payload
+        assert bytes(answer[Raw].load)[:size] == payload

@@ -8,7 +8,7 @@ import pytest
 
 from uvnet_harness import until, wait
 
-pytestmark = pytest.mark.uvnet(capture=False)
+pytestmark = [pytest.mark.uvnet(capture=False), pytest.mark.xdist_group("timing")]
 
 IDLE_SHARE = 0.05
 """Of one core, for everything together."""
