@@ -198,25 +198,53 @@ uvs_stack_ready(struct uvs_instance *in)
 /* ------------------------------------------------------------------------------------------ stop
  */
 
-static long
-count_unsent(void *arg)
+/* What exit() waits for. */
+enum { LINGER_NONE, LINGER_CLOSE, LINGER_DATA };
+
+/* Data gets all of exit_linger_ms; a connection that only has its end to say (or to hear, so that
+ * the peer's end is acknowledged and not sent for ever) a round trip with one retransmission. */
+#define LINGER_CLOSE_NS (300 * UVS_NS_PER_MS)
+
+static bool
+has_data(const struct tcp_seg *seg)
 {
-	long n = 0;
+	for (; seg != NULL; seg = seg->next) {
+		if (seg->len > 0)
+			return true;
+	}
+	return false;
+}
+
+static long
+linger_for(void *arg)
+{
+	long what = LINGER_NONE;
 
 	(void)arg;
-	for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next)
-		n += p->unsent != NULL || p->unacked != NULL;
-	return n;
+	for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
+		if (has_data(p->unsent) || has_data(p->unacked))
+			return LINGER_DATA;
+		if (p->unsent != NULL || p->unacked != NULL || p->state == FIN_WAIT_2)
+			what = LINGER_CLOSE;
+	}
+	return what;
 }
 
 static void
 linger(struct uvs_instance *in)
 {
-	uint64_t until = uvs_clock_ns() + stack.conf.exit_linger_ms * UVS_NS_PER_MS;
+	uint64_t start = uvs_clock_ns(), now = start;
+	uint64_t most = stack.conf.exit_linger_ms * UVS_NS_PER_MS;
 	struct uvs_waiter *w = uvs_waiter_self();
 
-	while (uvs_clock_ns() < until && uvs_model->call(in, count_unsent, NULL) > 0)
-		uvs_wait(w, NULL, RTE_MIN(until, uvs_clock_ns() + 5 * UVS_NS_PER_MS));
+	while (now - start < most) {
+		long what = uvs_model->call(in, linger_for, NULL);
+
+		if (what == LINGER_NONE || (what == LINGER_CLOSE && now - start >= LINGER_CLOSE_NS))
+			break;
+		uvs_wait(w, NULL, RTE_MIN(start + most, now + 5 * UVS_NS_PER_MS));
+		now = uvs_clock_ns();
+	}
 }
 
 static void
