@@ -289,6 +289,15 @@ class Net:
         self._dismantle(keep_folder or failed or bool(problems) or self.settings.keep)
         return problems
 
+    def abort(self) -> None:
+        """End the network at once, without questions: nothing of it is left, nor kept."""
+        self.closed = True
+        for process in reversed(self.processes.all):
+            process.kill()
+        self._close_wires()
+        self.fabric.down()
+        self._dismantle(keep_folder=False)
+
     def _stop(self) -> list[str]:
         """Stop everything but the fabric; what is wrong."""
         problems: list[str] = []

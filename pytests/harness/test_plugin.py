@@ -73,6 +73,8 @@ def runs(tmp_path, request):
         pytest.skip(problem)
     rundir = Path(tempfile.mkdtemp(prefix="uvnet-test-", dir="/dev/shm"))
     yield Runs(tmp_path, rundir, build.directory)
+    for folder in rundir.glob("[!.]*"):
+        journal.remove_fabric(folder.name, "", rundir)
     shutil.rmtree(rundir, ignore_errors=True)
 
 
