@@ -4,8 +4,9 @@
 #include "stack/conf/conf.h"
 
 #include <dlfcn.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct nic_kind {
 	const char *kind;
@@ -91,6 +92,7 @@ static void
 find_plugin(const char *name, char *out, size_t len)
 {
 	static const char *const places[] = {"", "../uveth/", "../dpdk/"};
+	char whole[PATH_MAX];
 	Dl_info self;
 	const char *slash;
 
@@ -103,8 +105,8 @@ find_plugin(const char *name, char *out, size_t len)
 
 		snprintf(path, sizeof(path), "%.*s%s%s", (int)(slash + 1 - self.dli_fname),
 			 self.dli_fname, places[i], name);
-		if (access(path, R_OK) == 0) {
-			snprintf(out, len, "%s", path);
+		if (realpath(path, whole) != NULL) {
+			snprintf(out, len, "%s", whole);
 			return;
 		}
 	}
