@@ -369,12 +369,22 @@ line_of(const struct uvs_conf *c, const char *key)
 }
 
 static bool
-is_default(const struct uvs_conf *c, const struct uvs_conf_key *k)
+is_empty(const struct uvs_conf *c, const struct uvs_conf_key *k)
 {
 	char text[UVS_CONF_STR];
 
 	uvs_conf_format(c, k, text, sizeof(text));
 	return text[0] == '\0';
+}
+
+static bool
+has_default(const struct uvs_conf *c, const char *key)
+{
+	const struct uvs_conf_key *k = find_key(key);
+	char text[UVS_CONF_STR];
+
+	uvs_conf_format(c, k, text, sizeof(text));
+	return strcmp(text, k->def) == 0;
 }
 
 static int
@@ -384,7 +394,7 @@ check_keys(const struct uvs_conf *c, const char *name, struct uvs_conf_error *er
 		const struct uvs_conf_key *k = &uvs_conf_keys[i];
 		const char *reason;
 
-		if (k->check == NULL || is_default(c, k))
+		if (k->check == NULL || is_empty(c, k))
 			continue;
 		reason = k->check(c);
 		if (reason != NULL) {
@@ -434,7 +444,7 @@ check_combinations(const struct uvs_conf *c, const char *name, struct uvs_conf_e
 		fail(err, "mbufs: %u queues need at least %u", c->queues, fewest_mbufs(c));
 		return at_line(err, name, line_of(c, "mbufs"));
 	}
-	if (c->poll == UVS_POLL_ADAPTIVE || line_of(c, "spin_us") == 0)
+	if (c->poll == UVS_POLL_ADAPTIVE || has_default(c, "spin_us"))
 		return 0;
 	fail(err, "spin_us: has a meaning with poll = adaptive only");
 	return at_line(err, name, line_of(c, "spin_us"));

@@ -207,10 +207,21 @@ uvs_pbuf_wrap(struct rte_mbuf *mbuf)
 	return head;
 }
 
+/* Also of a neighbour's mbuf, which net_ring hands over as it is. */
+static const struct rte_mbuf *
+any_mbuf(const struct uvs_mem *m, const struct pbuf *p)
+{
+	if (!is_custom(p))
+		return in_pool(m, p) ? mbuf_at(m, p) : NULL;
+	if (((const struct pbuf_custom *)p)->custom_free_function != custom_free)
+		return NULL;
+	return mbuf_of_custom(p);
+}
+
 uint32_t
 uvs_pbuf_tailroom(const struct uvs_mem *m, const struct pbuf *p)
 {
-	const struct rte_mbuf *mbuf = uvs_pbuf_mbuf(m, p);
+	const struct rte_mbuf *mbuf = any_mbuf(m, p);
 
 	if (mbuf == NULL || rte_mbuf_refcnt_read(mbuf) != 1)
 		return 0;

@@ -801,7 +801,7 @@ tcp_recv_msg(struct uvs_sock *s, struct msghdr *msg, int flags)
 	msg->msg_namelen = 0;
 	msg->msg_controllen = 0;
 	msg->msg_flags = 0;
-	if (want == 0)
+	if (want == 0 && s->tcp.rx.bytes > 0)
 		return 0;
 	n = uvs_queue_read(s->in, &s->tcp.rx, discard ? NULL : msg->msg_iov, msg->msg_iovlen, want,
 			   peek && !discard);
