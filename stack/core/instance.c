@@ -278,9 +278,13 @@ uvs_inst_start(struct uvs_instance *in, uint16_t port_id)
 void
 uvs_inst_stop(struct uvs_instance *in)
 {
-	uvs_port_stop(&in->port);
-	free(in->lwip);
+	struct uvl *lwip = in->lwip;
+
+	uvl_exit(lwip);
 	in->lwip = NULL;
+	uvl_enter(NULL);
+	uvs_port_stop(&in->port);
+	free(lwip);
 	uvs_mem_fini(&in->mem);
 }
 

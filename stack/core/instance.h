@@ -79,7 +79,7 @@ void uvs_inst_init(struct uvs_instance *in, const struct uvs_conf *c);
 /* Pool, port, netif. EAL must be up. 0 or a negative errno, logged. */
 int uvs_inst_start(struct uvs_instance *in, uint16_t port_id);
 
-/* Port and pool back; lwIP's state is dropped as it is. */
+/* Entered: all connections dropped without a word, port and pool back. */
 void uvs_inst_stop(struct uvs_instance *in);
 
 /* Become the thread that runs the instance. False: this thread is inside already - a signal handler

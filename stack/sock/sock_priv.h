@@ -154,6 +154,9 @@ size_t uvs_iov_len(const struct iovec *iov, size_t iovlen);
 /* Copy a packet to an iovec from its start; the number of bytes. */
 size_t uvs_pbuf_to_iov(const struct pbuf *p, const struct iovec *iov, size_t iovlen);
 
+/* tcp.c: close every connection, as if its socket had been */
+void uvs_tcp_close_all(struct uvs_instance *in);
+
 /* icmp.c */
 int uvs_icmp_start(struct uvs_instance *in);
 /* udp.c: an ICMP error about a datagram from local to remote */

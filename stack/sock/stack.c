@@ -120,6 +120,16 @@ uvs_stack_attach(struct uvs_instance *in, uint16_t port_id)
 	return r;
 }
 
+void
+uvs_stack_detach(struct uvs_instance *in)
+{
+	uvs_inst_enter(in);
+	uvs_inst_stop(in);
+	uvs_inst_leave(in);
+	free(in->sock);
+	in->sock = NULL;
+}
+
 struct uvs_sock_tables *
 uvs_tables(struct uvs_instance *in)
 {
@@ -230,6 +240,14 @@ linger_for(void *arg)
 	return what;
 }
 
+/* What the kernel does with the descriptors of a process that ends. */
+static long
+close_all(void *arg)
+{
+	uvs_tcp_close_all(arg);
+	return 0;
+}
+
 static void
 linger(struct uvs_instance *in)
 {
@@ -273,15 +291,16 @@ uvs_stack_stop(void)
 {
 	if (!uvs_stack_running())
 		return;
-	linger(stack.in);
+	if (uvs_model->call(stack.in, close_all, stack.in) == 0)
+		linger(stack.in);
 	write_stats(stack.in);
 	uvs_model->stop();
-	/* Only if nobody is inside, who may be a thread that exit() found at work. */
-	if (uvs_inst_try_enter(stack.in)) {
-		__atomic_store_n(&stack.running, false, __ATOMIC_RELEASE);
-		stack.failed = ENETDOWN;
+	__atomic_store_n(&stack.running, false, __ATOMIC_RELEASE);
+	stack.failed = -ENETDOWN;
+	/* Never left again: threads that exit() found at work, and what runs after this on the way
+	 * out, must not touch what is no more. Not at all if this thread was inside. */
+	if (uvs_inst_enter(stack.in))
 		uvs_inst_stop(stack.in);
-	}
 }
 
 void

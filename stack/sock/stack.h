@@ -31,6 +31,8 @@ bool uvs_stack_may_bind_low(void);
 /* Make an instance of a port ready for sockets (tests: several instances in a process). EAL is up.
  */
 int uvs_stack_attach(struct uvs_instance *in, uint16_t port_id);
+/* The opposite: connections are dropped without a word, sockets must be gone. */
+void uvs_stack_detach(struct uvs_instance *in);
 
 /* Counters of an instance as one JSON object; the length, as snprintf. Any thread. */
 int uvs_stats_json(struct uvs_instance *in, char *buf, size_t len);

@@ -104,6 +104,24 @@ tcp_level(struct uvs_sock *s)
 /* ------------------------------------------------------------------------------- PCB and its end
  */
 
+/* As tcp_done(): both directions are over. */
+static void
+dead(struct uvs_sock *s)
+{
+	s->tcp.state = UVS_TCP_CLOSED;
+	s->shut_rd = s->shut_wr = true;
+}
+
+/* TIME_WAIT is over and the socket still there: closed by both at once, when lwIP tells neither of
+ * the change to TIME_WAIT nor of its end. */
+static void
+outlived(struct uvs_sock *s)
+{
+	s->use = NULL;
+	s->tcp.pcb = NULL;
+	dead(s);
+}
+
 /* The port stays taken until lwIP frees the PCB, which after a close may be long after the socket.
  */
 static void
@@ -115,7 +133,7 @@ pcb_destroyed(u8_t id, void *data)
 	if (u == NULL)
 		return;
 	if (u->owner != NULL)
-		((struct uvs_sock *)u->owner)->use = NULL;
+		outlived(u->owner);
 	uvs_ports_remove(u);
 	free(u);
 }
@@ -154,16 +172,8 @@ detach(struct uvs_sock *s)
 	return pcb;
 }
 
-/* As tcp_done(): both directions are over. */
-static void
-dead(struct uvs_sock *s)
-{
-	s->tcp.state = UVS_TCP_CLOSED;
-	s->shut_rd = s->shut_wr = true;
-}
-
-/* lwIP moves a PCB to TIME_WAIT in passing and frees it later without telling. Before the FIN was
- * delivered the last data may not have been either: stay. */
+/* Nothing comes from a PCB in TIME_WAIT any more. But before the FIN was delivered the last data
+ * may not have been either: stay. */
 static bool
 let_time_wait_go(struct uvs_sock *s)
 {
@@ -963,6 +973,23 @@ close_connection(struct uvs_sock *s)
 	/* ERR_MEM: as good as done, lwIP has noted it and retries. */
 	if (tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
+}
+
+void
+uvs_tcp_close_all(struct uvs_instance *in)
+{
+	struct tcp_pcb *next;
+
+	(void)in;
+	for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = next) {
+		struct uvs_sock *s = pcb->callback_arg;
+
+		next = pcb->next;
+		if (s == NULL)
+			continue;
+		close_connection(s);
+		dead(s);
+	}
 }
 
 static void

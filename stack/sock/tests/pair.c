@@ -93,6 +93,15 @@ pair_start(uint32_t mbufs)
 }
 
 void
+pair_stop(void)
+{
+	for (int h = 0; h < 2; h++) {
+		uvs_stack_detach(hosts[h]);
+		free(hosts[h]);
+	}
+}
+
+void
 pair_poll(void)
 {
 	for (int h = 0; h < 2; h++) {

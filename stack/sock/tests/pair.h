@@ -38,6 +38,8 @@ extern struct uvs_instance *hosts[2];
 /* EAL, ports, instances. mbufs: per host, 0 for the default. */
 void pair_start(uint32_t mbufs);
 
+void pair_stop(void);
+
 /* Run both hosts for a round. */
 void pair_poll(void);
 

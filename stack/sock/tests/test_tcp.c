@@ -658,6 +658,26 @@ test_last_data_with_fin(void)
 	uvs_sock_put(c);
 }
 
+/* Both close at once: lwIP says nothing when that is over. */
+static void
+test_simultaneous_close(void)
+{
+	struct uvs_sock *c, *s;
+	char buf[8];
+
+	pair_connect(&c, &s);
+	CHECK_EQ(uvs_sock_shutdown(c, SHUT_WR), 0);
+	CHECK_EQ(uvs_sock_shutdown(s, SHUT_WR), 0);
+	CHECK(pair_until(hung_up, c));
+	CHECK(pair_until(hung_up, s));
+	pair_warp(40000);
+	CHECK_EQ(pair_recv(c, buf, sizeof(buf)), 0);
+	CHECK_EQ(pair_send(s, buf, sizeof(buf)), -EPIPE);
+	set(c, IPPROTO_IP, IP_TTL, 3);
+	uvs_sock_put(c);
+	uvs_sock_put(s);
+}
+
 static void
 test_disconnect(void)
 {
@@ -1154,6 +1174,7 @@ static const struct {
 	{"write_to_closed", test_write_to_closed},
 	{"close_sends_all", test_close_sends_all},
 	{"last_data_with_fin", test_last_data_with_fin},
+	{"simultaneous_close", test_simultaneous_close},
 	{"disconnect", test_disconnect},
 	{"backlog", test_backlog},
 	{"listener_closes", test_listener_closes},
@@ -1188,5 +1209,6 @@ main(int argc, char **argv)
 		expect_clean();
 		fprintf(stderr, " ok %.1f ms\n", (double)(uvs_clock_ns() - begun) / 1e6);
 	}
+	pair_stop();
 	return 0;
 }
