@@ -56,21 +56,20 @@
  *  1. life(x) = DOWN (release). Senders stop on their next burst.
  *  2. As the *receiver* x: for each voq into x and each position p in [tail, head), the cell there
  *     is set FREE if its owner word says (any gen, x, q, p); tail = head.
- *  3. As the *sender* x: every cell of its txqs that is not FREE, and whose owner word (d, q, p) does
- *     not name a place in a ring - p within [tail, head) of voq[d][q][x][txq] and slot[p] this cell -
- *     is set FREE (leaked between steps 1 and 2 above). For each non-empty voq steps 3 and 4 are done
- *     again. The rest will be freed by their living receivers, at their pace; nobody waits for them.
- * All of it is idempotent, and checked with every interleaving of deaths by model/voq.pml. A sender
- * that was between "life is UP" and "publish" while x died leaves references behind in x's rings; they
- * carry x's old generation: the daemon's tick drains them while x is down, and a new owner of x frees
- * them without delivering.
+ *  3. As the *sender* x: every cell of its txqs that is not FREE, and whose owner word (d, q, p)
+ * does not name a place in a ring - p within [tail, head) of voq[d][q][x][txq] and slot[p] this
+ * cell - is set FREE (leaked between steps 1 and 2 above). For each non-empty voq steps 3 and 4 are
+ * done again. The rest will be freed by their living receivers, at their pace; nobody waits for
+ * them. All of it is idempotent, and checked with every interleaving of deaths by model/voq.pml. A
+ * sender that was between "life is UP" and "publish" while x died leaves references behind in x's
+ * rings; they carry x's old generation: the daemon's tick drains them while x is down, and a new
+ * owner of x frees them without delivering.
  *
  * Long frames
  * -----------
  * A frame longer than a cell is a chain: every cell but the last is full, all have the same owner
- * word, the ring names the first. The sender stores the owner words from the last cell to the first,
- * and so does the receiver when it frees them: as long as the first is owned, the chain can be
- * followed.
+ * word, the ring names the first. The receiver frees a chain from its end: as long as the first cell
+ * is owned, what is left of the chain can be followed from it.
  *
  * Memory orders (C11, all shared words are _Atomic and accessed explicitly)
  * ------------------------------------------------------------------------
@@ -100,36 +99,36 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define UVB_ABI_MAGIC	0x6567646972627675ULL /* "uvbridge", little-endian */
+#define UVB_ABI_MAGIC   0x6567646972627675ULL /* "uvbridge", little-endian */
 #define UVB_ABI_VERSION 1u
 
 #define UVB_CACHE_LINE 64
 #define UVB_PAGE       4096
 
 /* Hard bounds of the layout; the numbers in force are in the header. */
-#define UVB_MAX_PORTS	256
-#define UVB_MAX_QUEUES	16
+#define UVB_MAX_PORTS   256
+#define UVB_MAX_QUEUES  16
 #define UVB_MAX_SOURCES 4096 /* ports x queues: one bit each in a two-level bitmap of 64 x 64 */
 
-#define UVB_NAME_LEN   32 /* with the terminating NUL; [A-Za-z0-9_.-]+ */
-#define UVB_CELL_SIZE  2048
-#define UVB_CELL_ROOM  (UVB_CELL_SIZE - 64) /* bytes of frame in one cell */
-#define UVB_FRAME_MIN  14		    /* an Ethernet header; there is no FCS in the fabric */
-#define UVB_CHAIN_MAX  34		    /* cells of one frame */
-#define UVB_FRAME_MAX  65553		    /* 64 KiB - 1 and an Ethernet header with one tag */
-#define UVB_FDB_WAYS   8
-#define UVB_RETA_MAX   512
-#define UVB_KEY_MAX    52
-#define UVB_MAC_MAX    64 /* unicast addresses of a port, the primary one included */
-#define UVB_MC_MAX     64 /* multicast addresses of a port */
+#define UVB_NAME_LEN  32 /* with the terminating NUL; [A-Za-z0-9_.-]+ */
+#define UVB_CELL_SIZE 2048
+#define UVB_CELL_ROOM (UVB_CELL_SIZE - 64) /* bytes of frame in one cell */
+#define UVB_FRAME_MIN 14                   /* an Ethernet header; there is no FCS in the fabric */
+#define UVB_CHAIN_MAX 34                   /* cells of one frame */
+#define UVB_FRAME_MAX 65553                /* 64 KiB - 1 and an Ethernet header with one tag */
+#define UVB_FDB_WAYS  8
+#define UVB_RETA_MAX  512
+#define UVB_KEY_MAX   52
+#define UVB_MAC_MAX   64 /* unicast addresses of a port, the primary one included */
+#define UVB_MC_MAX    64 /* multicast addresses of a port */
 
 /* Shape of a fabric unless told otherwise. Memory is used where it is touched. */
 #define UVB_DEFAULT_PORTS  32
 #define UVB_DEFAULT_QUEUES 8
 #define UVB_DEFAULT_CELLS  2048
-#define UVB_DEFAULT_VOQ	   512
-#define UVB_DEFAULT_FDB	   1024 /* buckets */
-#define UVB_DEFAULT_AGE	   300	/* seconds */
+#define UVB_DEFAULT_VOQ    512
+#define UVB_DEFAULT_FDB    1024 /* buckets */
+#define UVB_DEFAULT_AGE    300  /* seconds */
 
 /* ------------------------------------------------------------------------------------- header */
 
@@ -139,15 +138,15 @@ struct uvb_hdr {
 	uint32_t abi_version;
 	uint32_t hdr_size;
 	uint64_t epoch; /* random, differs between two fabrics of the same name */
-	uint64_t size;	/* of the file, bytes */
+	uint64_t size;  /* of the file, bytes */
 	char name[UVB_NAME_LEN];
 
-	uint32_t nb_ports;	/* 2 .. UVB_MAX_PORTS */
-	uint32_t nb_queues;	/* 1 .. UVB_MAX_QUEUES, of each direction, for every port */
+	uint32_t nb_ports;      /* 2 .. UVB_MAX_PORTS */
+	uint32_t nb_queues;     /* 1 .. UVB_MAX_QUEUES, of each direction, for every port */
 	uint32_t cells_per_txq; /* power of two, 64 .. 65536 */
-	uint32_t voq_depth;	/* references a voq holds; power of two, 32 .. 32768 */
-	uint32_t fdb_buckets;	/* power of two; UVB_FDB_WAYS entries each */
-	uint32_t fdb_age_s;	/* seconds until an unused dynamic entry may go */
+	uint32_t voq_depth;     /* references a voq holds; power of two, 32 .. 32768 */
+	uint32_t fdb_buckets;   /* power of two; UVB_FDB_WAYS entries each */
+	uint32_t fdb_age_s;     /* seconds until an unused dynamic entry may go */
 
 	/* Offsets from the start of the file, page-aligned. Index rules are at each structure. */
 	uint64_t off_ports; /* struct uvb_port_shm [nb_ports] */
@@ -155,7 +154,8 @@ struct uvb_hdr {
 	uint64_t off_txqs;  /* struct uvb_txq_shm  [port][txq] */
 	uint64_t off_pairs; /* struct uvb_pair_shm [source port][txq][destination port] */
 	uint64_t off_fdb;   /* struct uvb_fdb_bucket [fdb_buckets] */
-	uint64_t off_voqs;  /* struct uvb_voq_shm  [dst port][rxq][src port][txq], voq_stride apart */
+	uint64_t
+		off_voqs; /* struct uvb_voq_shm  [dst port][rxq][src port][txq], voq_stride apart */
 	uint64_t off_cells; /* struct uvb_cell     [src port][txq][cells_per_txq] */
 	uint64_t voq_stride;
 
@@ -167,8 +167,9 @@ struct uvb_hdr {
 	_Atomic uint64_t reclaims;     /* ports reclaimed after a death, since the fabric began */
 	_Atomic uint64_t reclaimed_cells; /* cells set FREE for the dead */
 	_Atomic uint64_t reclaim_ns_max;  /* longest reclaim */
-	_Atomic uint64_t clock_ns;	  /* the virtual clock, ns; 0: time is real */
-	/* Ports to flood to: UP and switching. A hint that spares a look at every port; life decides. */
+	_Atomic uint64_t clock_ns;        /* the virtual clock, ns; 0: time is real */
+	/* Ports to flood to: UP and switching. A hint that spares a look at every port; life
+	 * decides. */
 	_Atomic uint64_t flood[UVB_MAX_PORTS / 64];
 };
 
@@ -181,9 +182,9 @@ enum uvb_port_state {
 };
 
 /* life = generation << 8 | enum uvb_port_state; the generation grows with every attach. */
-#define UVB_LIFE(gen, state) (((uint32_t) (gen) << 8) | (uint32_t) (state))
-#define UVB_LIFE_GEN(life)   ((uint32_t) (life) >> 8)
-#define UVB_LIFE_STATE(life) ((enum uvb_port_state)((life) & 0xff))
+#define UVB_LIFE(gen, state) (((uint32_t)(gen) << 8) | (uint32_t)(state))
+#define UVB_LIFE_GEN(life)   ((uint32_t)(life) >> 8)
+#define UVB_LIFE_STATE(life) ((enum uvb_port_state)((life)&0xff))
 
 enum uvb_port_kind {
 	UVB_KIND_UVETH = 1,   /* the DPDK driver */
@@ -197,13 +198,13 @@ enum uvb_port_kind {
 
 /* What the NIC hashes; the bits of uvb_conf.rss_types. Hash input as in the Microsoft RSS
  * specification and rte_thash.h (rte_softrss on the big-endian tuple read as words). */
-#define UVB_RSS_IPV4	 (1u << 0) /* addresses of any IPv4 packet, fragments included */
-#define UVB_RSS_IPV4_TCP (1u << 1)
-#define UVB_RSS_IPV4_UDP (1u << 2)
+#define UVB_RSS_IPV4      (1u << 0) /* addresses of any IPv4 packet, fragments included */
+#define UVB_RSS_IPV4_TCP  (1u << 1)
+#define UVB_RSS_IPV4_UDP  (1u << 2)
 #define UVB_RSS_IPV4_SCTP (1u << 3)
-#define UVB_RSS_IPV6	 (1u << 4)
-#define UVB_RSS_IPV6_TCP (1u << 5)
-#define UVB_RSS_IPV6_UDP (1u << 6)
+#define UVB_RSS_IPV6      (1u << 4)
+#define UVB_RSS_IPV6_TCP  (1u << 5)
+#define UVB_RSS_IPV6_UDP  (1u << 6)
 #define UVB_RSS_IPV6_SCTP (1u << 7)
 
 #define UVB_CONF_STARTED  (1u << 0) /* receives; otherwise frames to it drop as "rx_stopped" */
@@ -214,14 +215,14 @@ enum uvb_port_kind {
  * keeps a compiled copy (Toeplitz tables) and compiles again when seq has moved to another even
  * number; while seq is odd it goes on with the copy it has: it never waits. */
 struct uvb_conf {
-	uint32_t flags; /* UVB_CONF_* */
-	uint16_t nb_rxq; /* queues in use, 1 .. the number attached with */
-	uint16_t mtu;	 /* frames longer than mtu + 18 (Ethernet header, one tag) are dropped */
+	uint32_t flags;     /* UVB_CONF_* */
+	uint16_t nb_rxq;    /* queues in use, 1 .. the number attached with */
+	uint16_t mtu;       /* frames longer than mtu + 18 (Ethernet header, one tag) are dropped */
 	uint32_t rss_types; /* UVB_RSS_*; 0: everything to queue 0 */
 	uint16_t key_len;   /* bytes, 40 .. UVB_KEY_MAX */
 	uint16_t reta_size; /* power of two, up to UVB_RETA_MAX */
 	uint16_t nb_mac;    /* 1 .. UVB_MAC_MAX */
-	uint16_t nb_mc;	    /* 0 .. UVB_MC_MAX */
+	uint16_t nb_mc;     /* 0 .. UVB_MC_MAX */
 	uint8_t key[UVB_KEY_MAX];
 	uint8_t pad[4];
 	uint16_t reta[UVB_RETA_MAX];
@@ -262,15 +263,15 @@ struct uvb_rxq_shm {
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets;
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t nombuf; /* the receiver had nowhere to put them */
-	_Atomic uint64_t stale;	 /* sent to an earlier generation of this port */
-	_Atomic uint64_t bad;	 /* references or indices that made no sense */
+	_Atomic uint64_t stale;  /* sent to an earlier generation of this port */
+	_Atomic uint64_t bad;    /* references or indices that made no sense */
 	_Atomic uint64_t sleeps; /* times armed without anything pending */
-	_Atomic uint64_t wakes;	 /* times the bell was taken */
+	_Atomic uint64_t wakes;  /* times the bell was taken */
 };
 
 /* Why a sender drops a frame that no single destination is to blame for. */
 enum uvb_tx_drop {
-	UVB_TXD_RUNT,	  /* shorter than an Ethernet header */
+	UVB_TXD_RUNT,     /* shorter than an Ethernet header */
 	UVB_TXD_OVERSIZE, /* longer than the fabric carries */
 	UVB_TXD_HAIRPIN,  /* the FDB says the destination is the sender itself */
 	UVB_TXD_NO_PORT,  /* flooded, and there was no other port */
@@ -284,16 +285,16 @@ struct uvb_txq_shm {
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t flooded; /* of these, for no port in particular */
 	_Atomic uint64_t no_cell; /* times a burst was cut short: every cell in flight */
-	_Atomic uint64_t bells;	  /* receivers woken */
+	_Atomic uint64_t bells;   /* receivers woken */
 	_Atomic uint64_t drops[UVB_TXD_MAX];
 };
 
 /* Why a frame for one destination is dropped: what its NIC or its port would have done. */
 enum uvb_pair_drop {
 	UVB_PD_MAC_FILTER, /* not for it, and it is not promiscuous */
-	UVB_PD_STOPPED,	   /* not started ("rx_stopped") */
+	UVB_PD_STOPPED,    /* not started ("rx_stopped") */
 	UVB_PD_OVERSIZE,   /* longer than its MTU allows */
-	UVB_PD_DOWN,	   /* the FDB names a port that is no longer attached */
+	UVB_PD_DOWN,       /* the FDB names a port that is no longer attached */
 	UVB_PD_MAX = 8
 };
 
@@ -321,39 +322,39 @@ struct uvb_voq_shm {
 /* --------------------------------------------------------------------------------------- cell */
 
 #define UVB_OWNER_FREE 0ULL
-/* Owner word: generation (24 bits) | position in the ring, modulo 2^24 | port (8) | 1 | rxq (7). The
- * constant bit keeps it from being FREE. The position ties the cell to one place in one ring: without
- * it, a cell freed by a receiver that has not advanced its tail yet, and taken again by a sender that
- * dies before publishing, would look as if it stood in the ring and leak (model/voq.pml,
- * -DNO_POSITION). */
-#define UVB_OWNER(gen, port, rxq, pos)                                                             \
-	(((uint64_t) (gen) << 40) | (((uint64_t) (pos) & 0xffffff) << 16) |                        \
-	 ((uint64_t) (port) << 8) | 0x80 | (uint64_t) (rxq))
-#define UVB_OWNER_ANY_GEN(o) ((uint64_t) (o) & 0xffffffffffULL) /* all but the generation */
-#define UVB_OWNER_GEN(o)  ((uint32_t) ((o) >> 40))
-#define UVB_OWNER_POS(o)  ((uint32_t) (((o) >> 16) & 0xffffff))
-#define UVB_OWNER_PORT(o) ((uint32_t) (((o) >> 8) & 0xff))
-#define UVB_OWNER_RXQ(o)  ((uint32_t) ((o) & 0x7f))
+/* Owner word: generation (24 bits) | position in the ring, modulo 2^24 | port (8) | 1 | rxq (7).
+ * The constant bit keeps it from being FREE. The position ties the cell to one place in one ring:
+ * without it, a cell freed by a receiver that has not advanced its tail yet, and taken again by a
+ * sender that dies before publishing, would look as if it stood in the ring and leak
+ * (model/voq.pml, -DNO_POSITION). */
+#define UVB_OWNER(gen, port, rxq, pos)                                                            \
+	(((uint64_t)(gen) << 40) | (((uint64_t)(pos)&0xffffff) << 16) | ((uint64_t)(port) << 8) | \
+	 0x80 | (uint64_t)(rxq))
+#define UVB_OWNER_ANY_GEN(o) ((uint64_t)(o)&0xffffffffffULL) /* all but the generation */
+#define UVB_OWNER_GEN(o)     ((uint32_t)((o) >> 40))
+#define UVB_OWNER_POS(o)     ((uint32_t)(((o) >> 16) & 0xffffff))
+#define UVB_OWNER_PORT(o)    ((uint32_t)(((o) >> 8) & 0xff))
+#define UVB_OWNER_RXQ(o)     ((uint32_t)((o)&0x7f))
 
-#define UVB_CELL_HASH	 (1u << 0) /* hash is valid */
+#define UVB_CELL_HASH    (1u << 0) /* hash is valid */
 #define UVB_CELL_CSUM_OK (1u << 1) /* the sender vouches for IP and L4 checksums */
-#define UVB_CELL_COPY	 (1u << 2) /* a copy for the capture port; cap_* are valid */
+#define UVB_CELL_COPY    (1u << 2) /* a copy for the capture port; cap_* are valid */
 
 enum uvb_verdict {
 	UVB_V_DELIVERED,
 	UVB_V_VOQ_FULL,
 	UVB_V_FILTERED, /* MAC filter, stopped, oversize */
-	UVB_V_NO_DST,	/* down, hairpin, no port */
+	UVB_V_NO_DST,   /* down, hairpin, no port */
 };
 
 /* Owned by whom the owner word names; everything else in it is written by the sender while FREE. */
 struct uvb_cell {
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t owner;
-	uint16_t len;	/* bytes of frame in this cell, 1 .. UVB_CELL_ROOM */
-	uint16_t flags; /* UVB_CELL_* */
-	uint32_t hash;	/* RSS hash */
-	uint32_t next;	/* number of the next cell of a longer frame, or UVB_CELL_END */
-	uint32_t total; /* bytes of the whole frame; in the first cell */
+	uint16_t len;        /* bytes of frame in this cell, 1 .. UVB_CELL_ROOM */
+	uint16_t flags;      /* UVB_CELL_* */
+	uint32_t hash;       /* RSS hash */
+	uint32_t next;       /* number of the next cell of a longer frame, or UVB_CELL_END */
+	uint32_t total;      /* bytes of the whole frame; in the first cell */
 	uint64_t deliver_at; /* ns of the fabric's clock before which nobody sees it; 0: at once */
 	uint64_t sent_at;    /* ns of the fabric's clock; 0: nobody asked */
 	/* Of copies for the capture port: where the original went. */
@@ -362,7 +363,7 @@ struct uvb_cell {
 	uint8_t cap_txq;
 	uint8_t cap_rxq;
 	uint8_t cap_verdict; /* enum uvb_verdict */
-	uint8_t pad[17]; /* data starts on a cache line of its own */
+	uint8_t pad[17];     /* data starts on a cache line of its own */
 	uint8_t data[UVB_CELL_ROOM];
 };
 #define UVB_CELL_END 0xffffffffu
@@ -376,15 +377,16 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free be
 /* An entry is one word, so learning, moving and forgetting are one compare-and-swap each and a
  * lookup needs no lock: MAC << 16 | 1 + port id; 0: empty. Bucket = hash(MAC) & (buckets - 1).
  * Writers: any sender (learn, move), the daemon (age, flush). `seen` beside it is the second
- * (CLOCK_MONOTONIC) it was last used as a source; relaxed, last writer wins, only ageing reads it. */
+ * (CLOCK_MONOTONIC) it was last used as a source; relaxed, last writer wins, only ageing reads it.
+ */
 struct uvb_fdb_bucket {
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t entry[UVB_FDB_WAYS];
 	_Atomic uint32_t seen[UVB_FDB_WAYS];
 	_Atomic uint32_t evictions; /* an address displaced the oldest one of a full bucket */
 };
-#define UVB_FDB_ENTRY(mac48, port) (((uint64_t) (mac48) << 16) | ((uint64_t) (port) + 1))
-#define UVB_FDB_MAC(e)		   ((uint64_t) (e) >> 16)
-#define UVB_FDB_PORT(e)		   ((uint32_t) ((e) & 0xffff) - 1)
+#define UVB_FDB_ENTRY(mac48, port) (((uint64_t)(mac48) << 16) | ((uint64_t)(port) + 1))
+#define UVB_FDB_MAC(e)             ((uint64_t)(e) >> 16)
+#define UVB_FDB_PORT(e)            ((uint32_t)((e)&0xffff) - 1)
 
 /* -------------------------------------------------------------------------------- directory
  * RUNDIR/NAME/ (RUNDIR: $UVNET_RUNDIR, else /dev/shm/uvnet-UID; a tmpfs, so that the segment

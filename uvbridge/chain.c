@@ -27,6 +27,22 @@ uvb_chain_walk(const struct uvb_cell *cells, uint32_t nb_cells, uint32_t first, 
 	return n;
 }
 
+uint32_t
+uvb_chain_free(struct uvb_cell *cells, uint32_t nb_cells, uint32_t first, uint64_t place)
+{
+	uint32_t idx[UVB_CHAIN_MAX], n = 0, at = first;
+
+	while (n < UVB_CHAIN_MAX && at < nb_cells &&
+	       UVB_OWNER_ANY_GEN(atomic_load_explicit(&cells[at].owner, memory_order_acquire)) ==
+		       place) {
+		idx[n++] = at;
+		at = cells[at].next;
+	}
+	for (uint32_t i = n; i-- > 0;)
+		atomic_store_explicit(&cells[idx[i]].owner, UVB_OWNER_FREE, memory_order_release);
+	return n;
+}
+
 static bool
 in_chain(const struct uvb_map *map, const struct uvb_cell *cells, uint32_t ref, uint32_t cell)
 {

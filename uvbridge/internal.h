@@ -34,7 +34,7 @@ enum uvb_kill {
 	UVB_KILL_NONE,
 	UVB_KILL_TX_FILLED,    /* cell filled, still FREE */
 	UVB_KILL_TX_OWNED,     /* cell owned by its receiver, in no ring */
-	UVB_KILL_TX_CHAINED,   /* the later cells of a long frame owned, the first one not */
+	UVB_KILL_TX_CHAINED,   /* some cells of a long frame owned, none filled */
 	UVB_KILL_TX_STAGED,    /* slot written, head not */
 	UVB_KILL_TX_HEAD,      /* some heads stored, no fence */
 	UVB_KILL_TX_FENCED,    /* all heads stored */
@@ -332,6 +332,11 @@ uvb_pending_set(struct uvb_rxq_shm *rxq, uint32_t source)
  * idx[UVB_CHAIN_MAX]; returns how many, or 0 if the chain makes no sense. *total: frame length. */
 uint32_t uvb_chain_walk(const struct uvb_cell *cells, uint32_t nb_cells, uint32_t first,
 			uint64_t owner, uint32_t *idx, uint32_t *total);
+
+/* Free what is left of the frame that starts at cell `first`, if it is the one for this place (an
+ * owner word without generation). Its receiver may have freed the end of it before it died: what is
+ * left is the beginning. Returns how many cells. */
+uint32_t uvb_chain_free(struct uvb_cell *cells, uint32_t nb_cells, uint32_t first, uint64_t place);
 
 /* Does cell `cell` of the source stand where its owner word says: at that position of that ring,
  * itself or as a later cell of the frame that does? */

@@ -231,6 +231,43 @@ dev_attach(struct uvb_dev *dev, const struct uvb_attach *req, char err[UVB_ERR_L
 	return rc == 0 ? make_queues(dev, err) : rc;
 }
 
+/* ------------------------------------------------------------------------------------- detach */
+
+static int
+request_detach(const struct uvb_dev *dev, int fd)
+{
+	struct uvb_ctl_detach msg = {
+		.hdr = ctl_hdr(UVB_CTL_DETACH, sizeof(msg)), .port = dev->id, .gen = dev->gen};
+	struct uvb_ctl_answer ans;
+
+	return uvb_control_call(fd, &msg, sizeof(msg), &ans, sizeof(ans), UVB_CTL_WAIT_MS);
+}
+
+static void
+detach(const struct uvb_dev *dev)
+{
+	int fd;
+
+	if (dev->shm == NULL || !uvb_dev_up(dev) || request_detach(dev, dev->control) != -EPIPE)
+		return;
+	/* Our daemon is gone; another may have taken the fabric over. */
+	fd = connect_at(dev->dirfd, NULL);
+	if (fd < 0)
+		return;
+	request_detach(dev, fd);
+	close(fd);
+}
+
+void
+uvb_close(struct uvb_dev *dev)
+{
+	if (dev == NULL)
+		return;
+	if (dev->pid == getpid())
+		detach(dev);
+	dev_free(dev);
+}
+
 int
 uvb_open(const struct uvb_attach *req, struct uvb_dev **out, char err[UVB_ERR_LEN])
 {
@@ -250,48 +287,11 @@ uvb_open(const struct uvb_attach *req, struct uvb_dev **out, char err[UVB_ERR_LE
 	dev->kind = (uint16_t)req->kind;
 	rc = dev_attach(dev, req, err);
 	if (rc != 0) {
-		dev_free(dev); /* the daemon reclaims what it gave: the connection ends here */
+		uvb_close(dev);
 		return rc;
 	}
 	*out = dev;
 	return 0;
-}
-
-/* ------------------------------------------------------------------------------------- detach */
-
-static int
-request_detach(const struct uvb_dev *dev, int fd)
-{
-	struct uvb_ctl_detach msg = {
-		.hdr = ctl_hdr(UVB_CTL_DETACH, sizeof(msg)), .port = dev->id, .gen = dev->gen};
-	struct uvb_ctl_answer ans;
-
-	return uvb_control_call(fd, &msg, sizeof(msg), &ans, sizeof(ans), UVB_CTL_WAIT_MS);
-}
-
-static void
-detach(const struct uvb_dev *dev)
-{
-	int fd;
-
-	if (!uvb_dev_up(dev) || request_detach(dev, dev->control) != -EPIPE)
-		return;
-	/* Our daemon is gone; another may have taken the fabric over. */
-	fd = connect_at(dev->dirfd, NULL);
-	if (fd < 0)
-		return;
-	request_detach(dev, fd);
-	close(fd);
-}
-
-void
-uvb_close(struct uvb_dev *dev)
-{
-	if (dev == NULL)
-		return;
-	if (dev->pid == getpid())
-		detach(dev);
-	dev_free(dev);
 }
 
 void

@@ -33,7 +33,7 @@ struct uvb_rxq;
 struct uvb_attach {
 	const char *fabric; /* name, or absolute path of the fabric's directory */
 	const char *name;   /* of the port; NULL or "": the daemon picks one ("port7") */
-	uint8_t mac[6];	    /* all zero: derived from fabric and port name, locally administered */
+	uint8_t mac[6];     /* all zero: derived from fabric and port name, locally administered */
 	uint16_t nb_rxq;    /* 1 .. nb_queues of the fabric; 0: as many as there are */
 	uint16_t nb_txq;
 	enum uvb_port_kind kind;
@@ -82,12 +82,13 @@ struct uvb_seg {
 	uint32_t len;
 };
 
-/* A frame to send: Ethernet, without FCS. The memory is the caller's again when the call returns. */
+/* A frame to send: Ethernet, without FCS. The memory is the caller's again when the call returns.
+ */
 struct uvb_frame {
 	const struct uvb_seg *seg;
 	uint16_t nb_seg; /* 1 .. */
-	uint16_t flags;	 /* UVB_CELL_CSUM_OK or 0 */
-	uint32_t len;	 /* sum of the segments */
+	uint16_t flags;  /* UVB_CELL_CSUM_OK or 0 */
+	uint32_t len;    /* sum of the segments */
 };
 
 struct uvb_txq *uvb_txq(struct uvb_dev *dev, uint16_t txq);
@@ -105,13 +106,13 @@ uint32_t uvb_tx_free(const struct uvb_txq *q);
 /* A received frame, still in the sender's cell. */
 struct uvb_rx_frame {
 	const struct uvb_cell *cell; /* first cell; read-only */
-	const void *data;	     /* of the first cell */
-	uint32_t len;		     /* of the whole frame, checked */
-	uint32_t hash;		     /* valid if flags & UVB_CELL_HASH */
-	uint16_t flags;		     /* UVB_CELL_* */
+	const void *data;            /* of the first cell */
+	uint32_t len;                /* of the whole frame, checked */
+	uint32_t hash;               /* valid if flags & UVB_CELL_HASH */
+	uint16_t flags;              /* UVB_CELL_* */
 	uint16_t src_port;
 	uint16_t nb_cells; /* more than one: the rest by uvb_rx_read() */
-	uint16_t index;	   /* of the frame in its burst */
+	uint16_t index;    /* of the frame in its burst */
 };
 
 struct uvb_rxq *uvb_rxq(struct uvb_dev *dev, uint16_t rxq);
@@ -148,15 +149,17 @@ void uvb_rx_disarm(struct uvb_rxq *q);
 /* --------------------------------------------------------------------------------- observing */
 
 /* Counters as the segment has them now: each is read by itself and only ever grows (a port that
- * starts over remembers where it started). Any thread; slow path, it reads the other ports' words. */
+ * starts over remembers where it started). Any thread; slow path, it reads the other ports' words.
+ */
 struct uvb_rxq_stats {
 	uint64_t packets, bytes, nombuf, stale, bad, sleeps, wakes; /* struct uvb_rxq_shm */
 	uint64_t full; /* for this queue, dropped by their senders: its voqs were full */
 };
 struct uvb_txq_stats {
-	uint64_t packets, bytes, flooded, no_cell, bells, drops[UVB_TXD_MAX]; /* struct uvb_txq_shm */
+	uint64_t packets, bytes, flooded, no_cell, bells,
+		drops[UVB_TXD_MAX];      /* struct uvb_txq_shm */
 	uint64_t pair_drops[UVB_PD_MAX]; /* of its frames, over all destinations */
-	uint64_t full;			 /* of its frames: the destination's voq was full */
+	uint64_t full;                   /* of its frames: the destination's voq was full */
 };
 void uvb_rxq_stats(const struct uvb_dev *dev, uint16_t rxq, struct uvb_rxq_stats *stats);
 void uvb_txq_stats(const struct uvb_dev *dev, uint16_t txq, struct uvb_txq_stats *stats);

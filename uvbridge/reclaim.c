@@ -27,43 +27,20 @@ reference(const struct uvb_map *map, const struct uvb_voq_shm *v, uint32_t i)
 
 /* ----------------------------------------------------------------------------- as the receiver */
 
-/* Free the frame that starts at cell `ref`, if it is the one for this place in this ring, whatever
- * the generation. */
-static uint64_t
-free_frame(const struct uvb_map *map, uint32_t source, uint32_t ref, uint64_t place)
-{
-	struct uvb_cell *cells =
-		uvb_map_cells(map, source / map->nb_queues, source % map->nb_queues);
-	uint32_t idx[UVB_CHAIN_MAX], total, n;
-	uint64_t owner;
-
-	if (ref >= map->cells_per_txq)
-		return 0;
-	owner = atomic_load_explicit(&cells[ref].owner, memory_order_acquire);
-	if (UVB_OWNER_ANY_GEN(owner) != place)
-		return 0;
-	n = uvb_chain_walk(cells, map->cells_per_txq, ref, owner, idx, &total);
-	if (n == 0) {
-		n = 1;
-		idx[0] = ref;
-	}
-	for (uint32_t i = n; i-- > 0;)
-		atomic_store_explicit(&cells[idx[i]].owner, UVB_OWNER_FREE, memory_order_release);
-	return n;
-}
-
 static uint64_t
 drain_voq(const struct uvb_map *map, uint32_t dst, uint32_t rxq, uint32_t source)
 {
 	struct uvb_voq_shm *v =
 		uvb_map_voq(map, dst, rxq, source / map->nb_queues, source % map->nb_queues);
+	struct uvb_cell *cells =
+		uvb_map_cells(map, source / map->nb_queues, source % map->nb_queues);
 	uint32_t tail, n = waiting(map, v, &tail);
 	uint32_t head = atomic_load_explicit(&v->head, memory_order_acquire);
 	uint64_t freed = 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		freed += free_frame(map, source, reference(map, v, tail + i),
-				    UVB_OWNER(0, dst, rxq, tail + i));
+		freed += uvb_chain_free(cells, map->cells_per_txq, reference(map, v, tail + i),
+					UVB_OWNER(0, dst, rxq, tail + i));
 	/* A sender may have added more since: the pending bits tell of it again. */
 	if (head - tail > map->voq_depth)
 		atomic_store_explicit(&v->tail, head, memory_order_release);

@@ -160,20 +160,6 @@ source_retire(struct uvb_rxq *q, uint32_t index)
 
 /* ---------------------------------------------------------------------------------------- peek */
 
-/* To somebody who had our number before us: ours to free, not to read. */
-static void
-free_stale(struct uvb_rxq *q, const struct source *s, uint32_t ref, uint64_t owner)
-{
-	uint32_t idx[UVB_CHAIN_MAX], total;
-	uint32_t n = uvb_chain_walk(s->cells, q->nb_cells, ref, owner, idx, &total);
-
-	q->stale++;
-	while (n-- > 1)
-		atomic_store_explicit(&s->cells[idx[n]].owner, UVB_OWNER_FREE,
-				      memory_order_release);
-	atomic_store_explicit(&s->cells[ref].owner, UVB_OWNER_FREE, memory_order_release);
-}
-
 /* The cell that a reference names, if it is a frame for us; else counts why not. */
 static struct uvb_cell *
 check_cell(struct uvb_rxq *q, struct source *s, uint32_t ref, uint64_t want)
@@ -187,10 +173,13 @@ check_cell(struct uvb_rxq *q, struct source *s, uint32_t ref, uint64_t want)
 	owner = atomic_load_explicit(&s->cells[ref].owner, memory_order_relaxed);
 	if (UVB_LIKELY(owner == want))
 		return &s->cells[ref];
-	if (UVB_OWNER_ANY_GEN(owner) == UVB_OWNER_ANY_GEN(want))
-		free_stale(q, s, ref, owner);
-	else
+	if (UVB_OWNER_ANY_GEN(owner) == UVB_OWNER_ANY_GEN(want)) {
+		/* To somebody who had our number before us: ours to free, not to read. */
+		uvb_chain_free(s->cells, q->nb_cells, ref, UVB_OWNER_ANY_GEN(want));
+		q->stale++;
+	} else {
 		q->bad++;
+	}
 	return NULL;
 }
 

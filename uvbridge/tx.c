@@ -362,14 +362,14 @@ frame_cells(uint32_t len)
 }
 
 static void
-untake(struct uvb_cell *const *cell, uint32_t n)
+give_back(struct uvb_cell *const *cell, uint32_t n)
 {
 	while (n-- > 0)
 		atomic_store_explicit(&cell[n]->owner, UVB_OWNER_FREE, memory_order_relaxed);
 }
 
-/* A frame longer than a cell. Each cell is owned as soon as it is taken: the search may come round
- * to where the chain began, and must not find the same cell twice. */
+/* A frame longer than a cell. Its cells are owned as soon as they are taken, so that none of them is
+ * found free again on the way to the next. */
 static struct uvb_cell *
 fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 {
@@ -380,10 +380,11 @@ fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 	for (uint32_t i = 0; i < n; i++) {
 		cell[i] = cell_take(q);
 		if (cell[i] == NULL) {
-			untake(cell, i);
+			give_back(cell, i);
 			return NULL;
 		}
 		atomic_store_explicit(&cell[i]->owner, owner, memory_order_relaxed);
+		UVB_KILL_POINT(UVB_KILL_TX_CHAINED);
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t len = left < UVB_CELL_ROOM ? left : UVB_CELL_ROOM;
@@ -394,7 +395,6 @@ fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 		read_bytes(&r, cell[i]->data, len);
 		left -= len;
 	}
-	UVB_KILL_POINT(UVB_KILL_TX_CHAINED);
 	return cell[0];
 }
 
