@@ -167,8 +167,6 @@ make_message(uint8_t *m, size_t room)
 		return rnd() % room;
 	*h = (struct uvb_ctl_hdr){UVB_CTL_MAGIC, UVB_CTL_VERSION, (uint16_t)(1 + rnd() % 6),
 				  (uint32_t)n, UVB_ABI_VERSION};
-	if (h->type == UVB_CTL_DOWN)
-		h->type = UVB_CTL_ATTACH;
 	if (h->type == UVB_CTL_ATTACH && rnd() & 1) {
 		struct uvb_ctl_attach *at = (struct uvb_ctl_attach *)m;
 
@@ -188,6 +186,8 @@ make_message(uint8_t *m, size_t room)
 		m[rnd() % sizeof(*h)] = (uint8_t)rnd();
 	if (rnd() % 4 == 0)
 		n = rnd() % room;
+	if (h->type == UVB_CTL_DOWN) /* the one thing that a client may do to all */
+		h->type = UVB_CTL_ATTACH;
 	return n;
 }
 
