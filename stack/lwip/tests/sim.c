@@ -37,7 +37,7 @@ output(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 {
 	struct sim_host *host = netif->state;
 	struct sim_link *link = &host->out;
-	uint64_t now = host->sim->now, start = LWIP_MAX(now, link->free_at);
+	uint64_t now = host->sim->now * 1000, start = LWIP_MAX(now, link->free_at);
 
 	(void)to;
 	struct sim_packet *packet = malloc(sizeof(*packet) + p->tot_len);
@@ -53,9 +53,9 @@ output(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 		return ERR_OK;
 	}
 	/* Ethernet's own bytes count on the wire: header, FCS, preamble, gap. */
-	uint64_t on_wire = link->mbit == 0 ? 0 : ((uint64_t)p->tot_len + 38) * 8 / link->mbit;
+	uint64_t on_wire = link->mbit == 0 ? 0 : ((uint64_t)p->tot_len + 38) * 8000 / link->mbit;
 	if (link->queue != 0 && link->mbit != 0) {
-		uint64_t backlog = (start - now) * link->mbit / 8 / 1538;
+		uint64_t backlog = (start - now) * link->mbit / 8000 / 1538;
 
 		if (backlog >= link->queue) {
 			link->dropped++;
@@ -70,7 +70,7 @@ output(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 		free(packet);
 		return ERR_OK;
 	}
-	packet->arrival = link->free_at + link->delay;
+	packet->arrival = link->free_at / 1000 + link->delay;
 	*link->last = packet;
 	link->last = &packet->next;
 	return ERR_OK;
@@ -353,6 +353,8 @@ sim_stream_open(struct sim_stream *s, struct sim_host *from, struct sim_host *to
 	sim_enter(from);
 	s->client = tcp_new();
 	tcp_arg(s->client, s);
+	/* or the last, short segment waits for a delayed acknowledgment */
+	tcp_nagle_disable(s->client);
 	tcp_sent(s->client, stream_sent);
 	tcp_err(s->client, stream_client_err);
 	tcp_connect(s->client, &to->address, STREAM_PORT, stream_connected);

@@ -27,7 +27,7 @@ struct sim_link {
 	uint32_t queue;   /* packets that may wait for the wire; 0: no limit */
 	uint32_t loss;    /* packets lost in a million, at random */
 	uint64_t random;  /* state of that chance */
-	uint64_t free_at; /* when the wire has sent what it was given */
+	uint64_t free_at; /* ns; when the wire has sent what it was given */
 	struct sim_packet *first, **last;
 	uint64_t sent, lost, dropped;
 };

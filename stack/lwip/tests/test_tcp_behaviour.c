@@ -288,6 +288,57 @@ test_lost_window_update(void)
 	sim_exit(&sim);
 }
 
+/* Several losses in one window are mended one per round trip, without the timer. */
+static void
+test_several_losses(void)
+{
+	for (unsigned int losses = 1; losses <= 5; losses++) {
+		struct sim sim;
+		struct sim_stream s;
+		struct lose_data lose = {.which = 20, .times = losses};
+
+		sim_init(&sim, 1);
+		sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+		send_more(&s, 500000);
+		CHECK(sim_run(&sim, 1000000, sim_stream_done, &s), "the first transfer failed");
+		sim.host[0].filter = lose_data;
+		sim.host[0].filter_arg = &lose;
+		uint64_t start = sim.now;
+
+		send_more(&s, 100000);
+		CHECK(sim_run(&sim, 5000000, sim_stream_done, &s), "lost for good");
+		uint64_t took = (sim.now - start) / 1000;
+
+		CHECK(took < 20, "%u losses of 70 cost %llu ms", losses, (unsigned long long)took);
+		CHECK(!s.wrong, "wrong data");
+		no_asserts(&sim);
+		sim_stream_close(&s);
+		sim_exit(&sim);
+	}
+}
+
+/* Four segments, the first of them lost: only limited transmit makes a third duplicate. */
+static void
+test_early_loss(void)
+{
+	struct sim sim;
+	struct sim_stream s;
+	struct lose_data lose = {.which = 8, .times = 1};
+
+	sim_init(&sim, 1);
+	sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+	sim.host[0].filter = lose_data;
+	sim.host[0].filter_arg = &lose;
+	uint64_t start = sim.now;
+	/* Ten segments at once; after the eighth, two arrive, and allow two more. */
+	send_more(&s, 14 * 1460);
+	CHECK(sim_run(&sim, 5000000, sim_stream_done, &s), "lost for good");
+	CHECK(sim.now - start < 50000, "recovery took %llu us",
+	      (unsigned long long)(sim.now - start));
+	sim_stream_close(&s);
+	sim_exit(&sim);
+}
+
 /* ---- servers ----------------------------------------------------------------------------------
  */
 
@@ -630,6 +681,8 @@ static const struct {
 	TEST(lost_syn),
 	TEST(unreachable),
 	TEST(lost_window_update),
+	TEST(several_losses),
+	TEST(early_loss),
 	TEST(initial_window),
 	TEST(backlog),
 	TEST(many_connections),
