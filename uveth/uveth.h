@@ -197,6 +197,7 @@ void uveth_rxq_info(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_rxq_inf
 void uveth_txq_info(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_txq_info *info);
 int uveth_rx_burst_mode(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_burst_mode *mode);
 int uveth_tx_burst_mode(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_burst_mode *mode);
+int uveth_tx_done_cleanup(void *txq, uint32_t n);
 uint32_t uveth_rx_queue_count(void *rxq);
 int uveth_rx_descriptor_status(void *rxq, uint16_t offset);
 int uveth_tx_descriptor_status(void *txq, uint16_t offset);

@@ -375,6 +375,7 @@ const struct eth_dev_ops uveth_ops = {
 	.txq_info_get = uveth_txq_info,
 	.rx_burst_mode_get = uveth_rx_burst_mode,
 	.tx_burst_mode_get = uveth_tx_burst_mode,
+	.tx_done_cleanup = uveth_tx_done_cleanup,
 	.rx_queue_intr_enable = uveth_rx_intr_enable,
 	.rx_queue_intr_disable = uveth_rx_intr_disable,
 

@@ -324,6 +324,7 @@ information(void)
 	CHECK_EQ(rte_eth_dev_fw_version_get(a.id, fw, 4), sizeof("uvbridge ABI 1"));
 	CHECK(rte_eth_dev_get_supported_ptypes(a.id, RTE_PTYPE_L4_MASK, ptypes, 32) == 4);
 	CHECK_EQ(rte_eth_dev_is_removed(a.id), 0);
+	CHECK_EQ(rte_eth_tx_done_cleanup(a.id, 0, 0), 0);
 	pair_close(&a, &b);
 }
 
