@@ -85,17 +85,9 @@ file_fcntl(struct uvp_file *f, int fd, int cmd, long arg)
 static int
 any_fcntl(int fd, int cmd, long arg)
 {
-	struct uvp_file *f;
-	int r;
-
 	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
 		return (int)uvp_ret(uvp_dup_from(fd, cmd, (int)arg));
-	f = uvp_get(fd);
-	if (uvp_likely(!f))
-		return R(fcntl)(fd, cmd, arg);
-	r = file_fcntl(f, fd, cmd, arg);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	UVP_ON(fd, R(fcntl)(fd, cmd, arg), file_fcntl(f, fd, cmd, arg))
 }
 
 UVP_EXPORT int
@@ -160,19 +152,13 @@ file_ioctl(struct uvp_file *f, int fd, unsigned long req, void *arg)
 UVP_EXPORT int
 ioctl(int fd, unsigned long req, ...)
 {
-	struct uvp_file *f = uvp_get(fd);
 	va_list ap;
 	void *arg;
-	int r;
 
 	va_start(ap, req);
 	arg = va_arg(ap, void *);
 	va_end(ap);
-	if (uvp_likely(!f))
-		return R(ioctl)(fd, req, arg);
-	r = file_ioctl(f, fd, req, arg);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	UVP_ON(fd, R(ioctl)(fd, req, arg), file_ioctl(f, fd, req, arg))
 }
 
 /* --------------------------------------------------------------------------------------- fstat */

@@ -974,6 +974,8 @@ wait_events(struct uvp_epoll *ep, int epfd, struct epoll_event *out, int max, ui
 	for (;;) {
 		if (go_to_sleep(ep, &s)) {
 			r = UVP_IN(uvs_wait(s.waiter, &k, deadline));
+			if (r == -EINTR && uvp_sig_interrupted() == 0)
+				r = 1;
 			get_up(ep, &s);
 		}
 		n = collect(ep, epfd, out, max);
@@ -1022,6 +1024,7 @@ seeing(struct uvp_epoll *ep)
 	       atomic_load_explicit(&ep->cookies, memory_order_relaxed);
 }
 
+/* Gives up the reference, before signal handlers may run. */
 static int
 wait_timed(struct uvp_file *f, int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
 	   const sigset_t *mask)
@@ -1029,17 +1032,20 @@ wait_timed(struct uvp_file *f, int epfd, struct epoll_event *ev, int max, const 
 	uint64_t deadline;
 	int r = uvp_deadline_ts(ts, &deadline);
 
-	if (r < 0)
-		return r;
-	if (f->kind == UVP_EPOLL && !seeing(f->ep)) {
+	if (r == 0 && f->kind == UVP_EPOLL && !seeing(f->ep)) {
 		r = wait_blind(f->ep, epfd, ev, max, ts, mask);
 		if (r < 0 || !seeing(f->ep))
-			return r;
+			goto out;
 		r = filter(f->ep, ev, r);
-		if (r > 0)
-			return r;
 	}
-	return wait_file(f, epfd, ev, max, deadline, mask);
+	if (r != 0)
+		goto out;
+	uvp_hold();
+	r = wait_file(f, epfd, ev, max, deadline, mask);
+	return (int)uvp_end(f, r);
+out:
+	uvp_put(f);
+	return r;
 }
 
 UVP_EXPORT int
@@ -1047,13 +1053,10 @@ epoll_pwait2(int epfd, struct epoll_event *ev, int max, const struct timespec *t
 	     const sigset_t *mask)
 {
 	struct uvp_file *f = uvp_inside() ? NULL : uvp_get(epfd);
-	int r;
 
 	if (!f)
 		return R(epoll_pwait2)(epfd, ev, max, ts, mask);
-	r = wait_timed(f, epfd, ev, max, ts, mask);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	return (int)uvp_ret(wait_timed(f, epfd, ev, max, ts, mask));
 }
 
 UVP_EXPORT int
@@ -1061,13 +1064,10 @@ epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, const sigset
 {
 	struct uvp_file *f = uvp_inside() ? NULL : uvp_get(epfd);
 	struct timespec ts = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000l};
-	int r;
 
 	if (!f)
 		return R(epoll_pwait)(epfd, ev, max, timeout, mask);
-	r = wait_timed(f, epfd, ev, max, timeout < 0 ? NULL : &ts, mask);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	return (int)uvp_ret(wait_timed(f, epfd, ev, max, timeout < 0 ? NULL : &ts, mask));
 }
 
 UVP_EXPORT int

@@ -146,14 +146,14 @@ recv_waitall(struct uvp_file *f, struct recv_arg *a)
 
 /* Not connected, never bound. */
 static ssize_t
-recv_undecided(struct uvp_file *f, int fd, struct msghdr *msg, int flags)
+recv_undecided(struct uvp_file *f)
 {
 	int r;
 
 	if (f->type == SOCK_STREAM)
 		return -ENOTCONN;
 	r = uvp_to_kernel(f);
-	return r < 0 ? r : uvp_neg(R(recvmsg)(fd, msg, flags));
+	return r < 0 ? r : -UVP_AGAIN;
 }
 
 ssize_t
@@ -168,9 +168,9 @@ uvp_recvmsg(struct uvp_file *f, int fd, struct msghdr *msg, int flags)
 	if (uvp_dead(f))
 		return -EBADF;
 	if (state == UVP_UNDECIDED)
-		return recv_undecided(f, fd, msg, flags);
+		return recv_undecided(f);
 	if (state == UVP_KERNEL)
-		return uvp_neg(R(recvmsg)(fd, msg, flags));
+		return -UVP_AGAIN;
 	if ((flags & MSG_WAITALL) && f->type == SOCK_STREAM && !nonblock)
 		return recv_waitall(f, &a);
 	return uvp_run(f, nonblock, POLLIN, state == UVP_BOTH && f->type == SOCK_DGRAM ? fd : -1,
@@ -268,7 +268,7 @@ send_undecided(struct uvp_file *f, int fd, const struct msghdr *msg, int flags)
 		return f->type == SOCK_STREAM ? -EINVAL : -EDESTADDRREQ;
 	if (to_kernel_side(msg)) {
 		r = uvp_to_kernel(f);
-		return r < 0 ? r : uvp_neg(R(sendmsg)(fd, msg, flags));
+		return r < 0 ? r : -UVP_AGAIN;
 	}
 	if (f->type == SOCK_STREAM)
 		return -EOPNOTSUPP;
@@ -331,9 +331,8 @@ uvp_sendmsg(struct uvp_file *f, int fd, const struct msghdr *msg, int flags)
 		r = send_both(f, fd, msg, flags);
 		break;
 	default:
-		return uvp_neg(R(sendmsg)(fd, msg, flags));
+		return -UVP_AGAIN;
 	}
-	/* The kernel half raised its own. */
 	if (r == -EPIPE && f->type == SOCK_STREAM && !(flags & MSG_NOSIGNAL))
 		pthread_kill(pthread_self(), SIGPIPE);
 	return r;
@@ -359,41 +358,27 @@ file_send(struct uvp_file *f, int fd, const void *buf, size_t n, int flags)
 	return uvp_sendmsg(f, fd, &msg, flags);
 }
 
-/* read() and write() of an epoll descriptor. */
+/* read() and write() differ from recv() and send(): on an epoll descriptor, and of nothing. */
 static ssize_t
-not_a_socket(const struct uvp_file *f)
+file_read(struct uvp_file *f, int fd, void *buf, size_t n)
 {
-	return f->kind == UVP_SOCKET ? 0 : -EINVAL;
+	if (f->kind != UVP_SOCKET)
+		return -EINVAL;
+	return n > 0 || uvp_dead(f) ? file_recv(f, fd, buf, n, 0) : 0;
+}
+
+static ssize_t
+file_write(struct uvp_file *f, int fd, const void *buf, size_t n)
+{
+	return f->kind == UVP_SOCKET ? file_send(f, fd, buf, n, 0) : -EINVAL;
 }
 
 UVP_EXPORT ssize_t
-read(int fd, void *buf, size_t n)
+read(int fd, void *buf, size_t n){UVP_ON(fd, R(read)(fd, buf, n), file_read(f, fd, buf, n))}
+
+UVP_EXPORT ssize_t write(int fd, const void *buf, size_t n)
 {
-	struct uvp_file *f = uvp_get(fd);
-	ssize_t r;
-
-	if (uvp_likely(!f))
-		return R(read)(fd, buf, n);
-	r = not_a_socket(f);
-	if (r == 0 && (n > 0 || uvp_dead(f)))
-		r = file_recv(f, fd, buf, n, 0);
-	uvp_put(f);
-	return uvp_ret(r);
-}
-
-UVP_EXPORT ssize_t
-write(int fd, const void *buf, size_t n)
-{
-	struct uvp_file *f = uvp_get(fd);
-	ssize_t r;
-
-	if (uvp_likely(!f))
-		return R(write)(fd, buf, n);
-	r = not_a_socket(f);
-	if (r == 0)
-		r = file_send(f, fd, buf, n, 0);
-	uvp_put(f);
-	return uvp_ret(r);
+	UVP_ON(fd, R(write)(fd, buf, n), file_write(f, fd, buf, n))
 }
 
 static ssize_t
@@ -419,95 +404,37 @@ file_writev(struct uvp_file *f, int fd, const struct iovec *iov, int cnt)
 }
 
 UVP_EXPORT ssize_t
-readv(int fd, const struct iovec *iov, int cnt)
-{
-	struct uvp_file *f = uvp_get(fd);
-	ssize_t r;
+readv(int fd, const struct iovec *iov,
+      int cnt){UVP_ON(fd, R(readv)(fd, iov, cnt), file_readv(f, fd, iov, cnt))}
 
-	if (uvp_likely(!f))
-		return R(readv)(fd, iov, cnt);
-	r = file_readv(f, fd, iov, cnt);
-	uvp_put(f);
-	return uvp_ret(r);
-}
-
-UVP_EXPORT ssize_t
-writev(int fd, const struct iovec *iov, int cnt)
-{
-	struct uvp_file *f = uvp_get(fd);
-	ssize_t r;
-
-	if (uvp_likely(!f))
-		return R(writev)(fd, iov, cnt);
-	r = file_writev(f, fd, iov, cnt);
-	uvp_put(f);
-	return uvp_ret(r);
-}
+UVP_EXPORT ssize_t writev(int fd, const struct iovec *iov, int cnt){
+	UVP_ON(fd, R(writev)(fd, iov, cnt), file_writev(f, fd, iov, cnt))}
 
 /* With offset -1 these are readv and writev with flags, which sockets accept. */
-UVP_EXPORT ssize_t
-preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
-{
-	struct uvp_file *f = off == -1 ? uvp_get(fd) : NULL;
-	ssize_t r;
+UVP_EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags){
+	UVP_ON(off == -1 ? fd : -1, R(preadv2)(fd, iov, cnt, off, flags),
+	       flags & ~RWF_NOWAIT ? -EOPNOTSUPP : file_readv(f, fd, iov, cnt))}
 
-	if (uvp_likely(!f))
-		return R(preadv2)(fd, iov, cnt, off, flags);
-	r = flags & ~RWF_NOWAIT ? -EOPNOTSUPP : file_readv(f, fd, iov, cnt);
-	uvp_put(f);
-	return uvp_ret(r);
+UVP_EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int cnt, off_t off, int flags){
+	UVP_ON(off == -1 ? fd : -1, R(pwritev2)(fd, iov, cnt, off, flags),
+	       flags & ~RWF_NOWAIT ? -EOPNOTSUPP : file_writev(f, fd, iov, cnt))}
+
+UVP_EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags){
+	UVP_ON(fd, R(recv)(fd, buf, n, flags), file_recv(f, fd, buf, n, flags))}
+
+UVP_EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+	UVP_ON(fd, R(send)(fd, buf, n, flags), file_send(f, fd, buf, n, flags))
 }
 
-UVP_EXPORT ssize_t
-pwritev2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
+static ssize_t
+file_recvfrom(struct uvp_file *f, int fd, struct iovec iov, int flags, struct sockaddr *addr,
+	      socklen_t *len)
 {
-	struct uvp_file *f = off == -1 ? uvp_get(fd) : NULL;
-	ssize_t r;
-
-	if (uvp_likely(!f))
-		return R(pwritev2)(fd, iov, cnt, off, flags);
-	r = flags & ~RWF_NOWAIT ? -EOPNOTSUPP : file_writev(f, fd, iov, cnt);
-	uvp_put(f);
-	return uvp_ret(r);
-}
-
-UVP_EXPORT ssize_t
-recv(int fd, void *buf, size_t n, int flags)
-{
-	struct uvp_file *f = uvp_get(fd);
-	ssize_t r;
-
-	if (uvp_likely(!f))
-		return R(recv)(fd, buf, n, flags);
-	r = file_recv(f, fd, buf, n, flags);
-	uvp_put(f);
-	return uvp_ret(r);
-}
-
-UVP_EXPORT ssize_t
-send(int fd, const void *buf, size_t n, int flags)
-{
-	struct uvp_file *f = uvp_get(fd);
-	ssize_t r;
-
-	if (uvp_likely(!f))
-		return R(send)(fd, buf, n, flags);
-	r = file_send(f, fd, buf, n, flags);
-	uvp_put(f);
-	return uvp_ret(r);
-}
-
-UVP_EXPORT ssize_t
-recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
-{
-	struct uvp_file *f = uvp_get(fd);
-	struct iovec iov = {.iov_base = buf, .iov_len = n};
 	struct sockaddr_storage ss;
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t r;
 
-	if (uvp_likely(!f))
-		return R(recvfrom)(fd, buf, n, flags, addr, len);
 	if (addr) {
 		msg.msg_name = &ss;
 		msg.msg_namelen = sizeof(ss);
@@ -517,26 +444,33 @@ recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_
 		memcpy(addr, &ss, *len < msg.msg_namelen ? *len : msg.msg_namelen);
 		*len = msg.msg_namelen;
 	}
-	uvp_put(f);
-	return uvp_ret(r);
+	return r;
+}
+
+UVP_EXPORT ssize_t
+recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+{
+	UVP_ON(fd, R(recvfrom)(fd, buf, n, flags, addr, len),
+	       file_recvfrom(f, fd, (struct iovec){buf, n}, flags, addr, len))
+}
+
+static ssize_t
+file_sendto(struct uvp_file *f, int fd, struct iovec iov, int flags, const struct sockaddr *addr,
+	    socklen_t len)
+{
+	struct msghdr msg = {.msg_name = (void *)addr,
+			     .msg_namelen = addr ? len : 0,
+			     .msg_iov = &iov,
+			     .msg_iovlen = 1};
+
+	return uvp_sendmsg(f, fd, &msg, flags);
 }
 
 UVP_EXPORT ssize_t
 sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
-	struct uvp_file *f = uvp_get(fd);
-	struct iovec iov = {.iov_base = (void *)buf, .iov_len = n};
-	struct msghdr msg = {.msg_name = (void *)addr,
-			     .msg_namelen = addr ? len : 0,
-			     .msg_iov = &iov,
-			     .msg_iovlen = 1};
-	ssize_t r;
-
-	if (uvp_likely(!f))
-		return R(sendto)(fd, buf, n, flags, addr, len);
-	r = uvp_sendmsg(f, fd, &msg, flags);
-	uvp_put(f);
-	return uvp_ret(r);
+	UVP_ON(fd, R(sendto)(fd, buf, n, flags, addr, len),
+	       file_sendto(f, fd, (struct iovec){(void *)buf, n}, flags, addr, len))
 }
 
 /* Descriptors that came along with SCM_RIGHTS. */
@@ -558,21 +492,21 @@ received_numbers(struct msghdr *msg)
 	}
 }
 
+static ssize_t
+kernel_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	ssize_t r = R(recvmsg)(fd, msg, flags);
+
+	if (r >= 0)
+		received_numbers(msg);
+	return r;
+}
+
 UVP_EXPORT ssize_t
 recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	struct uvp_file *f = uvp_get(fd);
-	ssize_t r;
-
-	if (uvp_likely(!f)) {
-		r = R(recvmsg)(fd, msg, flags);
-		if (r >= 0)
-			received_numbers(msg);
-		return r;
-	}
-	r = msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_recvmsg(f, fd, msg, flags);
-	uvp_put(f);
-	return uvp_ret(r);
+	UVP_ON(fd, kernel_recvmsg(fd, msg, flags),
+	       msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_recvmsg(f, fd, msg, flags))
 }
 
 /* A socket of the stack is not something another process could receive. */
@@ -602,21 +536,20 @@ sends_ours(const struct msghdr *msg)
 	return false;
 }
 
+static ssize_t
+kernel_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	if (uvp_unlikely(sends_ours(msg)))
+		uvp_log_once("a socket of the stack is passed to another process (SCM_RIGHTS): the "
+			     "receiver gets an unconnected socket");
+	return R(sendmsg)(fd, msg, flags);
+}
+
 UVP_EXPORT ssize_t
 sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	struct uvp_file *f = uvp_get(fd);
-	ssize_t r;
-
-	if (uvp_likely(!f)) {
-		if (uvp_unlikely(sends_ours(msg)))
-			uvp_log_once("a socket of the stack is passed to another process "
-				     "(SCM_RIGHTS): the receiver gets an unconnected socket");
-		return R(sendmsg)(fd, msg, flags);
-	}
-	r = msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_sendmsg(f, fd, msg, flags);
-	uvp_put(f);
-	return uvp_ret(r);
+	UVP_ON(fd, kernel_sendmsg(fd, msg, flags),
+	       msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_sendmsg(f, fd, msg, flags))
 }
 
 static int
@@ -648,35 +581,30 @@ file_recvmmsg(struct uvp_file *f, int fd, struct mmsghdr *v, unsigned int n, int
 UVP_EXPORT int
 recvmmsg(int fd, struct mmsghdr *v, unsigned int n, int flags, struct timespec *timeout)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
-
-	if (uvp_likely(!f))
-		return R(recvmmsg)(fd, v, n, flags, timeout);
-	r = file_recvmmsg(f, fd, v, n > IOV_MAX ? IOV_MAX : n, flags, timeout);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	UVP_ON(fd, R(recvmmsg)(fd, v, n, flags, timeout),
+	       file_recvmmsg(f, fd, v, n > IOV_MAX ? IOV_MAX : n, flags, timeout))
 }
 
-UVP_EXPORT int
-sendmmsg(int fd, struct mmsghdr *v, unsigned int n, int flags)
+static int
+file_sendmmsg(struct uvp_file *f, int fd, struct mmsghdr *v, unsigned int n, int flags)
 {
-	struct uvp_file *f = uvp_get(fd);
 	unsigned int i;
 	ssize_t r = 0;
 
-	if (uvp_likely(!f))
-		return R(sendmmsg)(fd, v, n, flags);
-	if (n > IOV_MAX)
-		n = IOV_MAX;
 	for (i = 0; i < n; i++) {
 		r = uvp_sendmsg(f, fd, &v[i].msg_hdr, flags);
 		if (r < 0)
 			break;
 		v[i].msg_len = (unsigned int)r;
 	}
-	uvp_put(f);
-	return i > 0 ? (int)i : (int)uvp_ret(r);
+	return i > 0 ? (int)i : (int)r;
+}
+
+UVP_EXPORT int
+sendmmsg(int fd, struct mmsghdr *v, unsigned int n, int flags)
+{
+	UVP_ON(fd, R(sendmmsg)(fd, v, n, flags),
+	       file_sendmmsg(f, fd, v, n > IOV_MAX ? IOV_MAX : n, flags))
 }
 
 /* ----------------------------------------------------------------------------- sendfile, splice */
@@ -761,17 +689,9 @@ stack_socket(int fd)
 UVP_EXPORT ssize_t
 sendfile(int out, int in, off_t *off, size_t n)
 {
-	struct uvp_file *f;
-	ssize_t r;
-
 	if (uvp_unlikely(stack_socket(in)))
 		return uvp_ret(-EINVAL); /* only what can be mapped is a source */
-	f = uvp_get(out);
-	if (!f)
-		return R(sendfile)(out, in, off, n);
-	r = file_sendfile(f, out, in, off, n);
-	uvp_put(f);
-	return uvp_ret(r);
+	UVP_ON(out, R(sendfile)(out, in, off, n), file_sendfile(f, out, in, off, n))
 }
 
 UVP_EXPORT ssize_t
@@ -826,14 +746,13 @@ splice_from_socket(struct uvp_file *f, int in, int out, char *buf, size_t n, uns
 }
 
 static ssize_t
-file_splice(struct uvp_file *fi, struct uvp_file *fo, int in, int out, size_t n, unsigned int flags)
+splice_socket(struct uvp_file *f, int in, int out, bool from, bool offset, size_t n,
+	      unsigned int flags)
 {
 	char *buf;
 	ssize_t r;
 
-	if ((fi && fi->kind != UVP_SOCKET) || (fo && fo->kind != UVP_SOCKET))
-		return -EINVAL;
-	if ((fi && fo) || !is_pipe(fi ? out : in))
+	if (f->kind != UVP_SOCKET || offset || !is_pipe(from ? out : in))
 		return -EINVAL;
 	if (n == 0)
 		return 0;
@@ -842,27 +761,20 @@ file_splice(struct uvp_file *fi, struct uvp_file *fo, int in, int out, size_t n,
 	buf = malloc(n);
 	if (!buf)
 		return -ENOMEM;
-	r = fi ? splice_from_socket(fi, in, out, buf, n, flags)
-	       : splice_to_socket(fo, in, out, buf, n, flags);
+	r = from ? splice_from_socket(f, in, out, buf, n, flags)
+		 : splice_to_socket(f, in, out, buf, n, flags);
 	free(buf);
 	return r;
 }
 
-UVP_EXPORT ssize_t
-splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t n, unsigned int flags)
-{
-	struct uvp_file *fi = uvp_get(in), *fo = uvp_get(out);
-	ssize_t r;
+static ssize_t
+splice_to(int in, off64_t *off_in, int out, off64_t *off_out, size_t n,
+	  unsigned int flags){UVP_ON(out, R(splice)(in, off_in, out, off_out, n, flags),
+				     splice_socket(f, in, out, false, off_out, n, flags))}
 
-	if (uvp_likely(!fi && !fo))
-		return R(splice)(in, off_in, out, off_out, n, flags);
-	if ((fi && off_in) || (fo && off_out))
-		r = -EINVAL;
-	else
-		r = file_splice(fi, fo, in, out, n, flags);
-	if (fi)
-		uvp_put(fi);
-	if (fo)
-		uvp_put(fo);
-	return uvp_ret(r);
+UVP_EXPORT ssize_t
+	splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t n, unsigned int flags)
+{
+	UVP_ON(in, splice_to(in, off_in, out, off_out, n, flags),
+	       splice_socket(f, in, out, true, off_in, n, flags))
 }

@@ -136,13 +136,13 @@ sleep_scan(struct scan *s, struct uvs_waiter *waiter, uint64_t deadline, const s
 		if (ready)
 			return ready;
 		r = UVP_IN(uvs_wait(waiter, &k, deadline));
-		if (r == 0 || r == -EINTR) {
+		if (r == -EINTR && uvp_sig_interrupted() == 0)
+			continue;
+		if (r <= 0) {
 			look_stack(s);
 			ready = count_ready(s);
 			return ready ? ready : r;
 		}
-		if (r < 0)
-			return r;
 	}
 }
 
@@ -228,8 +228,10 @@ uvp_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *mask)
 	r = scan_alloc(&s, fds, n);
 	if (r < 0)
 		return r;
+	uvp_hold();
 	r = poll_scan(&s, deadline, mask);
 	scan_free(&s);
+	uvp_leave();
 	return r;
 }
 

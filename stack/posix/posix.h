@@ -55,8 +55,7 @@
 struct uvp_thread {
 	unsigned int depth;       /* > 0: inside the stack */
 	unsigned int sig_pending; /* handlers held back: kept[0..] */
-	uint32_t sig_handled;     /* handlers that ran ... */
-	uint32_t sig_no_restart;  /* ... without SA_RESTART */
+	bool sig_interrupts;      /* one that came while inside has no SA_RESTART */
 	siginfo_t kept[UVP_KEPT];
 };
 extern __thread struct uvp_thread uvp_self __attribute__((tls_model("initial-exec")));
@@ -76,6 +75,8 @@ extern __thread struct uvp_thread uvp_self __attribute__((tls_model("initial-exe
 		uvp_leave();      \
 	} while (0)
 
+#define UVP_AGAIN 512 /* start over: interrupted and to be restarted, or now the kernel's */
+
 void uvp_sig_deliver(void); /* handlers held back while inside (signal.c) */
 
 static inline void
@@ -83,6 +84,13 @@ uvp_leave(void)
 {
 	if (--uvp_self.depth == 0 && uvp_unlikely(uvp_self.sig_pending))
 		uvp_sig_deliver();
+}
+
+/* For calls that sleep on several files. */
+static inline void
+uvp_hold(void)
+{
+	uvp_self.depth++;
 }
 
 static inline bool
@@ -159,6 +167,17 @@ uvp_get(int fd)
 	return uvp_get_file(fd, f);
 }
 
+/* The same, and the thread is inside. */
+static inline struct uvp_file *
+uvp_begin(int fd)
+{
+	struct uvp_file *f = uvp_get(fd);
+
+	if (uvp_unlikely(f != NULL))
+		uvp_self.depth++;
+	return f;
+}
+
 void uvp_put_slow(struct uvp_file *f);
 
 static inline void
@@ -167,6 +186,29 @@ uvp_put(struct uvp_file *f)
 	if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) == 1)
 		uvp_put_slow(f);
 }
+
+static inline long
+uvp_end(struct uvp_file *f, long r)
+{
+	uvp_put(f);
+	uvp_leave();
+	return r;
+}
+
+/* The body of a function we took over: what the kernel is asked if the number is none of ours, and
+ * what is done with the file `f` if it is. Signal handlers run when nothing is held any more, since
+ * they may not come back. */
+#define UVP_ON(fd, real, mine)                                   \
+	for (;;) {                                               \
+		struct uvp_file *f = uvp_begin(fd);              \
+		long uvp_r;                                      \
+                                                                 \
+		if (uvp_likely(!f))                              \
+			return real;                             \
+		uvp_r = uvp_end(f, mine);                        \
+		if (uvp_likely(uvp_r != -UVP_AGAIN))             \
+			return (__typeof__(real))uvp_ret(uvp_r); \
+	}
 
 /* A socket of the stack that belongs to the process we were fork()ed from. */
 static inline bool
@@ -254,8 +296,7 @@ uvp_neg(long r)
 
 /* ------------------------------------------------------------------------------------ waiting */
 
-#define UVP_FOREVER  UINT64_MAX
-#define UVP_ERESTART 512 /* internal: a handler with SA_RESTART ran, start again */
+#define UVP_FOREVER UINT64_MAX
 
 struct uvp_wake {
 	struct uvs_watch watch;
@@ -278,13 +319,9 @@ uint32_t uvp_level(const struct uvp_file *f);
 typedef ssize_t (*uvp_op)(struct uvp_file *f, void *arg);
 ssize_t uvp_run(struct uvp_file *f, bool nonblock, short dir, int kernel_fd, uvp_op op, void *arg);
 
-/* signal.c */
-struct uvp_sigmark {
-	uint32_t handled, no_restart;
-};
-void uvp_sig_mark(struct uvp_sigmark *m);
-/* After -EINTR: -EINTR, or -UVP_ERESTART when every handler that ran asked for a restart. */
-int uvp_sig_interrupted(const struct uvp_sigmark *m);
+/* signal.c: a sleep ended with -EINTR. 0: no handler is waiting, sleep on; -UVP_AGAIN: all that
+ * wait ask for a restart; -EINTR. */
+int uvp_sig_interrupted(void);
 
 /* ------------------------------------------------------------------------------------ routing */
 

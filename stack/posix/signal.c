@@ -42,11 +42,6 @@ wrapped(int sig)
 static void
 call(const struct sigaction *sa, int sig, siginfo_t *info, void *uc)
 {
-	struct uvp_thread *t = &uvp_self;
-
-	t->sig_handled++;
-	if (!(sa->sa_flags & SA_RESTART))
-		t->sig_no_restart++;
 	if (sa->sa_flags & SA_SIGINFO)
 		sa->sa_sigaction(sig, info, uc);
 	else
@@ -78,6 +73,8 @@ on_signal(int sig, siginfo_t *info, void *uc)
 
 	if (!sa)
 		return;
+	if (uvp_self.depth > 0 && !(sa->sa_flags & SA_RESTART))
+		uvp_self.sig_interrupts = true;
 	if (uvp_self.depth == 0 || !keep(sig, info))
 		call(sa, sig, info, uc);
 	errno = saved;
@@ -108,6 +105,7 @@ uvp_sig_deliver(void)
 	sigset_t all, before;
 	siginfo_t info;
 
+	t->sig_interrupts = false;
 	sigfillset(&all);
 	while (t->sig_pending > 0) {
 		pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -122,18 +120,14 @@ uvp_sig_deliver(void)
 	errno = saved;
 }
 
-void
-uvp_sig_mark(struct uvp_sigmark *m)
-{
-	m->handled = uvp_self.sig_handled;
-	m->no_restart = uvp_self.sig_no_restart;
-}
-
-/* No handler at all (stopped and continued): the call goes on as well. */
 int
-uvp_sig_interrupted(const struct uvp_sigmark *m)
+uvp_sig_interrupted(void)
 {
-	return m->no_restart == uvp_self.sig_no_restart ? -UVP_ERESTART : -EINTR;
+	const struct uvp_thread *t = &uvp_self;
+
+	if (t->sig_interrupts)
+		return -EINTR;
+	return t->sig_pending > 0 ? -UVP_AGAIN : 0; /* 0: stopped and continued */
 }
 
 /* ----------------------------------------------------------------------------------- sigaction */

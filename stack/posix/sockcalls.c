@@ -76,7 +76,7 @@ addr_odd(const struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 }
 
 static int
-bind_undecided(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+bind_undecided(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 {
 	enum uvs_route route = UVS_ROUTE_KERNEL;
 	int r;
@@ -98,13 +98,11 @@ bind_undecided(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_
 	r = route == UVS_ROUTE_STACK ? uvp_to_stack(f) : uvp_to_kernel(f);
 	if (r < 0)
 		return r;
-	if (route == UVS_ROUTE_STACK)
-		return UVP_IN(uvs_sock_bind(f->sock, addr, len));
-	return (int)uvp_neg(R(bind)(fd, addr, len));
+	return route == UVS_ROUTE_STACK ? UVP_IN(uvs_sock_bind(f->sock, addr, len)) : -UVP_AGAIN;
 }
 
 static int
-file_bind(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+file_bind(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 {
 	if (f->kind != UVP_SOCKET)
 		return -ENOTSOCK;
@@ -112,36 +110,29 @@ file_bind(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len
 		return -EBADF;
 	switch (uvp_state(f)) {
 	case UVP_UNDECIDED:
-		return bind_undecided(f, fd, addr, len);
+		return bind_undecided(f, addr, len);
 	case UVP_STACK:
 		return UVP_IN(uvs_sock_bind(f->sock, addr, len));
 	case UVP_BOTH:
 		return -EINVAL;
 	default:
-		return (int)uvp_neg(R(bind)(fd, addr, len));
+		return -UVP_AGAIN;
 	}
 }
 
 UVP_EXPORT int
 bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
-
-	if (!f)
-		return R(bind)(fd, addr, len);
-	r = file_bind(f, fd, addr, len);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	UVP_ON(fd, R(bind)(fd, addr, len), file_bind(f, addr, len))
 }
 
 /* listen() without bind(): ANY, a port of the system's choice. */
 static int
-bind_any(struct uvp_file *f, int fd)
+bind_any(struct uvp_file *f)
 {
 	struct sockaddr_storage any = {.ss_family = (sa_family_t)f->domain};
 
-	return bind_undecided(f, fd, (struct sockaddr *)&any,
+	return bind_undecided(f, (struct sockaddr *)&any,
 			      f->domain == AF_INET6 ? sizeof(struct sockaddr_in6)
 						    : sizeof(struct sockaddr_in));
 }
@@ -158,12 +149,12 @@ file_listen(struct uvp_file *f, int fd, int backlog)
 	if (f->type != SOCK_STREAM)
 		return -EOPNOTSUPP;
 	if (uvp_state(f) == UVP_UNDECIDED) {
-		r = bind_any(f, fd);
+		r = bind_any(f);
 		if (r < 0)
 			return r;
 	}
 	if (uvp_state(f) == UVP_KERNEL)
-		return (int)uvp_neg(R(listen)(fd, backlog));
+		return -UVP_AGAIN;
 	r = UVP_IN(uvs_sock_listen(f->sock, backlog));
 	if (r == 0 && uvp_state(f) == UVP_BOTH)
 		r = (int)uvp_neg(R(listen)(fd, backlog));
@@ -175,14 +166,7 @@ file_listen(struct uvp_file *f, int fd, int backlog)
 UVP_EXPORT int
 listen(int fd, int backlog)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
-
-	if (!f)
-		return R(listen)(fd, backlog);
-	r = file_listen(f, fd, backlog);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	UVP_ON(fd, R(listen)(fd, backlog), file_listen(f, fd, backlog))
 }
 
 /* ------------------------------------------------------------------------------------- connect */
@@ -221,15 +205,7 @@ connect_stack(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 }
 
 static int
-connect_kernel(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
-{
-	int r = uvp_to_kernel(f);
-
-	return r < 0 ? r : (int)uvp_neg(R(connect)(fd, addr, len));
-}
-
-static int
-connect_route(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+connect_route(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 {
 	int r;
 
@@ -243,14 +219,16 @@ connect_route(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t
 			return -errno;
 		return uvp_to_kernel(f);
 	}
-	if (UVP_IN(uvs_route_remote(addr, len)) != UVS_ROUTE_STACK)
-		return connect_kernel(f, fd, addr, len);
+	if (UVP_IN(uvs_route_remote(addr, len)) != UVS_ROUTE_STACK) {
+		r = uvp_to_kernel(f);
+		return r < 0 ? r : -UVP_AGAIN;
+	}
 	r = uvp_to_stack(f);
 	return r < 0 ? r : connect_stack(f, addr, len);
 }
 
 static int
-file_connect(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t len)
+file_connect(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 {
 	if (f->kind != UVP_SOCKET)
 		return -ENOTSOCK;
@@ -260,27 +238,20 @@ file_connect(struct uvp_file *f, int fd, const struct sockaddr *addr, socklen_t 
 	case UVP_BOTH:
 		if (atomic_load(&f->listening))
 			return -EISCONN;
-		return connect_route(f, fd, addr, len);
+		return connect_route(f, addr, len);
 	case UVP_UNDECIDED:
-		return connect_route(f, fd, addr, len);
+		return connect_route(f, addr, len);
 	case UVP_STACK:
 		return connect_stack(f, addr, len);
 	default:
-		return (int)uvp_neg(R(connect)(fd, addr, len));
+		return -UVP_AGAIN;
 	}
 }
 
 UVP_EXPORT int
 connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
-
-	if (!f)
-		return R(connect)(fd, addr, len);
-	r = file_connect(f, fd, addr, len);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	UVP_ON(fd, R(connect)(fd, addr, len), file_connect(f, addr, len))
 }
 
 /* -------------------------------------------------------------------------------------- accept */
@@ -392,7 +363,7 @@ uvp_accept(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len, in
 	if (uvp_dead(f))
 		return accept_dead(f, fd, &a);
 	if (state == UVP_KERNEL)
-		return uvp_opened((int)uvp_neg(R(accept4)(fd, addr, len, flags)));
+		return -UVP_AGAIN;
 	if (f->type != SOCK_STREAM)
 		return -EOPNOTSUPP;
 	if (state == UVP_UNDECIDED)
@@ -406,29 +377,13 @@ uvp_accept(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len, in
 }
 
 UVP_EXPORT int
-accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+accept4(int fd, struct sockaddr *addr, socklen_t *len,
+	int flags){UVP_ON(fd, uvp_opened(R(accept4)(fd, addr, len, flags)),
+			  uvp_accept(f, fd, addr, len, flags))}
+
+UVP_EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
-
-	if (!f)
-		return uvp_opened(R(accept4)(fd, addr, len, flags));
-	r = uvp_accept(f, fd, addr, len, flags);
-	uvp_put(f);
-	return (int)uvp_ret(r);
-}
-
-UVP_EXPORT int
-accept(int fd, struct sockaddr *addr, socklen_t *len)
-{
-	struct uvp_file *f = uvp_get(fd);
-	int r;
-
-	if (!f)
-		return uvp_opened(R(accept)(fd, addr, len));
-	r = uvp_accept(f, fd, addr, len, 0);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	UVP_ON(fd, uvp_opened(R(accept)(fd, addr, len)), uvp_accept(f, fd, addr, len, 0))
 }
 
 /* --------------------------------------------------------------------------- names and options */
@@ -441,68 +396,66 @@ kernel_knows(const struct uvp_file *f)
 	return uvp_state(f) != UVP_STACK;
 }
 
+static int
+file_getsockname(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len)
+{
+	if (f->kind != UVP_SOCKET || kernel_knows(f))
+		return (int)uvp_neg(R(getsockname)(fd, addr, len));
+	return uvp_dead(f) ? -EBADF : UVP_IN(uvs_sock_getsockname(f->sock, addr, len));
+}
+
 UVP_EXPORT int
 getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
+	UVP_ON(fd, R(getsockname)(fd, addr, len), file_getsockname(f, fd, addr, len))
+}
 
-	if (!f)
-		return R(getsockname)(fd, addr, len);
+static int
+file_getpeername(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len)
+{
 	if (f->kind != UVP_SOCKET || kernel_knows(f))
-		r = (int)uvp_neg(R(getsockname)(fd, addr, len));
-	else
-		r = uvp_dead(f) ? -EBADF : UVP_IN(uvs_sock_getsockname(f->sock, addr, len));
-	uvp_put(f);
-	return (int)uvp_ret(r);
+		return (int)uvp_neg(R(getpeername)(fd, addr, len));
+	return uvp_dead(f) ? -EBADF : UVP_IN(uvs_sock_getpeername(f->sock, addr, len));
 }
 
 UVP_EXPORT int
 getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
+	UVP_ON(fd, R(getpeername)(fd, addr, len), file_getpeername(f, fd, addr, len))
+}
 
-	if (!f)
-		return R(getpeername)(fd, addr, len);
-	if (f->kind != UVP_SOCKET || kernel_knows(f))
-		r = (int)uvp_neg(R(getpeername)(fd, addr, len));
-	else
-		r = uvp_dead(f) ? -EBADF : UVP_IN(uvs_sock_getpeername(f->sock, addr, len));
-	uvp_put(f);
-	return (int)uvp_ret(r);
+static bool
+usable(const struct uvp_file *f, int *err)
+{
+	*err = f->kind != UVP_SOCKET ? -ENOTSOCK : -EBADF;
+	return f->kind == UVP_SOCKET && !uvp_dead(f);
+}
+
+static int
+file_getsockopt(struct uvp_file *f, int fd, int level, int name, void *val, socklen_t *len)
+{
+	int err;
+
+	return usable(f, &err) ? uvp_opt_get(f, fd, level, name, val, len) : err;
+}
+
+static int
+file_setsockopt(struct uvp_file *f, int fd, int level, int name, const void *val, socklen_t len)
+{
+	int err;
+
+	return usable(f, &err) ? uvp_opt_set(f, fd, level, name, val, len) : err;
 }
 
 UVP_EXPORT int
-getsockopt(int fd, int level, int name, void *val, socklen_t *len)
+getsockopt(int fd, int level, int name, void *val,
+	   socklen_t *len){UVP_ON(fd, R(getsockopt)(fd, level, name, val, len),
+				  file_getsockopt(f, fd, level, name, val, len))}
+
+UVP_EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
-
-	if (!f)
-		return R(getsockopt)(fd, level, name, val, len);
-	if (f->kind != UVP_SOCKET)
-		r = -ENOTSOCK;
-	else
-		r = uvp_dead(f) ? -EBADF : uvp_opt_get(f, fd, level, name, val, len);
-	uvp_put(f);
-	return (int)uvp_ret(r);
-}
-
-UVP_EXPORT int
-setsockopt(int fd, int level, int name, const void *val, socklen_t len)
-{
-	struct uvp_file *f = uvp_get(fd);
-	int r;
-
-	if (!f)
-		return R(setsockopt)(fd, level, name, val, len);
-	if (f->kind != UVP_SOCKET)
-		r = -ENOTSOCK;
-	else
-		r = uvp_dead(f) ? -EBADF : uvp_opt_set(f, fd, level, name, val, len);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+	UVP_ON(fd, R(setsockopt)(fd, level, name, val, len),
+	       file_setsockopt(f, fd, level, name, val, len))
 }
 
 /* ------------------------------------------------------------------------------------ shutdown */
@@ -528,37 +481,33 @@ file_shutdown(struct uvp_file *f, int fd, int how)
 		UVP_IN(uvs_sock_shutdown(f->sock, how));
 		return r;
 	default:
-		return (int)uvp_neg(R(shutdown)(fd, how));
+		return -UVP_AGAIN;
 	}
 }
 
 UVP_EXPORT int
 shutdown(int fd, int how)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int r;
+	UVP_ON(fd, R(shutdown)(fd, how), file_shutdown(f, fd, how))
+}
 
-	if (!f)
-		return R(shutdown)(fd, how);
-	r = file_shutdown(f, fd, how);
-	uvp_put(f);
-	return (int)uvp_ret(r);
+static int
+file_sockatmark(struct uvp_file *f, int fd)
+{
+	int mark = 0, r;
+
+	if (f->kind != UVP_SOCKET)
+		return -ENOTTY;
+	if (uvp_dead(f))
+		return -EBADF;
+	if (uvp_state(f) == UVP_UNDECIDED || uvp_state(f) == UVP_KERNEL)
+		return (int)uvp_neg(R(sockatmark)(fd));
+	r = UVP_IN(uvs_sock_ioctl(f->sock, SIOCATMARK, &mark));
+	return r < 0 ? r : mark;
 }
 
 UVP_EXPORT int
 sockatmark(int fd)
 {
-	struct uvp_file *f = uvp_get(fd);
-	int mark = 0, r;
-
-	if (!f)
-		return R(sockatmark)(fd);
-	if (f->kind != UVP_SOCKET || uvp_dead(f))
-		r = f->kind != UVP_SOCKET ? -ENOTTY : -EBADF;
-	else if (uvp_state(f) == UVP_UNDECIDED || uvp_state(f) == UVP_KERNEL)
-		r = (int)uvp_neg(R(sockatmark)(fd));
-	else
-		r = UVP_IN(uvs_sock_ioctl(f->sock, SIOCATMARK, &mark));
-	uvp_put(f);
-	return (int)uvp_ret(r < 0 ? r : mark);
+	UVP_ON(fd, R(sockatmark)(fd), file_sockatmark(f, fd))
 }

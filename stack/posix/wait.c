@@ -90,23 +90,23 @@ uvp_level(const struct uvp_file *f)
 	return ev;
 }
 
-/* One sleep. 0: look again; -EAGAIN: out of time; -EINTR. */
+/* One sleep. 0: look again; -EAGAIN: out of time; -EINTR, -UVP_AGAIN. */
 static int
 sleep_once(struct uvs_waiter *waiter, int kernel_fd, short dir, uint64_t deadline)
 {
 	struct pollfd pfd = {.fd = kernel_fd, .events = dir};
 	struct uvs_kwait k = {.fds = &pfd, .nfds = 1, .sigmask = NULL};
-	struct uvp_sigmark mark;
 	int r;
 
-	uvp_sig_mark(&mark);
 	r = UVP_IN(uvs_wait(waiter, kernel_fd >= 0 ? &k : NULL, deadline));
 	if (r > 0)
 		return 0;
 	if (r == 0)
 		return -EAGAIN;
-	if (r == -EINTR && uvp_sig_interrupted(&mark) == -UVP_ERESTART && deadline == UVP_FOREVER)
-		return 0;
+	if (r == -EINTR)
+		r = uvp_sig_interrupted();
+	if (r == -UVP_AGAIN && deadline != UVP_FOREVER)
+		r = -EINTR; /* as the kernel: a call with a timeout is not restarted */
 	return r;
 }
 
