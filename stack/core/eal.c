@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "stack/core/eal.h"
-#include "stack/core/fds.h"
 #include "stack/core/log.h"
 
 #include <errno.h>
@@ -214,16 +213,13 @@ eal_main(void *arg)
 {
 	const struct uvs_conf *c = arg;
 	char *argv[UVS_EAL_MAX_ARGS], text[4096];
-	struct uvs_fd_snapshot before;
 	int n = uvs_eal_args(c, argv, text, sizeof(text)), r;
 
 	if (n < 0)
 		return n;
 	log_args(argv);
-	uvs_fd_snapshot(&before);
 	redirect_log();
 	r = rte_eal_init(n, argv);
-	uvs_fd_adopt_since(&before);
 	return r < 0 ? -rte_errno : 0;
 }
 

@@ -2,39 +2,46 @@
 #include "stack/core/fds.h"
 #include "stack/core/sys.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
 #define BITS     (CHAR_BIT * sizeof(unsigned long))
-#define MAX_FD   (1024 * (int)BITS)
-#define FD_FLOOR 900 /* below select()'s limit on purpose: numbers above belong to big servers */
+#define WORDS    1024
+#define MAX_FD   (WORDS * (int)BITS)
+#define RESERVED 512 /* numbers at the end of the range */
 
-static unsigned long internal[1024];
+static unsigned long internal[WORDS];
+static unsigned long taken[WORDS];
 
-bool
-uvs_fd_internal(int fd)
+static bool
+get(const unsigned long *map, int fd)
 {
 	if (fd < 0 || fd >= MAX_FD)
 		return false;
-	return __atomic_load_n(&internal[fd / BITS], __ATOMIC_RELAXED) >> (fd % BITS) & 1;
+	return __atomic_load_n(&map[(unsigned int)fd / BITS], __ATOMIC_RELAXED) >>
+		       ((unsigned int)fd % BITS) &
+	       1;
 }
 
-void
-uvs_fd_set_internal(int fd, bool yes)
+static void
+set(unsigned long *map, int fd, bool yes)
 {
 	unsigned long bit;
 
 	if (fd < 0 || fd >= MAX_FD)
 		return;
-	bit = 1ul << (fd % BITS);
+	bit = 1ul << ((unsigned int)fd % BITS);
 	if (yes)
-		__atomic_fetch_or(&internal[fd / BITS], bit, __ATOMIC_RELAXED);
+		__atomic_fetch_or(&map[(unsigned int)fd / BITS], bit, __ATOMIC_RELAXED);
 	else
-		__atomic_fetch_and(&internal[fd / BITS], ~bit, __ATOMIC_RELAXED);
+		__atomic_fetch_and(&map[(unsigned int)fd / BITS], ~bit, __ATOMIC_RELAXED);
+}
+
+bool
+uvs_fd_internal(int fd)
+{
+	return get(internal, fd);
 }
 
 static int
@@ -43,20 +50,59 @@ raw_fcntl(int fd, int cmd, long arg)
 	return (int)uvs_syscall5(SYS_fcntl, fd, cmd, arg, 0, 0);
 }
 
-int
-uvs_fd_adopt(int fd)
+/* From here to the end of the range. uvrun raises the limit by as much, where it may, so that the
+ * application loses nothing. The limit is looked at once: a smaller one later would not move us. */
+static int
+first_number(void)
 {
-	int high;
+	static int floor; /* atomic; the same whoever computes it */
+	struct rlimit rl;
+	int n = __atomic_load_n(&floor, __ATOMIC_RELAXED);
+
+	if (n != 0)
+		return n;
+	n = getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < MAX_FD ? (int)rl.rlim_cur : MAX_FD;
+	n -= n > 2 * RESERVED ? RESERVED : n / 2;
+	__atomic_store_n(&floor, n, __ATOMIC_RELAXED);
+	return n;
+}
+
+static int
+move_away(int fd, bool with_the_port)
+{
+	int floor = first_number(), high;
 
 	if (fd < 0)
 		return fd;
-	high = raw_fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
-	if (high >= 0) {
+	high = fd >= floor ? fd : raw_fcntl(fd, F_DUPFD_CLOEXEC, floor);
+	if (high >= 0 && high != fd)
 		uvs_sys_close(fd);
-		fd = high;
-	}
-	uvs_fd_set_internal(fd, true);
-	return fd;
+	if (high < 0)
+		high = fd; /* no room: guarded where it is */
+	if (high == fd)
+		raw_fcntl(fd, F_SETFD, FD_CLOEXEC);
+	set(taken, high, with_the_port);
+	set(internal, high, true);
+	return high;
+}
+
+int
+uvs_fd_adopt(int fd)
+{
+	return move_away(fd, false);
+}
+
+int
+uvs_fd_take(int fd)
+{
+	return move_away(fd, true);
+}
+
+void
+uvs_fd_closed(int fd)
+{
+	set(internal, fd, false);
+	set(taken, fd, false);
 }
 
 void
@@ -64,42 +110,31 @@ uvs_fd_close(int fd)
 {
 	if (fd < 0)
 		return;
-	uvs_fd_set_internal(fd, false);
+	uvs_fd_closed(fd);
 	uvs_sys_close(fd);
 }
 
-void
-uvs_fd_snapshot(struct uvs_fd_snapshot *s)
+static int
+highest_of(const unsigned long *map)
 {
-	DIR *d = opendir("/proc/self/fd");
-	struct dirent *e;
+	for (int i = WORDS - 1; i >= 0; i--) {
+		unsigned long w = __atomic_load_n(&map[i], __ATOMIC_RELAXED);
 
-	memset(s, 0, sizeof(*s));
-	if (d == NULL)
-		return;
-	while ((e = readdir(d)) != NULL) {
-		char *end;
-		long fd = strtol(e->d_name, &end, 10);
-
-		if (*end == '\0' && end != e->d_name && fd < MAX_FD && fd != dirfd(d))
-			s->open[(unsigned long)fd / BITS] |= 1ul << ((unsigned long)fd % BITS);
+		if (w != 0)
+			return i * (int)BITS + (int)BITS - 1 - __builtin_clzl(w);
 	}
-	closedir(d);
+	return -1;
+}
+
+int
+uvs_fd_highest(void)
+{
+	return highest_of(internal);
 }
 
 void
-uvs_fd_adopt_since(const struct uvs_fd_snapshot *before)
+uvs_fd_forget(void)
 {
-	struct uvs_fd_snapshot now;
-
-	uvs_fd_snapshot(&now);
-	for (int fd = 0; fd < MAX_FD; fd++) {
-		unsigned long bit = 1ul << ((unsigned long)fd % BITS);
-
-		if ((now.open[(unsigned long)fd / BITS] & ~before->open[(unsigned long)fd / BITS]) &
-		    bit) {
-			uvs_fd_set_internal(fd, true);
-			raw_fcntl(fd, F_SETFD, FD_CLOEXEC);
-		}
-	}
+	for (int fd; (fd = highest_of(taken)) >= 0;)
+		uvs_fd_close(fd);
 }

@@ -5,6 +5,7 @@
 #include "stack/posix/posix.h"
 
 #include <linux/sockios.h>
+#include <linux/vfio.h>
 #include <net/if.h>
 
 UVP_EXPORT int
@@ -158,6 +159,9 @@ ioctl(int fd, unsigned long req, ...)
 	va_start(ap, req);
 	arg = va_arg(ap, void *);
 	va_end(ap);
+	if (uvp_unlikely(req == VFIO_GROUP_GET_DEVICE_FD))
+		return uvp_opened(
+			R(ioctl)(fd, req, arg)); /* the only request that opens one here */
 	UVP_ON(fd, R(ioctl)(fd, req, arg), file_ioctl(f, fd, req, arg))
 }
 

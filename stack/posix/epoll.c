@@ -112,7 +112,7 @@ ep_put(struct uvp_epoll *ep)
 	if (atomic_fetch_sub(&ep->refs, 1) != 1)
 		return;
 	if (ep->evfd >= 0)
-		uvp_internal_close(ep->evfd);
+		uvs_fd_close(ep->evfd);
 	free(ep->buckets);
 	free(ep);
 }
@@ -574,7 +574,7 @@ make_visible(struct uvp_epoll *ep, int epfd)
 	if (ep->evfd < 0) {
 		fd = R(eventfd)(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (fd >= 0) {
-			ep->evfd = uvp_internal_move(fd, UVP_LIBRARY);
+			ep->evfd = uvs_fd_adopt(fd);
 			atomic_store(&ep->cookies, true);
 			atomic_store(&ep->has_kernel, true);
 			R(epoll_ctl)(epfd, EPOLL_CTL_ADD, ep->evfd, &ev);
@@ -781,7 +781,7 @@ ctl(int epfd, int op, struct uvp_file *f, int fd, struct epoll_event *ev)
 	int r;
 
 	if (!f || f->kind == UVP_EPOLL)
-		return uvp_internal(fd) ? -EBADF : ctl_kernel(epfd, op, f, fd, ev);
+		return uvs_fd_internal(fd) ? -EBADF : ctl_kernel(epfd, op, f, fd, ev);
 	r = ctl_check(op, ev);
 	if (r == 0)
 		r = find_instance(epfd, fd, &ef);

@@ -13,7 +13,6 @@
 
 #define TABLE_MIN   (1u << 20)
 #define TABLE_MAX   (1u << 24)
-#define RESERVED    512 /* numbers at the end of the limit for the library's own descriptors */
 #define POOL_CHUNK  64
 #define NB_TEMPLATE 4
 
@@ -23,8 +22,7 @@ unsigned int uvp_table_size;
 _Atomic uint32_t uvp_epoch = 1;
 pthread_mutex_t uvp_table_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static _Atomic int highest = -1; /* no entry and no internal number above */
-static int internal_base;
+static _Atomic int highest = -1; /* no entry above */
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct uvp_file *pool_free;
 static struct chunk {
@@ -101,7 +99,7 @@ uvp_put_slow(struct uvp_file *f)
 			UVP_IN_VOID(uvs_sock_put(f->sock));
 		uvp_opts_free(f);
 		if (f->oracle >= 0)
-			uvp_internal_close(f->oracle);
+			uvs_fd_close(f->oracle);
 	}
 	pthread_mutex_lock(&pool_lock);
 	f->next_free = pool_free;
@@ -183,49 +181,13 @@ uvp_opened_slow(int fd)
 	struct uvp_file *old;
 
 	if (uvp_self.depth)
-		return uvp_internal_move(fd, UVP_STACK_ONLY);
+		return uvs_fd_take(fd);
 	pthread_mutex_lock(&uvp_table_lock);
 	old = entry_swap(fd, NULL);
 	pthread_mutex_unlock(&uvp_table_lock);
 	if (old)
 		uvp_put(old);
 	return fd;
-}
-
-/* ------------------------------------------------------------------------- internal descriptors */
-
-bool
-uvp_internal(int fd)
-{
-	return (unsigned int)fd < uvp_table_size &&
-	       atomic_load_explicit(&uvp_table[fd].scope, memory_order_relaxed) != UVP_APPLICATION;
-}
-
-int
-uvp_internal_move(int fd, enum uvp_scope scope)
-{
-	int high;
-
-	if (fd < 0 || uvp_table_size == 0)
-		return fd;
-	high = fd >= internal_base ? fd : R(fcntl)(fd, F_DUPFD_CLOEXEC, internal_base);
-	if (high < 0)
-		high = fd; /* no room above: guard it where it is */
-	else if (high != fd)
-		R(close)(fd);
-	if ((unsigned int)high >= uvp_table_size)
-		return high;
-	raise_highest(high);
-	atomic_store(&uvp_table[high].scope, scope);
-	return high;
-}
-
-void
-uvp_internal_close(int fd)
-{
-	if ((unsigned int)fd < uvp_table_size)
-		atomic_store(&uvp_table[fd].scope, UVP_APPLICATION);
-	R(close)(fd);
 }
 
 /* ---------------------------------------------------------------------------- numbers, templates
@@ -242,7 +204,7 @@ uvp_template(int domain, int type)
 	pthread_mutex_lock(&uvp_table_lock);
 	if (templates[i] < 0) {
 		fd = R(socket)(domain, type | SOCK_CLOEXEC, 0);
-		templates[i] = fd < 0 ? -errno : uvp_internal_move(fd, UVP_LIBRARY);
+		templates[i] = fd < 0 ? -errno : uvs_fd_adopt(fd);
 	}
 	fd = templates[i];
 	if (fd < 0)
@@ -289,10 +251,10 @@ uvp_close(int fd)
 	int r;
 
 	if ((unsigned int)fd < uvp_table_size) {
-		if (uvp_internal(fd)) {
+		if (uvs_fd_internal(fd)) {
 			if (!uvp_inside())
 				return -EBADF;
-			atomic_store(&uvp_table[fd].scope, UVP_APPLICATION);
+			uvs_fd_closed(fd);
 		} else if (atomic_load_explicit(&uvp_table[fd].file, memory_order_relaxed)) {
 			pthread_mutex_lock(&uvp_table_lock);
 			f = entry_swap(fd, NULL);
@@ -315,7 +277,7 @@ uvp_dup_to(int from, int to, int flags, bool same_ok)
 
 	if (from == to)
 		return (int)uvp_neg(same_ok ? R(dup2)(from, to) : R(dup3)(from, to, flags));
-	if (!uvp_inside() && (uvp_internal(from) || uvp_internal(to)))
+	if (!uvp_inside() && (uvs_fd_internal(from) || uvs_fd_internal(to)))
 		return -EBADF;
 	if ((unsigned int)to >= uvp_table_size)
 		return (int)uvp_neg(R(dup3)(from, to, flags));
@@ -342,7 +304,7 @@ uvp_dup_from(int fd, int cmd, int arg)
 		r = (int)uvp_neg(R(fcntl)(fd, cmd, arg));
 		return r < 0 ? r : uvp_opened(r);
 	}
-	if (uvp_internal(fd))
+	if (uvs_fd_internal(fd))
 		return -EBADF;
 	pthread_mutex_lock(&uvp_table_lock);
 	f = uvp_get(fd);
@@ -362,16 +324,19 @@ uvp_dup_from(int fd, int cmd, int arg)
 void
 uvp_close_range(unsigned int first, unsigned int last, bool cloexec)
 {
-	unsigned int top = (unsigned int)(atomic_load(&highest) + 1), start = first, fd;
+	int own = uvs_fd_highest(), entries = atomic_load(&highest);
+	unsigned int top = (unsigned int)(own > entries ? own : entries) + 1, start = first, fd;
 
 	if (cloexec) {
 		R(close_range)(first, last, CLOSE_RANGE_CLOEXEC);
 		return;
 	}
+	if (top > uvp_table_size)
+		top = uvp_table_size;
 	for (fd = first; fd < top && fd <= last; fd++) {
 		if (atomic_load_explicit(&uvp_table[fd].file, memory_order_relaxed)) {
 			uvp_close((int)fd);
-		} else if (uvp_internal((int)fd)) {
+		} else if (uvs_fd_internal((int)fd)) {
 			if (fd > start)
 				R(close_range)(start, fd - 1, 0);
 			start = fd + 1;
@@ -431,7 +396,7 @@ uvp_hand_to_kernel(struct uvp_file *f, int kfd)
 	int r = behind_all(f, kfd, true);
 
 	if (kfd >= 0)
-		uvp_internal_close(kfd);
+		uvs_fd_close(kfd);
 	return r;
 }
 
@@ -456,13 +421,12 @@ uvp_table_init(void)
 	mem = mmap(NULL, size * sizeof(*uvp_table), PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (mem == MAP_FAILED) {
-		uvp_log("no address space for the descriptor table (%zu MiB): sockets stay with "
+		uvs_log(UVS_LOG_WARNING,
+			"no address space for the descriptor table (%zu MiB): sockets stay with "
 			"the kernel",
 			size * sizeof(*uvp_table) >> 20);
 		return;
 	}
-	internal_base = rl.rlim_cur > size ? (int)size : (int)rl.rlim_cur;
-	internal_base -= internal_base > 2 * RESERVED ? RESERVED : internal_base / 2;
 	uvp_table = mem;
 	uvp_table_size = size;
 }
@@ -507,14 +471,10 @@ renew_file_locks(void)
 void
 uvp_table_fork_child(void)
 {
-	int fd, top = atomic_load(&highest);
-
 	pthread_mutex_init(&uvp_table_lock, NULL);
 	pthread_mutex_init(&uvp_topo_lock, NULL);
 	pthread_mutex_init(&pool_lock, NULL);
 	renew_file_locks();
 	atomic_fetch_add(&uvp_epoch, 1);
-	for (fd = internal_base; fd <= top; fd++)
-		if (atomic_load(&uvp_table[fd].scope) == UVP_STACK_ONLY)
-			uvp_internal_close(fd);
+	uvs_fd_forget();
 }

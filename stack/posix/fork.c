@@ -53,13 +53,13 @@ uvp_vfork(void)
 		return R(fork)();
 	/* The child's end must survive its closing of all it does not need, so that only exec or
 	 * exit ends the wait: it is one of the library's own. */
-	fds[1] = uvp_internal_move(fds[1], UVP_LIBRARY);
+	fds[1] = uvs_fd_adopt(fds[1]);
 	pid = R(fork)();
 	if (pid == 0) {
 		R(close)(fds[0]);
 		return 0;
 	}
-	uvp_internal_close(fds[1]);
+	uvs_fd_close(fds[1]);
 	if (pid > 0)
 		while (R(read)(fds[0], &c, 1) < 0 && errno == EINTR)
 			;

@@ -53,7 +53,7 @@ classify(struct scan *s, unsigned int i)
 	s->fds[i].revents = 0;
 	if (s->fds[i].fd < 0)
 		return;
-	if (uvp_internal(s->fds[i].fd)) {
+	if (uvs_fd_internal(s->fds[i].fd)) {
 		s->fds[i].revents = POLLNVAL;
 		return;
 	}

@@ -42,6 +42,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "stack/core/fds.h"
+#include "stack/core/log.h"
 #include "stack/posix/real.h"
 #include "stack/sock/sock.h"
 
@@ -143,7 +145,6 @@ struct uvp_file {
 
 struct uvp_entry {
 	_Atomic(struct uvp_file *) file;
-	_Atomic uint8_t scope; /* enum uvp_scope: whose number it is */
 };
 
 extern struct uvp_entry *uvp_table;
@@ -238,12 +239,6 @@ struct uvp_file *uvp_file_new(enum uvp_kind kind); /* one reference; NULL: no me
 int uvp_number_new(int domain, int type, bool cloexec);
 /* Entry of a number now open in the kernel: consumes one reference of f. */
 void uvp_install(int fd, struct uvp_file *f);
-/* A descriptor of the library's own: moved above the application's numbers, close-on-exec, and
- * guarded. Returns the new number. `scope`: does a fork()ed child keep it? */
-enum uvp_scope { UVP_APPLICATION, UVP_LIBRARY, UVP_STACK_ONLY };
-int uvp_internal_move(int fd, enum uvp_scope scope);
-void uvp_internal_close(int fd);
-bool uvp_internal(int fd);
 int uvp_close(int fd);                                     /* 0 or -errno */
 int uvp_dup_to(int from, int to, int flags, bool same_ok); /* dup2/dup3: number or -errno */
 int uvp_dup_from(int fd, int cmd, int arg);                /* F_DUPFD...: number or -errno */
@@ -361,13 +356,12 @@ void uvp_fork_init(void);
 void uvp_fork_child(void);
 pid_t uvp_vfork(void);
 
-/* init.c: one line to standard error, at most once per call site when `once` is given. */
-void uvp_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Things worth saying, once each. */
 #define uvp_log_once(...)                                         \
 	do {                                                      \
 		static atomic_flag uvp_logged = ATOMIC_FLAG_INIT; \
 		if (!atomic_flag_test_and_set(&uvp_logged))       \
-			uvp_log(__VA_ARGS__);                     \
+			uvs_log(UVS_LOG_WARNING, __VA_ARGS__);    \
 	} while (0)
 
 #endif /* STACK_POSIX_POSIX_H */

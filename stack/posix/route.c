@@ -139,7 +139,7 @@ oracle_locked(struct uvp_file *f)
 	fd = R(socket)(f->domain, f->type | SOCK_CLOEXEC, f->protocol);
 	if (fd < 0)
 		return -errno;
-	f->oracle = uvp_internal_move(fd, UVP_LIBRARY);
+	f->oracle = uvs_fd_adopt(fd);
 	replay_kernel(f, f->oracle);
 	return f->oracle;
 }
@@ -159,7 +159,7 @@ static void
 oracle_drop(struct uvp_file *f)
 {
 	if (f->oracle >= 0)
-		uvp_internal_close(f->oracle);
+		uvs_fd_close(f->oracle);
 	f->oracle = -1;
 }
 
@@ -383,7 +383,7 @@ to_both_locked(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 	f->oracle = -1;
 	R(fcntl)(kfd, F_SETFL, O_RDWR | O_NONBLOCK);
 	r = uvp_replace_kernel(f, kfd);
-	uvp_internal_close(kfd);
+	uvs_fd_close(kfd);
 	if (r < 0) {
 		UVP_IN_VOID(uvs_sock_put(s));
 		return r;

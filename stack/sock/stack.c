@@ -4,7 +4,6 @@
 #include "stack/sock/stack.h"
 #include "stack/core/clock.h"
 #include "stack/core/eal.h"
-#include "stack/core/fds.h"
 #include "stack/core/log.h"
 #include "stack/core/waiter.h"
 #include "stack/sock/sock_priv.h"
@@ -139,14 +138,9 @@ uvs_tables(struct uvs_instance *in)
 static int
 start_instance(void *arg)
 {
-	struct uvs_fd_snapshot before;
-	int port, r;
+	int port = uvs_eal_port(&stack.conf);
 
-	uvs_fd_snapshot(&before);
-	port = uvs_eal_port(&stack.conf);
-	r = port < 0 ? port : uvs_stack_attach(arg, (uint16_t)port);
-	uvs_fd_adopt_since(&before);
-	return r;
+	return port < 0 ? port : uvs_stack_attach(arg, (uint16_t)port);
 }
 
 static int

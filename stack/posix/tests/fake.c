@@ -14,6 +14,7 @@
  * hears exactly what the kernel would have told an edge-triggered watcher. Whoever waits or calls
  * uvs_progress() drives them.
  */
+#include "stack/core/log.h"
 #include "stack/posix/real.h"
 #include "stack/sock/sock.h"
 
@@ -143,6 +144,19 @@ uvs_stack_forget(void)
 	running = false;
 	socks = NULL;
 	generation++;
+}
+
+void
+uvs_log(enum uvs_conf_log level, const char *fmt, ...)
+{
+	va_list ap;
+
+	(void)level;
+	va_start(ap, fmt);
+	R(vdprintf)(STDERR_FILENO, fmt, ap);
+	va_end(ap);
+	if (R(write)(STDERR_FILENO, "\n", 1) < 0)
+		return;
 }
 
 /* ------------------------------------------------------------------------------------- routes */
