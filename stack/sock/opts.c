@@ -454,13 +454,21 @@ unknown(const struct uvs_sock *s, int level)
 	return -ENOPROTOOPT;
 }
 
+/* getsockopt() tells a level that nobody has from an option that a level does not have. */
+static bool
+has_level(int level)
+{
+	return level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_IPV6 ||
+	       level == IPPROTO_TCP || level == IPPROTO_UDP;
+}
+
 int
 uvs_opts_get(struct uvs_sock *s, int level, int name, void *val, socklen_t *len)
 {
 	const struct opt *o = find(s, level, name);
 
 	if (o == NULL || (level == IPPROTO_IPV6 && s->domain == AF_INET))
-		return unknown(s, level);
+		return has_level(level) ? unknown(s, level) : -EOPNOTSUPP;
 	if ((int)*len < 0)
 		return -EINVAL;
 	if (o->get != NULL)

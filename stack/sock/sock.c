@@ -53,18 +53,17 @@ fire(struct uvs_sock *s, uint32_t events)
 }
 
 void
-uvs_publish(struct uvs_sock *s, bool edge)
+uvs_publish(struct uvs_sock *s, uint32_t what)
 {
-	uint32_t level = s->proto->level(s);
+	uint32_t level = s->proto->level(s), risen = level & ~s->events;
 
-	if (!edge && level == s->events)
-		return;
-	__atomic_store_n(&s->events, level, __ATOMIC_RELEASE);
+	if (level != s->events)
+		__atomic_store_n(&s->events, level, __ATOMIC_RELEASE);
 	/* A level that only fell is no news to anyone who waits; it is to be seen, not heard. */
-	if (!edge && (level & ~s->events) == 0)
+	if ((what | risen) == 0)
 		return;
 	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELEASE);
-	fire(s, level);
+	fire(s, what | risen);
 }
 
 uint32_t
@@ -83,7 +82,7 @@ void
 uvs_sock_fail(struct uvs_sock *s, int err)
 {
 	s->err = err;
-	uvs_publish(s, true);
+	uvs_publish(s, UVS_STATE_CHANGED);
 }
 
 int
@@ -94,7 +93,7 @@ uvs_sock_take_error(struct uvs_sock *s)
 	if (err == 0)
 		return 0;
 	s->err = 0;
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 	return -err;
 }
 

@@ -99,13 +99,14 @@ uint32_t uvs_sock_events(const struct uvs_sock *s);
  * freed, a connection came), also when the level did not change. One atomic load. */
 uint32_t uvs_sock_seq(const struct uvs_sock *s);
 
-/* A watch hears of every change. `fire` runs on whichever thread drives the instance, with the
- * instance held: it must be short, must not block, and must not call uvs_sock_* but events/seq.
- * The watch is the caller's memory; after uvs_watch_del() returns, fire neither runs nor will.
- * Adding does not fire: look at the level after adding. */
+/* A watch hears of every change: `events` is what happened, also where the level stays (EPOLLIN
+ * with every arrival), or all bits when everybody should look again. `fire` runs on whichever
+ * thread drives the instance, with the instance held: it must be short, must not block, and must
+ * not call uvs_sock_* but events/seq. The watch is the caller's memory; after uvs_watch_del()
+ * returns, fire neither runs nor will. Adding does not fire: look at the level after adding. */
 struct uvs_watch {
 	void (*fire)(struct uvs_watch *w, uint32_t events);
-	struct uvs_sock *sock;		/* set by add */
+	struct uvs_sock *sock;          /* set by add */
 	struct uvs_watch *next, **prev; /* list of the socket; under the instance */
 };
 void uvs_watch_add(struct uvs_sock *s, struct uvs_watch *w);
@@ -121,7 +122,8 @@ struct uvs_waiter *uvs_waiter_self(void);
 void uvs_waiter_wake(struct uvs_waiter *w);
 
 struct uvs_kwait {
-	struct pollfd *fds; /* kernel descriptors to wait for as well; revents filled. May be NULL */
+	struct pollfd
+		*fds; /* kernel descriptors to wait for as well; revents filled. May be NULL */
 	unsigned int nfds;
 	const sigset_t *sigmask; /* of ppoll/epoll_pwait; NULL: leave */
 };
@@ -136,7 +138,8 @@ void uvs_progress(void);
  * interrupts and the kernel descriptors together, capped by the next timer.
  * Returns 1 woken, 2 kernel descriptors ready (1 and 2 may be or-ed), 0 deadline, -EINTR.
  * The wake flag is consumed. No wake-up between the caller's last look and this call is lost:
- * uvs_waiter_wake() on a waiter that does not sleep yet makes the next uvs_wait() return at once. */
+ * uvs_waiter_wake() on a waiter that does not sleep yet makes the next uvs_wait() return at once.
+ */
 int uvs_wait(struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline_ns);
 
 #endif /* STACK_SOCK_SOCK_H */

@@ -125,8 +125,11 @@ int uvs_sock_new_on(struct uvs_instance *in, int domain, int type, int protocol,
 /* Under the instance. A connection that arrived: like its listener. NULL: no memory. */
 struct uvs_sock *uvs_sock_child(struct uvs_sock *listener);
 
-/* Under the instance. Recompute the level; if it changed, or `edge` is true, tell the watches. */
-void uvs_publish(struct uvs_sock *s, bool edge);
+/* Under the instance. Recompute the level, and tell the watches what happened (EPOLLIN: something
+ * came; EPOLLOUT: there is room) also where the level stays as it was, and which bits have risen. An
+ * edge-triggered watcher of the other direction hears nothing of it. */
+#define UVS_STATE_CHANGED (~0u) /* everybody looks again, as in the kernel */
+void uvs_publish(struct uvs_sock *s, uint32_t what);
 
 /* Under the instance. Note an error for SO_ERROR and tell. */
 void uvs_sock_fail(struct uvs_sock *s, int err);

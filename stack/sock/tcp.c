@@ -235,7 +235,7 @@ on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	} else {
 		uvs_queue_append(s->in, &s->tcp.rx, p);
 	}
-	uvs_publish(s, true);
+	uvs_publish(s, p == NULL ? UVS_STATE_CHANGED : EPOLLIN);
 	return ERR_OK;
 }
 
@@ -247,10 +247,10 @@ on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 	(void)pcb;
 	(void)len;
 	if (let_time_wait_go(s)) {
-		uvs_publish(s, true);
+		uvs_publish(s, UVS_STATE_CHANGED);
 	} else if (s->tcp.want_out && writable(s)) {
 		s->tcp.want_out = false;
-		uvs_publish(s, true);
+		uvs_publish(s, EPOLLOUT);
 	}
 	return ERR_OK;
 }
@@ -282,7 +282,7 @@ on_err(void *arg, err_t err)
 	if (e != 0)
 		uvs_sock_fail(s, e);
 	else
-		uvs_publish(s, true);
+		uvs_publish(s, UVS_STATE_CHANGED);
 }
 
 /* Mbufs are there again. */
@@ -293,7 +293,7 @@ on_fed(struct uvs_starved *starved)
 		(struct uvs_sock *)((char *)starved - offsetof(struct uvs_sock, starved));
 
 	s->tcp.want_out = false;
-	uvs_publish(s, true);
+	uvs_publish(s, EPOLLOUT);
 }
 
 static void
@@ -482,7 +482,7 @@ on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	tcp_backlog_delayed(pcb); /* until accept() it fills the backlog */
 	child->events = tcp_level(child);
 	accept_push(l, child);
-	uvs_publish(l, true);
+	uvs_publish(l, EPOLLIN);
 	return ERR_OK;
 }
 
@@ -499,7 +499,7 @@ now_listening(struct uvs_sock *s)
 	s->tcp.state = UVS_TCP_LISTEN;
 	s->use->listening = true;
 	__atomic_store_n(&s->listening, true, __ATOMIC_RELAXED);
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 }
 
 static void
@@ -585,7 +585,7 @@ tcp_accept_one(struct uvs_sock *s, struct uvs_sock **out)
 		return -EAGAIN;
 	if (child->tcp.pcb != NULL)
 		tcp_backlog_accepted(child->tcp.pcb);
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 	*out = child;
 	return 0;
 }
@@ -655,7 +655,7 @@ on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 	s->tcp.state = UVS_TCP_OPEN;
 	limit_window(s);
 	tcp_apply(s); /* the MSS is known now */
-	uvs_publish(s, true);
+	uvs_publish(s, UVS_STATE_CHANGED);
 	return ERR_OK;
 }
 
@@ -672,7 +672,7 @@ connect_again(struct uvs_sock *s)
 		return 0;
 	r = uvs_sock_take_error(s);
 	s->shut_rd = s->shut_wr = s->tcp.fin = false;
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 	return r < 0 ? r : -ECONNABORTED;
 }
 
@@ -755,7 +755,7 @@ tcp_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 		return -EADDRNOTAVAIL;
 	}
 	r = send_syn(s, &to);
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 	return r;
 }
 
@@ -776,7 +776,7 @@ tcp_disconnect(struct uvs_sock *s)
 	s->tcp.connecting = s->tcp.fin = s->shut_rd = s->shut_wr = false;
 	s->remote.port = 0;
 	s->err = was_connecting ? ECONNRESET : 0;
-	uvs_publish(s, true);
+	uvs_publish(s, UVS_STATE_CHANGED);
 	return 0;
 }
 
@@ -819,7 +819,7 @@ tcp_recv_msg(struct uvs_sock *s, struct msghdr *msg, int flags)
 		return nothing_to_read(s);
 	if (!peek) {
 		open_window(s, n);
-		uvs_publish(s, false);
+		uvs_publish(s, 0);
 	}
 	return (ssize_t)n;
 }
@@ -890,7 +890,7 @@ note_refusal(struct uvs_sock *s)
 		s->starved.fed = on_fed;
 		uvs_starve(s->in, &s->starved);
 	}
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 }
 
 static bool
@@ -922,7 +922,7 @@ tcp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 		return full ? -EAGAIN : 0;
 	if (!hold_back(s, flags))
 		tcp_output(s->tcp.pcb);
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 	return (ssize_t)n;
 }
 
@@ -952,7 +952,7 @@ tcp_shutdown_how(struct uvs_sock *s, int how)
 		send_fin(s);
 	s->shut_rd |= rd;
 	s->shut_wr |= wr;
-	uvs_publish(s, true);
+	uvs_publish(s, UVS_STATE_CHANGED);
 	return s->tcp.state == UVS_TCP_CLOSED ? -ENOTCONN : 0;
 }
 

@@ -42,7 +42,7 @@ static void
 on_fed(struct uvs_starved *starved)
 {
 	uvs_publish((struct uvs_sock *)((char *)starved - offsetof(struct uvs_sock, starved)),
-		    true);
+		    EPOLLOUT);
 }
 
 /* -------------------------------------------------------------------------------------- receive */
@@ -67,7 +67,7 @@ on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr, u
 	note->tos = ip_current_is_v6() ? 0 : IPH_TOS(ip4_current_header());
 	note->ttl = ip_current_is_v6() ? 0 : IPH_TTL(ip4_current_header());
 	uvs_queue_put(s->in, &s->udp.rx, uvs_pbuf_unpin(&s->in->mem, p));
-	uvs_publish(s, true);
+	uvs_publish(s, EPOLLIN);
 }
 
 static void
@@ -212,7 +212,7 @@ udp_disconnect_peer(struct uvs_sock *s)
 		udp_disconnect(s->udp.pcb);
 	if (s->use != NULL)
 		s->use->remote.port = 0;
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 	return 0;
 }
 
@@ -318,7 +318,7 @@ udp_recv_msg(struct uvs_sock *s, struct msghdr *msg, int flags)
 	put_control(s, msg, note);
 	if (!(flags & MSG_PEEK)) {
 		pbuf_free(uvs_queue_take(s->in, &s->udp.rx));
-		uvs_publish(s, false);
+		uvs_publish(s, 0);
 	}
 	return (ssize_t)(flags & MSG_TRUNC ? whole : n);
 }
@@ -383,7 +383,7 @@ starve(struct uvs_sock *s)
 {
 	s->starved.fed = on_fed;
 	uvs_starve(s->in, &s->starved);
-	uvs_publish(s, false);
+	uvs_publish(s, 0);
 	return -EAGAIN;
 }
 
@@ -468,7 +468,7 @@ udp_shutdown_how(struct uvs_sock *s, int how)
 {
 	s->shut_rd |= how != SHUT_WR;
 	s->shut_wr |= how != SHUT_RD;
-	uvs_publish(s, true);
+	uvs_publish(s, UVS_STATE_CHANGED);
 	return udp_has_peer(s) ? 0 : -ENOTCONN;
 }
 
