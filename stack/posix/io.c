@@ -144,16 +144,36 @@ recv_waitall(struct uvp_file *f, struct recv_arg *a)
 	return r;
 }
 
-/* Not connected, never bound. */
+/* Never bound: nothing will come, unless another thread gives it an address meanwhile, for which we
+ * look now and then. */
+#define LOOK_NS 50000000u
+
 static ssize_t
-recv_undecided(struct uvp_file *f)
+recv_undecided(struct uvp_file *f, int fd, bool nonblock)
 {
+	struct timeval tv = {0};
+	socklen_t len = sizeof(tv);
+	uint64_t end = UVP_FOREVER, now;
 	int r;
 
 	if (f->type == SOCK_STREAM)
 		return -ENOTCONN;
-	r = uvp_to_kernel(f);
-	return r < 0 ? r : -UVP_AGAIN;
+	if (nonblock)
+		return -EAGAIN;
+	uvp_opt_get(f, fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len);
+	if (tv.tv_sec != 0 || tv.tv_usec != 0)
+		end = uvp_now() + (uint64_t)tv.tv_sec * 1000000000u + (uint64_t)tv.tv_usec * 1000u;
+	while (uvp_state(f) == UVP_UNDECIDED) {
+		now = uvp_now();
+		if (now >= end)
+			return -EAGAIN;
+		r = uvp_poll(NULL, 0, now + (end - now < LOOK_NS ? end - now : LOOK_NS), NULL);
+		if (r == -EINTR && end == UVP_FOREVER)
+			r = uvp_sig_interrupted();
+		if (r < 0)
+			return r;
+	}
+	return -UVP_AGAIN;
 }
 
 ssize_t
@@ -168,7 +188,7 @@ uvp_recvmsg(struct uvp_file *f, int fd, struct msghdr *msg, int flags)
 	if (uvp_dead(f))
 		return -EBADF;
 	if (state == UVP_UNDECIDED)
-		return recv_undecided(f);
+		return recv_undecided(f, fd, nonblock);
 	if (state == UVP_KERNEL)
 		return -UVP_AGAIN;
 	if ((flags & MSG_WAITALL) && f->type == SOCK_STREAM && !nonblock)
