@@ -378,14 +378,14 @@ class Fabric:
 
 
 def decode(path: Path, limit: int = 200) -> str:
-    """The first `limit` frames of a capture, one a line, by tshark or tcpdump, or why not."""
-    for tool, words in (("tshark", ["-n", "-c", str(limit)]), ("tcpdump", ["-n", "-c", str(limit)])):
+    """The first `limit` frames of a capture, one a line, by tcpdump or tshark, or why not."""
+    for tool in ("tcpdump", "tshark"):
         if shutil.which(tool):
             done = subprocess.run(
-                [tool, *words, "-r", path], capture_output=True, text=True, check=False, timeout=60
+                [tool, "-n", "-c", str(limit), "-r", path], capture_output=True, text=True, check=False, timeout=60
             )
             return done.stdout or done.stderr
-    return "neither tshark nor tcpdump is installed\n"
+    return "neither tcpdump nor tshark is installed\n"
 
 
 LOG_TROUBLE = re.compile(r"\b(warn(ing)?|err(or)?|crit(ical)?|alert|emerg(ency)?|panic|assert\w*)\b", re.I)

@@ -79,7 +79,7 @@ def syn(wire, server, sport):
 def test_redis_is_served_while_the_daemon_is_stopped(net, redis_server):
     server, client = net.host("server", queues=4), net.host("client")
     redis_server(server)
-    app = client.start("redis-benchmark", "-h", server.ip, "-n", "40000", "-c", "50", "-t", "get", "--csv")
+    app = client.start("redis-benchmark", "-h", server.ip, "-n", "200000", "-c", "50", "-t", "get", "--csv")
     app.wait_ready()
     net.fabric.stop_daemon()
     before = net.fabric.snapshot()

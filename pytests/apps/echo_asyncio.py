@@ -7,6 +7,8 @@
 """
 
 import asyncio
+import contextlib
+import signal
 import sys
 
 
@@ -33,8 +35,10 @@ async def serve(address, port):
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(DatagramEcho, local_addr=(address, port))
     server = await asyncio.start_server(echo, address, port, backlog=512)
+    loop.add_signal_handler(signal.SIGTERM, server.close)  # an end in order
     print("listening", flush=True)
-    await server.serve_forever()
+    with contextlib.suppress(asyncio.CancelledError):
+        await server.serve_forever()
 
 
 async def talk(address, port, number, messages):
