@@ -466,10 +466,8 @@ on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 {
 	struct uvs_sock *leader = arg, *l, *child;
 
-	if (err != ERR_OK || pcb == NULL)
-		return ERR_VAL;
-	if (leader == NULL)
-		return ERR_ABRT;
+	if (err != ERR_OK || pcb == NULL || leader == NULL)
+		return ERR_VAL; /* lwIP resets it */
 	l = choose_listener(leader, pcb);
 	child = uvs_sock_child(l);
 	if (child == NULL || child_port(child, pcb) < 0) {
@@ -591,6 +589,17 @@ tcp_accept_one(struct uvs_sock *s, struct uvs_sock **out)
 }
 
 /* Take a listener out of its group. If it led and others remain, the next one leads. */
+/* Connections still in their handshake name the socket that listened when their SYN came: lwIP
+ * hands that to on_accept(). The socket goes, so they get another one, or none. */
+static void
+hand_over_embryos(const struct tcp_pcb *lpcb, struct uvs_sock *heir)
+{
+	for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
+		if (p->state == SYN_RCVD && p->listener == (const struct tcp_pcb_listen *)lpcb)
+			tcp_arg(p, heir);
+	}
+}
+
 static void
 leave_group(struct uvs_sock *s)
 {
@@ -609,6 +618,7 @@ leave_group(struct uvs_sock *s)
 	/* The leader's use of the port is tied to the PCB: swap it with the heir's. */
 	heir->tcp.pcb = s->tcp.pcb;
 	tcp_arg(heir->tcp.pcb, heir);
+	hand_over_embryos(heir->tcp.pcb, heir);
 	tie_port(heir->tcp.pcb, heir->use);
 	uvs_ports_remove(s->use);
 	free(s->use);
@@ -634,6 +644,7 @@ stop_listening(struct uvs_sock *s)
 		struct tcp_pcb *pcb = s->tcp.pcb;
 
 		tcp_arg(pcb, NULL);
+		hand_over_embryos(pcb, NULL);
 		s->use->owner = NULL;
 		s->use = NULL;
 		s->tcp.pcb = NULL;
@@ -985,7 +996,7 @@ uvs_tcp_close_all(struct uvs_instance *in)
 		struct uvs_sock *s = pcb->callback_arg;
 
 		next = pcb->next;
-		if (s == NULL)
+		if (s == NULL || s->tcp.pcb != pcb) /* nobody's, or a listener's embryo */
 			continue;
 		close_connection(s);
 		dead(s);
