@@ -116,12 +116,13 @@ dev_close(struct rte_eth_dev *eth)
 }
 
 /* A new attachment under the old terms: how a port comes back after its fabric was restarted. The
- * application configures and starts it again, as after any device reset. */
+ * application configures and starts it again, as after any device reset; what ethdev does not tell
+ * us again then, is kept here. */
 static int
 dev_reset(struct rte_eth_dev *eth)
 {
 	struct uveth_port *port = uveth_port(eth);
-	struct uvb_conf next;
+	struct uvb_conf next, was = port->conf;
 	int rc;
 
 	uveth_detach(eth);
@@ -129,11 +130,13 @@ dev_reset(struct rte_eth_dev *eth)
 	if (rc != 0)
 		return rc;
 	uvb_conf_default(uveth_local(eth)->dev, &next);
-	next.reta_size = port->args.reta;
-	next.key_len = UVETH_KEY_LEN;
-	port->rss_nb_rxq = 0;
+	next.reta_size = was.reta_size;
+	next.key_len = was.key_len;
+	next.nb_mc = was.nb_mc;
+	memcpy(next.mc, was.mc, sizeof(next.mc));
 	memcpy(next.mac[0], eth->data->mac_addrs[0].addr_bytes, RTE_ETHER_ADDR_LEN);
 	port->conf = next;
+	port->rss_nb_rxq = 0;
 	return uveth_stats_reset(eth);
 }
 

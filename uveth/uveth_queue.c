@@ -146,19 +146,20 @@ uveth_tx_queue_stop(struct rte_eth_dev *eth, uint16_t id)
 
 /* ------------------------------------------------------------------------------ all of a port */
 
+/* A configured queue may not be there yet: it can be set up while the port runs. */
 void
 uveth_queues_start(struct rte_eth_dev *eth)
 {
 	for (uint16_t i = 0; i < eth->data->nb_rx_queues; i++) {
 		const struct uveth_rxq *q = eth->data->rx_queues[i];
 
-		if (!q->deferred)
+		if (q != NULL && !q->deferred)
 			uveth_rx_queue_start(eth, i);
 	}
 	for (uint16_t i = 0; i < eth->data->nb_tx_queues; i++) {
 		const struct uveth_txq *q = eth->data->tx_queues[i];
 
-		if (!q->deferred)
+		if (q != NULL && !q->deferred)
 			uveth_tx_queue_start(eth, i);
 	}
 }
@@ -167,9 +168,11 @@ void
 uveth_queues_stop(struct rte_eth_dev *eth)
 {
 	for (uint16_t i = 0; i < eth->data->nb_rx_queues; i++)
-		uveth_rx_queue_stop(eth, i);
+		if (eth->data->rx_queues[i] != NULL)
+			uveth_rx_queue_stop(eth, i);
 	for (uint16_t i = 0; i < eth->data->nb_tx_queues; i++)
-		uveth_tx_queue_stop(eth, i);
+		if (eth->data->tx_queues[i] != NULL)
+			uveth_tx_queue_stop(eth, i);
 }
 
 /* The link was taken down or put up again: the started queues follow. */
@@ -181,12 +184,14 @@ uveth_queues_gate(struct rte_eth_dev *eth)
 	for (uint16_t i = 0; i < eth->data->nb_rx_queues; i++) {
 		struct uveth_rxq *q = eth->data->rx_queues[i];
 
-		q->on = up && eth->data->rx_queue_state[i] == RTE_ETH_QUEUE_STATE_STARTED;
+		if (q != NULL)
+			q->on = up && eth->data->rx_queue_state[i] == RTE_ETH_QUEUE_STATE_STARTED;
 	}
 	for (uint16_t i = 0; i < eth->data->nb_tx_queues; i++) {
 		struct uveth_txq *q = eth->data->tx_queues[i];
 
-		q->on = up && eth->data->tx_queue_state[i] == RTE_ETH_QUEUE_STATE_STARTED;
+		if (q != NULL)
+			q->on = up && eth->data->tx_queue_state[i] == RTE_ETH_QUEUE_STATE_STARTED;
 	}
 }
 

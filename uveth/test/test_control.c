@@ -268,6 +268,30 @@ queue_setup_at_run_time(void)
 	rte_mempool_free(pool);
 }
 
+/* A queue that is set up for the first time when the port runs already. */
+static void
+late_queue(void)
+{
+	struct rte_eth_conf conf = {0};
+	struct setup s = {0};
+	struct port a, b;
+
+	pair_open(&a, &b, &s);
+	CHECK_EQ(rte_eth_dev_stop(b.id), 0);
+	CHECK_EQ(rte_eth_dev_configure(b.id, 2, 2, &conf), 0);
+	CHECK_EQ(rte_eth_dev_start(b.id), 0); /* with queue 0 from before */
+	CHECK(send_one(&a, 0, plain_frame(&a, &b.mac, 60)));
+	CHECK_EQ(receive_all(&b), 1);
+	CHECK_EQ(rte_eth_dev_set_link_down(b.id), 0);
+	CHECK_EQ(rte_eth_dev_set_link_up(b.id), 0);
+	CHECK_EQ(rte_eth_tx_queue_setup(b.id, 1, 256, SOCKET_ID_ANY, NULL), 0);
+	CHECK_EQ(rte_eth_dev_tx_queue_start(b.id, 1), 0);
+	CHECK(send_one(&b, 0, plain_frame(&b, &a.mac, 60)));
+	CHECK(send_one(&b, 1, plain_frame(&b, &a.mac, 60)));
+	CHECK_EQ(receive_all(&a), 2);
+	pair_close(&a, &b);
+}
+
 static void
 descriptors(void)
 {
@@ -382,21 +406,25 @@ reconfigure(void)
 	pair_close(&a, &b);
 }
 
+/* Addresses and modes are as before, counters and table as new. */
 static void
 reset(void)
 {
+	struct rte_ether_addr list = group, mac;
 	struct setup s = {0};
-	struct rte_ether_addr mac;
 	struct port a, b;
 
 	pair_open(&a, &b, &s);
+	CHECK_EQ(rte_eth_dev_mac_addr_add(b.id, &other, 0), 0);
+	CHECK_EQ(rte_eth_dev_set_mc_addr_list(b.id, &list, 1), 0);
 	CHECK_EQ(rte_eth_dev_reset(b.id), 0);
 	port_configure(&b, &s);
 	CHECK_EQ(rte_eth_macaddr_get(b.id, &mac), 0);
 	CHECK(rte_is_same_ether_addr(&mac, &b.mac));
-	CHECK(send_one(&a, 0, plain_frame(&a, &b.mac, 60)));
-	CHECK_EQ(receive_all(&b), 1);
-	CHECK_EQ(basic(&b).ipackets, 1);
+	CHECK_EQ(basic(&b).ipackets, 0);
+	CHECK(gets(&a, &b, &b.mac) && gets(&a, &b, &other) && gets(&a, &b, &group));
+	CHECK(!gets(&a, &b, &group2));
+	CHECK_EQ(basic(&b).ipackets, 3);
 	pair_close(&a, &b);
 }
 
@@ -427,6 +455,7 @@ const struct test control_tests[] = {
 	{"control: queue start and stop", queue_start_stop},
 	{"control: deferred start", deferred_start},
 	{"control: queue set-up at run time", queue_setup_at_run_time},
+	{"control: late queue", late_queue},
 	{"control: descriptors", descriptors},
 	{"control: information", information},
 	{"control: packet types", packet_types},
