@@ -77,6 +77,7 @@ struct uveth_rx_count {
 	uint64_t nombuf; /* the pool ran dry in the middle of a frame */
 	uint64_t nombuf_bytes;
 	uint64_t bad_l3_csum, bad_l4_csum; /* received nevertheless, flagged BAD */
+	uint64_t flushed; /* had arrived while the queue was stopped. Writer: the control thread */
 } __rte_cache_aligned;
 struct uveth_tx_count {
 	uint64_t too_many_segs;

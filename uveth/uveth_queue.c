@@ -72,13 +72,26 @@ uveth_rx_queue_release(struct rte_eth_dev *eth, uint16_t id)
 	eth->data->rx_queues[id] = NULL;
 }
 
-/* What arrived while the queue was stopped is not delivered late: a NIC's ring starts empty. */
+/* What arrived while the queue was stopped is not delivered late: a NIC's ring starts empty. The
+ * fabric knows no word for this and counts it as dropped for want of a buffer. */
+static void
+rxq_flush(const struct rte_eth_dev *eth, const struct uveth_rxq *q)
+{
+	const struct uveth_local *local = uveth_local(eth);
+	struct uvb_rxq_stats before, after;
+
+	uvb_rxq_stats(local->dev, q->id, &before);
+	uvb_rx_flush(local->rxq[q->id]);
+	uvb_rxq_stats(local->dev, q->id, &after);
+	uveth_count(&q->count->flushed, after.nombuf - before.nombuf);
+}
+
 int
 uveth_rx_queue_start(struct rte_eth_dev *eth, uint16_t id)
 {
 	struct uveth_rxq *q = eth->data->rx_queues[id];
 
-	uvb_rx_flush(uveth_local(eth)->rxq[id]);
+	rxq_flush(eth, q);
 	eth->data->rx_queue_state[id] = RTE_ETH_QUEUE_STATE_STARTED;
 	q->on = !uveth_port(eth)->admin_down;
 	return 0;

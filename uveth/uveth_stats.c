@@ -36,6 +36,7 @@ collect(struct rte_eth_dev *eth, struct uveth_counters *c)
 	for (uint16_t q = 0; q < port->max_rxq; q++) {
 		uvb_rxq_stats(dev, q, &c->rxq[q].fabric);
 		load(&c->rxq[q].own, &port->rx_count[q], sizeof(port->rx_count[q]));
+		c->rxq[q].fabric.nombuf -= c->rxq[q].own.flushed;
 	}
 	for (uint16_t q = 0; q < port->max_txq; q++) {
 		uvb_txq_stats(dev, q, &c->txq[q].fabric);
@@ -113,24 +114,26 @@ struct name {
 	const char *text;
 	size_t offset;
 };
-#define RX(name, member)                                          \
-	{                                                         \
-		name, offsetof(struct uveth_rxq_counters, member) \
-	}
-#define TX(name, member)                                          \
-	{                                                         \
-		name, offsetof(struct uveth_txq_counters, member) \
-	}
+/* One name, one line: */
+/* clang-format off */
+#define RX(name, member)  {name, offsetof(struct uveth_rxq_counters, member)}
+#define TX(name, member)  {name, offsetof(struct uveth_txq_counters, member)}
 #define TXD(name, reason) TX("drop_" name, fabric.drops[UVB_TXD_##reason])
 #define FAR(name, reason) TX("far_" name, fabric.pair_drops[UVB_PD_##reason])
 
 /* Per queue as "rx_q0_...", and over all queues as "rx_...". */
 static const struct name rx_names[] = {
-	RX("drop_ring_full", fabric.full),    RX("drop_no_mbuf", fabric.nombuf),
-	RX("drop_no_mbuf_chain", own.nombuf), RX("drop_too_long", own.too_long),
-	RX("drop_stale", fabric.stale),       RX("drop_bad_reference", fabric.bad),
-	RX("bad_l3_csum", own.bad_l3_csum),   RX("bad_l4_csum", own.bad_l4_csum),
-	RX("sleeps", fabric.sleeps),          RX("wakes", fabric.wakes),
+	RX("drop_ring_full", fabric.full),
+	RX("drop_no_mbuf", fabric.nombuf),
+	RX("drop_no_mbuf_chain", own.nombuf),
+	RX("drop_too_long", own.too_long),
+	RX("drop_flushed", own.flushed),
+	RX("drop_stale", fabric.stale),
+	RX("drop_bad_reference", fabric.bad),
+	RX("bad_l3_csum", own.bad_l3_csum),
+	RX("bad_l4_csum", own.bad_l4_csum),
+	RX("sleeps", fabric.sleeps),
+	RX("wakes", fabric.wakes),
 };
 
 static const struct name tx_names[] = {
@@ -150,6 +153,7 @@ static const struct name tx_names[] = {
 	TX("bursts_cut_short", fabric.no_cell),
 	TX("bells", fabric.bells),
 };
+/* clang-format on */
 
 static const struct name port_names[] = {
 	{"rx_drop_mac_filter", UVB_PD_MAC_FILTER},

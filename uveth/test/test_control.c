@@ -183,6 +183,8 @@ stop_and_start(void)
 	CHECK_EQ(xstat(&b, "rx_drop_stopped"), 1);
 	CHECK_EQ(rte_eth_dev_start(b.id), 0);
 	CHECK_EQ(receive_all(&b), 0);
+	CHECK_EQ(xstat(&b, "rx_drop_flushed"), 1);
+	CHECK_EQ(basic(&b).rx_nombuf, 0);
 	CHECK(send_one(&a, 0, plain_frame(&a, &b.mac, 60)));
 	CHECK_EQ(receive_all(&b), 1);
 	pair_close(&a, &b);
@@ -203,6 +205,7 @@ queue_start_stop(void)
 	CHECK_EQ(receive_all(&b), 0);
 	CHECK_EQ(rte_eth_dev_rx_queue_start(b.id, 0), 0);
 	CHECK_EQ(receive_all(&b), 0); /* a ring starts empty */
+	CHECK_EQ(xstat(&b, "rx_q0_drop_flushed"), 1);
 	CHECK(send_one(&a, 0, plain_frame(&a, &b.mac, 60)));
 	CHECK_EQ(receive_all(&b), 1);
 

@@ -137,9 +137,9 @@ conservation(void)
 		"tx_drop_runt",       "tx_drop_hairpin",   "tx_drop_no_port",
 		"tx_drop_bad_source", "tx_far_mac_filter", "tx_far_stopped",
 		"tx_far_oversize",    "tx_far_down",       "tx_far_ring_full"};
-	static const char *const rx_drops[] = {"rx_drop_no_mbuf", "rx_drop_no_mbuf_chain",
-					       "rx_drop_too_long", "rx_drop_stale",
-					       "rx_drop_bad_reference"};
+	static const char *const rx_drops[] = {"rx_drop_no_mbuf",       "rx_drop_no_mbuf_chain",
+					       "rx_drop_too_long",      "rx_drop_stale",
+					       "rx_drop_bad_reference", "rx_drop_flushed"};
 	struct setup s = {.queues = 4, .rss_hf = RTE_ETH_RSS_IPV4, .mtu = 4000, .mbufs = 600};
 	struct rte_ether_addr nobody = {{0x02, 0xee, 0, 0, 0, 9}};
 	uint64_t sent = 0, received = 0, dropped = 0;
