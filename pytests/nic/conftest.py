@@ -5,6 +5,8 @@ import itertools
 import os
 import re
 import shutil
+import stat
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,18 @@ def huge_pages_free():
         return int(re.search(r"HugePages_Free:\s+(\d+)", meminfo.read())[1])
 
 
+def driver(pmd):
+    """How a stock DPDK application loads the driver: words before the command, and EAL's options.
+
+    EAL's -d refuses what lies below a world-writable directory, even a sticky one such as /tmp; in a
+    checkout there the driver is preloaded.
+    """
+    path = Path(pmd).resolve()
+    if any(place.stat().st_mode & stat.S_IWOTH for place in (path, *path.parents)):
+        return ["env", f"LD_PRELOAD={path}"], []
+    return [], ["-d", str(path)]
+
+
 class Testpmd:
     """A dpdk-testpmd at its prompt.
 
@@ -37,7 +51,8 @@ class Testpmd:
         self._marks = itertools.count()
         cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
         eal = [f"--lcores=0@({cores}),1@({cores})", "--no-pci", "--no-telemetry", *MEMORY[memory]]
-        eal += ["-d", net.build.pmd]
+        loader, options_of_eal = driver(net.build.pmd)
+        eal += options_of_eal
         for number, arguments in enumerate(ports):
             eal += ["--vdev", f"net_uveth{number},fabric={net.name},{arguments}"]
         fifo = net.folder / f"{name}.{next(self._serial)}.in"
@@ -45,7 +60,7 @@ class Testpmd:
         self._input = os.open(fifo, os.O_RDWR)  # also a reader: it never sees the end
         try:
             self.process = net.start(
-                name, "sh", "-c", 'exec "$@" <"$0"', fifo, "stdbuf", "-oL", "dpdk-testpmd", *eal, "--", "-i",
+                name, "sh", "-c", 'exec "$@" <"$0"', fifo, *loader, "stdbuf", "-oL", "dpdk-testpmd", *eal, "--", "-i",
                 "--total-num-mbufs=16384", *options,
             )  # fmt: skip
         except BaseException:

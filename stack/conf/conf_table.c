@@ -60,8 +60,8 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	 "af_packet:iface=IF[,...]; ring[:...]; pci:BDF[,...]. What follows the colon is given to "
 	 "the driver as its arguments. Required.", check_nic},
 	{"plugin", UVS_CONF_STRING, AT(plugin), "", 0, 0, NULL, "Network",
-	 "Driver to load before the port is probed (EAL -d): a file or a directory. For "
-	 "nic = uveth it is librte_net_uveth.so, found beside the library unless given here.", NULL},
+	 "Driver to load before the port is probed: a shared object. For nic = uveth it is "
+	 "librte_net_uveth.so, found beside the library unless given here.", NULL},
 	{"mac", UVS_CONF_MAC, AT(mac), "", 0, 0, NULL, "Network",
 	 "The port's Ethernet address, aa:bb:cc:dd:ee:ff. Empty: the device's own.", check_mac},
 	{"queues", UVS_CONF_UINT, AT(queues), "1", 1, 64, NULL, "Network",

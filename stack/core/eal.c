@@ -2,6 +2,7 @@
 #include "stack/core/eal.h"
 #include "stack/core/log.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <rte_eal.h>
@@ -134,8 +135,6 @@ uvs_eal_args(const struct uvs_conf *c, char *argv[UVS_EAL_MAX_ARGS], char *text,
 		add(&a, "--no-shconf"); /* EAL refuses --in-memory with --no-huge */
 		add(&a, "-m%u", memory_needed(c));
 	}
-	if (nic.plugin[0] != '\0')
-		add(&a, "-d%s", nic.plugin);
 	if (nic.vdev[0] != '\0')
 		add(&a, "--vdev=%s", nic.vdev);
 	if (nic.allow[0] != '\0')
@@ -208,6 +207,23 @@ log_args(char *const argv[])
 	uvs_log(UVS_LOG_INFO, "EAL: %s", line);
 }
 
+/* A driver registers itself when it is loaded, so it need not go through EAL's -d. That option
+ * refuses every file below a world-writable directory, /tmp with its sticky bit included; who can
+ * replace the driver here can replace this library beside it as well. */
+static int
+load_driver(const struct uvs_conf *c)
+{
+	struct uvs_conf_eal_nic nic;
+
+	if (uvs_conf_nic(c, &nic) != NULL)
+		return -EINVAL;
+	if (nic.plugin[0] == '\0' || dlopen(nic.plugin, RTLD_NOW) != NULL)
+		return 0;
+	uvs_log(UVS_LOG_ERROR, "the driver of nic %s cannot be loaded: %s (see plugin)", c->nic,
+		dlerror());
+	return -ENOENT;
+}
+
 static int
 eal_main(void *arg)
 {
@@ -219,6 +235,9 @@ eal_main(void *arg)
 		return n;
 	log_args(argv);
 	redirect_log();
+	r = load_driver(c);
+	if (r < 0)
+		return r;
 	r = rte_eal_init(n, argv);
 	return r < 0 ? -rte_errno : 0;
 }
