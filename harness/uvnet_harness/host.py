@@ -223,6 +223,10 @@ class Host:
         """
         return dict(numbers("", json.loads(self.stats_path.read_text())))
 
+    def asserted(self) -> bool:
+        """True if an assertion of lwIP failed in the last command that ended in order."""
+        return self.stats_path.exists() and self.stats().get("loop.asserts", 0) > 0
+
     def __str__(self) -> str:
         return f"host {self.name} ({self.ip})"
 

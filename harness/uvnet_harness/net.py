@@ -311,6 +311,7 @@ class Net:
                 problems.append(str(error))
         problems += filter(None, (process.unexpected_end for process in self.processes.all))
         problems += self.processes.complaints
+        problems += [f"lwIP asserted on host {name}" for name, host in self.hosts.items() if host.asserted()]
         lines = self.troubling_lines()
         if lines:
             problems.append("unexpected lines in the logs:\n  " + "\n  ".join(lines[:20]))
