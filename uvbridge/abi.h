@@ -68,8 +68,8 @@
  * Long frames
  * -----------
  * A frame longer than a cell is a chain: every cell but the last is full, all have the same owner
- * word, the ring names the first. The receiver frees a chain from its end: as long as the first cell
- * is owned, what is left of the chain can be followed from it.
+ * word, the ring names the first. The receiver frees a chain from its end: as long as the first
+ * cell is owned, what is left of the chain can be followed from it.
  *
  * Memory orders (C11, all shared words are _Atomic and accessed explicitly)
  * ------------------------------------------------------------------------

@@ -263,7 +263,7 @@ serve(struct uvb_rxq *q, struct source *s, struct uvb_rx_frame *f, uint32_t n)
 		for (i = 0; i < k; i++) {
 			ref[i] = atomic_load_explicit(&s->voq->slot[(s->pos + i) & (q->depth - 1)],
 						      memory_order_relaxed);
-			__builtin_prefetch(&s->cells[ref[i] & (q->nb_cells - 1)]);
+			uvb_prefetch_write(&s->cells[ref[i] & (q->nb_cells - 1)]);
 			__builtin_prefetch(s->cells[ref[i] & (q->nb_cells - 1)].data);
 		}
 		for (i = 0; i < k && s->deficit > 0; i++) {

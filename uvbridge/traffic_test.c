@@ -223,7 +223,7 @@ test_conservation(void)
 		CHECK_EQ(rx.bad + rx.stale, 0);
 	}
 	for (int i = 0; i < PORTS * QUEUES; i++)
-		CHECK_EQ(uvb_rx_count(uvb_rxq(dev[i / QUEUES], (uint16_t) (i % QUEUES))), 0);
+		CHECK_EQ(uvb_rx_count(uvb_rxq(dev[i / QUEUES], (uint16_t)(i % QUEUES))), 0);
 	CHECK_EQ(accounted(), taken());
 	for (int p = 0; p < PORTS; p++) {
 		CHECK_EQ(uvb_tx_free(uvb_txq(dev[p], 0)), uvb_hdr(dev[p])->cells_per_txq);

@@ -23,6 +23,7 @@
 #define HEAD_MAX     192 /* bytes of a frame that are parsed */
 #define PUBLISH_EACH 64  /* frames at most that wait, filled, for the end of a long burst */
 #define SCAN_MAX     512 /* cells looked at for a free one, per call: a burst is bounded work */
+#define AHEAD        8   /* cells fetched before they are taken */
 #define CONF_NEVER   1u  /* a conf_seq that no stable configuration has: odd */
 #define WARM_CELLS   64  /* cells are taken in blocks of this many, see cells_turn() */
 
@@ -85,6 +86,7 @@ struct uvb_txq {
 	uint64_t src_mac, dst_mac; /* last looked up in this burst */
 	uint32_t dst_port;
 	bool src_known, dst_known;
+	struct dest *run; /* where the last frame went, while nothing but its flow can change */
 	struct uvb_fdb fdb;
 	struct uvb_txq_shm *shm;
 	uint64_t packets, bytes, flooded; /* this queue's counters as they will be stored */
@@ -288,6 +290,20 @@ cells_turn(struct uvb_txq *q)
 	q->skipped = 0;
 }
 
+/* The cell we shall most likely want `AHEAD` frames from now: its receiver has the lines. */
+static void
+prefetch_cell(const struct uvb_txq *q)
+{
+	uint32_t at = q->cursor + AHEAD;
+	const struct uvb_cell *c;
+
+	if ((at ^ q->cursor) & ~(WARM_CELLS - 1u))
+		at = q->warm + (at & (WARM_CELLS - 1));
+	c = &q->cells[at & (q->nb_cells - 1)];
+	uvb_prefetch_write(c);
+	uvb_prefetch_write(c->data);
+}
+
 /* A free cell, or NULL. It is ours until its owner word is stored. */
 static struct uvb_cell *
 cell_take(struct uvb_txq *q)
@@ -302,12 +318,14 @@ cell_take(struct uvb_txq *q)
 		/* Acquire: the receiver's reads of the last frame are over before we write. */
 		if (UVB_LIKELY(atomic_load_explicit(&c->owner, memory_order_acquire) ==
 			       UVB_OWNER_FREE))
-			return c;
+			break;
 		q->skipped++;
 		if (q->scan_left == 0)
 			return NULL;
 		q->scan_left--;
 	}
+	prefetch_cell(q);
+	return c;
 }
 
 /* Where in a scattered frame the copy stands. */
@@ -368,8 +386,8 @@ give_back(struct uvb_cell *const *cell, uint32_t n)
 		atomic_store_explicit(&cell[n]->owner, UVB_OWNER_FREE, memory_order_relaxed);
 }
 
-/* A frame longer than a cell. Its cells are owned as soon as they are taken, so that none of them is
- * found free again on the way to the next. */
+/* A frame longer than a cell. Its cells are owned as soon as they are taken, so that none of them
+ * is found free again on the way to the next. */
 static struct uvb_cell *
 fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 {
@@ -398,6 +416,30 @@ fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 	return cell[0];
 }
 
+struct block16 {
+	uint64_t a, b;
+};
+
+/* Small frames in place of a call: blocks of 16 bytes, the last one overlapping. */
+static inline void
+copy_frame(uint8_t *to, const uint8_t *from, uint32_t len)
+{
+	struct block16 last;
+
+	if (len > 128 || len < 16) {
+		memcpy(to, from, len);
+		return;
+	}
+	memcpy(&last, from + len - 16, 16);
+	for (uint32_t at = 0; at + 16 < len; at += 16) {
+		struct block16 b;
+
+		memcpy(&b, from + at, 16);
+		memcpy(to + at, &b, 16);
+	}
+	memcpy(to + len - 16, &last, 16);
+}
+
 static struct uvb_cell *
 fill_one(struct uvb_txq *q, const struct passage *p)
 {
@@ -408,7 +450,7 @@ fill_one(struct uvb_txq *q, const struct passage *p)
 		return NULL;
 	cell_fill(q, c, p, f->len);
 	if (UVB_LIKELY(f->nb_seg == 1)) {
-		memcpy(c->data, f->seg->base, f->len);
+		copy_frame(c->data, f->seg->base, f->len);
 	} else {
 		struct reader r = {f->seg, 0};
 
@@ -527,18 +569,45 @@ nic_filter(const struct dest *d, const struct passage *p)
 	return UVB_PD_MAX;
 }
 
-static uint32_t
-pick_rxq(const struct dest *d, struct passage *p)
+/* The hash of the commonest frames, straight from their bytes: TCP or UDP over IPv4 without
+ * options, where addresses and ports lie side by side. */
+static inline bool
+hash_plain_ipv4(const struct uvb_rss *rss, const uint8_t *head, uint32_t len, uint32_t *hash)
 {
-	p->cell_flags = p->frame->flags & UVB_CELL_CSUM_OK;
-	p->hash = 0;
+	const uint8_t *in = head + 26;
+	uint32_t type;
+
+	if (len < 38 || head[12] != 8 || head[13] != 0 || head[14] != 0x45 ||
+	    (head[20] & 0x3f) != 0 || head[21] != 0)
+		return false;
+	type = head[23] == 6 ? UVB_RSS_IPV4_TCP : head[23] == 17 ? UVB_RSS_IPV4_UDP : 0;
+	if (!(type & rss->types))
+		return false;
+	*hash = rss->table[0][in[0]] ^ rss->table[1][in[1]] ^ rss->table[2][in[2]] ^
+		rss->table[3][in[3]] ^ rss->table[4][in[4]] ^ rss->table[5][in[5]] ^
+		rss->table[6][in[6]] ^ rss->table[7][in[7]] ^ rss->table[8][in[8]] ^
+		rss->table[9][in[9]] ^ rss->table[10][in[10]] ^ rss->table[11][in[11]];
+	return true;
+}
+
+static bool
+hash_any(const struct dest *d, struct passage *p)
+{
 	if (d->rss.types == 0)
-		return 0;
+		return false;
 	if (!p->parsed) {
 		uvb_flow_parse(&p->flow, p->head, p->head_len);
 		p->parsed = true;
 	}
-	if (!uvb_rss_hash(&d->rss, &p->flow, &p->hash))
+	return uvb_rss_hash(&d->rss, &p->flow, &p->hash);
+}
+
+static inline uint32_t
+pick_rxq(const struct dest *d, struct passage *p)
+{
+	p->cell_flags = p->frame->flags & UVB_CELL_CSUM_OK;
+	p->hash = 0;
+	if (!hash_plain_ipv4(&d->rss, p->head, p->head_len, &p->hash) && !hash_any(d, p))
 		return 0;
 	p->cell_flags |= UVB_CELL_HASH;
 	return d->reta[p->hash & d->reta_mask];
@@ -589,6 +658,7 @@ send_to(struct uvb_txq *q, uint32_t port, struct passage *p)
 		p->verdict = why == UVB_PD_DOWN ? UVB_V_NO_DST : UVB_V_FILTERED;
 		return OUT_DROPPED;
 	}
+	q->run = d;
 	return enqueue(q, d, pick_rxq(d, p), p);
 }
 
@@ -628,6 +698,7 @@ flood(struct uvb_txq *q, struct passage *p)
 		}
 	}
 	q->flooded++;
+	q->run = NULL;
 	if (met == 0)
 		return drop_here(q, p, UVB_TXD_NO_PORT);
 	p->out_port = UINT16_MAX;
@@ -663,6 +734,14 @@ forward(struct uvb_txq *q, struct passage *p)
 {
 	uint32_t port;
 
+	/* The same addresses as the frame before, which went to one port: all but its length has
+	 * been looked at. */
+	if (UVB_LIKELY(q->run != NULL && p->dst == q->dst_mac && p->src == q->src_mac &&
+		       p->frame->len <= q->run->len_max)) {
+		p->out_port = q->run->id;
+		return enqueue(q, q->run, pick_rxq(q->run, p), p);
+	}
+	q->run = NULL;
 	if (UVB_UNLIKELY(UVB_MAC_MULTICAST(p->src) || p->src == 0))
 		return drop_here(q, p, UVB_TXD_BAD_SRC);
 	learn(q, p->src);
@@ -710,6 +789,16 @@ head_of(struct passage *p, const struct uvb_frame *f)
 	p->head = p->scratch;
 }
 
+/* uvb_mac48() in one load; there are 14 bytes of header. */
+static inline uint64_t
+load_mac(const uint8_t *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return __builtin_bswap64(word) >> 16;
+}
+
 /* One frame. false: no cell is free, the frame was not taken. */
 static bool
 take_frame(struct uvb_txq *q, const struct uvb_frame *f)
@@ -729,8 +818,8 @@ take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 		out = drop_here(q, &p, UVB_TXD_OVERSIZE);
 	} else {
 		head_of(&p, f);
-		p.dst = uvb_mac48(p.head);
-		p.src = uvb_mac48(p.head + 6);
+		p.dst = load_mac(p.head);
+		p.src = load_mac(p.head + 6);
 		out = forward(q, &p);
 	}
 	if (UVB_UNLIKELY(out == OUT_NO_CELL))
@@ -753,6 +842,7 @@ burst_begin(struct uvb_txq *q)
 	q->burst++;
 	q->src_known = false;
 	q->dst_known = false;
+	q->run = NULL;
 	q->scan_left = q->nb_cells < SCAN_MAX ? q->nb_cells : SCAN_MAX;
 	q->capture = atomic_load_explicit(&uvb_map_hdr(&q->dev->map)->capture_port,
 					  memory_order_relaxed);
@@ -777,6 +867,8 @@ uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 		return 0;
 	burst_begin(q);
 	for (i = 0; i < n; i++) {
+		if (i + 2 < n)
+			__builtin_prefetch(frame[i + 2].seg->base);
 		if (UVB_UNLIKELY(!take_frame(q, &frame[i]))) {
 			uvb_add(&q->shm->no_cell, 1);
 			break;
