@@ -28,7 +28,7 @@ check_others(void)
 		CHECK(tries < 3000);
 		if (uvb_rx_peek(uvb_rxq(b, 0), &f, 1) == 0)
 			continue;
-		CHECK(f.len <= sizeof(out));
+		CHECK(f.len >= UVB_FRAME_MIN && f.len <= f.nb_cells * (uint32_t)UVB_CELL_ROOM);
 		CHECK_EQ(uvb_rx_read(uvb_rxq(b, 0), &f, 0, out, sizeof(out)), f.len);
 		uvb_rx_done(uvb_rxq(b, 0), 0);
 		if (f.src_port == uvb_id(a) && out[0] != 0xff)
