@@ -86,14 +86,32 @@ scribble_sender(void)
 	atomic_fetch_or(&q->summary, rnd());
 }
 
+/* The length or the chain of a frame that has just been published. */
+static void
+scribble_published(void)
+{
+	const struct uvb_map *m = &evil->map;
+	struct uvb_voq_shm *v = uvb_map_voq(m, uvb_id(b), 0, uvb_id(evil), 0);
+	uint32_t ref = atomic_load(&v->slot[(atomic_load(&v->head) - 1) & (m->voq_depth - 1)]);
+	struct uvb_cell *c = &uvb_map_cells(m, uvb_id(evil), 0)[ref & (m->cells_per_txq - 1)];
+
+	if (rnd() % 2 == 0)
+		c->len = (uint16_t)rnd();
+	else
+		c->next = any_index(m->cells_per_txq);
+}
+
 static void
 test_scribbling_sender(void)
 {
 	for (int i = 0; i < 20000; i++) {
-		scribble_sender();
-		if (i % 3 == 0)
+		if (i % 2 == 0)
+			scribble_sender();
+		if (i % 3 == 0) {
 			send_one(evil, 0, buf,
 				 frame_make(buf, 2, 9, 60 + (uint32_t)(rnd() % 3000), 0));
+			scribble_published();
+		}
 		check_others();
 	}
 }
