@@ -109,7 +109,7 @@ void uvl_free(void *mem);
 #define TCP_LISTEN_BACKLOG         1
 #define TCP_DEFAULT_LISTEN_BACKLOG 1024
 /* Tells the socket layer when a PCB is freed, TIME_WAIT over: the port is free then. */
-#define LWIP_TCP_PCB_NUM_EXT_ARGS  1
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 1
 /* TIME_WAIT is twice this: 15 s is a compromise every server makes. */
 #define TCP_MSL                    7500UL
 #define TCP_LOCAL_PORT_RANGE_START 0xc000
