@@ -17,9 +17,10 @@
  * yields; a yield that took long means that others need this core - perhaps the very peer that is
  * to answer - and for a while it sleeps at once.
  *
- * Signals. During the first FREE_SPIN_NS of a wait a handler may run as before the wait. From then
- * on all signals are blocked but inside ppoll(), which runs with the mask the caller asked for: a
- * handler runs there and the wait ends with -EINTR, as in the kernel.
+ * Signals. A handler that runs while this thread polls is told of by uvs_wait_interrupt(), one that
+ * runs while it sleeps by ppoll() as well; no system call is spent on masks. The mask that ppoll(2)
+ * or epoll_pwait(2) asked for is in force inside our ppoll() only: what it lets through is heard of
+ * at the next look at the kernel.
  *
  * Lock order: an instance, then `lot`. Wake-ups (eventfd) may be sent under both. */
 #include "stack/core/clock.h"
@@ -35,7 +36,6 @@
 
 #define MAX_INSTANCES    8
 #define TICK_NS          (10 * UVS_NS_PER_MS)
-#define FREE_SPIN_NS     (4 * UVS_NS_PER_US)
 #define KERNEL_LOOK_NS   (30 * UVS_NS_PER_US)
 #define SPIN_FLOOR_NS    (2 * UVS_NS_PER_US)
 #define SOON_NS          (150 * UVS_NS_PER_US)
@@ -247,9 +247,6 @@ struct wait {
 	struct uvs_kwait *k; /* never NULL */
 	uint64_t deadline;
 	uint64_t now;
-	sigset_t saved; /* the thread's mask, while blocked */
-	const sigset_t *sleep_mask;
-	bool blocked;
 	/* own eventfd, [the port's], the caller's */
 	struct pollfd few[MAX_STACK_FDS + MAX_INSTANCES + 1], *fds;
 	unsigned int own;
@@ -257,35 +254,12 @@ struct wait {
 
 #define AGAIN (-1000) /* inside this file: not finished */
 
-static void
-block_signals(struct wait *wt)
-{
-	sigset_t all;
-
-	if (wt->blocked)
-		return;
-	sigfillset(&all);
-	uvs_sys_sigmask(SIG_SETMASK, &all, &wt->saved);
-	wt->sleep_mask = wt->k->sigmask != NULL ? wt->k->sigmask : &wt->saved;
-	wt->blocked = true;
-}
-
-static void
-unblock_signals(struct wait *wt)
-{
-	if (wt->blocked)
-		uvs_sys_sigmask(SIG_SETMASK, &wt->saved, NULL);
-	wt->blocked = false;
-}
-
 static int
 wait_begin(struct wait *wt, struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline)
 {
 	wt->w = w;
 	wt->k = k;
 	wt->deadline = deadline;
-	wt->blocked = false;
-	wt->sleep_mask = NULL;
 	wt->fds = wt->few;
 	if (k->nfds > MAX_STACK_FDS)
 		wt->fds = malloc((k->nfds + MAX_INSTANCES + 1) * sizeof(wt->fds[0]));
@@ -295,7 +269,6 @@ wait_begin(struct wait *wt, struct uvs_waiter *w, struct uvs_kwait *k, uint64_t 
 static int
 wait_end(struct wait *wt, int r)
 {
-	unblock_signals(wt);
 	if (wt->fds != wt->few)
 		free(wt->fds);
 	return r;
@@ -306,7 +279,11 @@ static int
 look_at_kernel(struct wait *wt)
 {
 	static const struct timespec zero;
-	int r = uvs_sys_ppoll(wt->k->fds, wt->k->nfds, &zero, wt->sleep_mask);
+	int r;
+
+	if (wt->k->nfds == 0 && wt->k->sigmask == NULL)
+		return 0;
+	r = uvs_sys_ppoll(wt->k->fds, wt->k->nfds, &zero, wt->k->sigmask);
 
 	if (r == -EINTR)
 		return r;
@@ -326,7 +303,7 @@ sleep_in_kernel(struct wait *wt, bool ports, uint64_t until)
 	for (unsigned int i = 0; ports && i < drive.n; i++)
 		f[n++] = (struct pollfd){.fd = drive.in[i]->port.epfd, .events = POLLIN};
 	memcpy(f + n, wt->k->fds, wt->k->nfds * sizeof(*f));
-	r = uvs_sys_ppoll(f, n + wt->k->nfds, until == UINT64_MAX ? NULL : &t, wt->sleep_mask);
+	r = uvs_sys_ppoll(f, n + wt->k->nfds, until == UINT64_MAX ? NULL : &t, wt->k->sigmask);
 	wt->now = uvs_clock_ns();
 	if (r == -EINTR)
 		return r;
@@ -398,7 +375,8 @@ driver_sleep(struct wait *wt)
 
 	/* From here on a call that sets any timer kicks; only then look at the timers. */
 	asleep_until(wt, UINT64_MAX);
-	if (poll_all(&wt->now) == 0 && uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_KICKED)) {
+	if (poll_all(&wt->now) == 0 &&
+	    uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_KICKED | UVS_W_INTERRUPTED)) {
 		wt->now = began = uvs_clock_ns();
 		until = RTE_MIN(wt->deadline, next_timer());
 		if (!armed)
@@ -426,6 +404,8 @@ finished(struct wait *wt, int kernel)
 		return r | 1;
 	if (kernel != AGAIN && kernel != 0)
 		return kernel;
+	if (uvs_waiter_take(wt->w, UVS_W_INTERRUPTED))
+		return -EINTR;
 	return wt->now >= wt->deadline ? 0 : AGAIN;
 }
 
@@ -433,19 +413,16 @@ static int
 drive_until_finished(struct wait *wt)
 {
 	const struct uvs_conf *c = drive.in[0]->conf;
-	uint64_t begun = uvs_clock_ns(), spin = spin_budget(c);
-	uint64_t active = begun, looked = begun;
+	uint64_t spin = spin_budget(c), active, looked;
 	int r;
 
-	wt->now = begun;
+	wt->now = active = looked = uvs_clock_ns();
 	for (;;) {
 		int kernel = AGAIN;
 		unsigned int n = poll_all(&wt->now);
 
 		if (n > 0)
 			active = wt->now;
-		if (wt->now - begun > FREE_SPIN_NS)
-			block_signals(wt);
 		if (wt->now - looked > KERNEL_LOOK_NS) {
 			looked = wt->now;
 			kernel = look_at_kernel(wt);
@@ -460,7 +437,6 @@ drive_until_finished(struct wait *wt)
 			relax(wt);
 			continue;
 		}
-		block_signals(wt);
 		kernel = driver_sleep(wt);
 		looked = wt->now;
 		r = finished(wt, kernel);
@@ -479,7 +455,6 @@ doze(struct wait *wt)
 {
 	int r = AGAIN;
 
-	block_signals(wt);
 	uvs_lock_take(&drive.lock);
 	lot_add(wt->w);
 	uvs_lock_give(&drive.lock);
@@ -487,7 +462,7 @@ doze(struct wait *wt)
 	/* The driver may have left before it could see us in the lot. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&drive.driver, __ATOMIC_SEQ_CST) != NULL &&
-	    uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_PROMOTED)) {
+	    uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_PROMOTED | UVS_W_INTERRUPTED)) {
 		r = sleep_in_kernel(wt, false, wt->deadline);
 		uvs_waiter_rouse(wt->w);
 		r = r == 0 ? AGAIN : r;
@@ -532,12 +507,11 @@ wait_for_kernel_only(struct wait *wt)
 {
 	int r = AGAIN;
 
-	block_signals(wt);
 	while (r == AGAIN) {
 		int kernel = AGAIN;
 
 		wt->now = uvs_clock_ns();
-		if (uvs_waiter_doze(wt->w, UVS_W_WOKEN)) {
+		if (uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_INTERRUPTED)) {
 			kernel = sleep_in_kernel(wt, false, wt->deadline);
 			uvs_waiter_rouse(wt->w);
 			kernel = kernel == 0 ? AGAIN : kernel;
@@ -550,12 +524,10 @@ wait_for_kernel_only(struct wait *wt)
 static int
 wait_not(struct wait *wt)
 {
-	int kernel = 0;
+	int kernel;
 
 	shared_progress();
-	wt->sleep_mask = wt->k->sigmask;
-	if (wt->k->nfds != 0 || wt->k->sigmask != NULL)
-		kernel = look_at_kernel(wt);
+	kernel = look_at_kernel(wt);
 	wt->now = UINT64_MAX;
 	return finished(wt, kernel);
 }
@@ -589,6 +561,7 @@ wait_somehow(struct wait *wt)
 		return wait_nested(wt);
 	if (uvs_waiter_take(wt->w, UVS_W_WOKEN))
 		return 1;
+	uvs_waiter_take(wt->w, UVS_W_INTERRUPTED); /* of before the wait */
 	inside = true;
 	r = drive.running ? wait_in_turns(wt) : wait_for_kernel_only(wt);
 	inside = false;
@@ -624,7 +597,6 @@ ticker_drives(void)
 	struct wait wt;
 
 	wait_begin(&wt, &drive.ticker, &none, UINT64_MAX);
-	wt.blocked = true; /* the thread has all signals blocked for ever */
 	while (ticker_holds_role() && !__atomic_load_n(&drive.ticker_stop, __ATOMIC_RELAXED)) {
 		wt.now = uvs_clock_ns();
 		wt.deadline = wt.now + 10 * TICK_NS;

@@ -139,3 +139,10 @@ uvs_waiter_rouse(struct uvs_waiter *w)
 	if (old & ~UVS_W_ASLEEP)
 		uvs_sys_read(w->efd, &count, sizeof(count));
 }
+
+void
+uvs_wait_interrupt(void)
+{
+	if (self != NULL && self->epoch == epoch)
+		uvs_waiter_post(self, UVS_W_INTERRUPTED);
+}

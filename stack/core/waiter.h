@@ -12,10 +12,11 @@
 
 #include "stack/sock/sock.h"
 
-#define UVS_W_WOKEN    1u /* uvs_waiter_wake(); consumed by uvs_wait() */
-#define UVS_W_ASLEEP   2u /* in ppoll, or about to be: ring the eventfd */
-#define UVS_W_PROMOTED 4u /* shared model: the driver left, take over */
-#define UVS_W_KICKED   8u /* shared model: look at timers again */
+#define UVS_W_WOKEN       1u  /* uvs_waiter_wake(); consumed by uvs_wait() */
+#define UVS_W_ASLEEP      2u  /* in ppoll, or about to be: ring the eventfd */
+#define UVS_W_PROMOTED    4u  /* shared model: the driver left, take over */
+#define UVS_W_KICKED      8u  /* shared model: look at timers again */
+#define UVS_W_INTERRUPTED 16u /* uvs_wait_interrupt() */
 
 struct uvs_waiter {
 	uint32_t state; /* atomic */

@@ -77,6 +77,8 @@ on_signal(int sig, siginfo_t *info, void *uc)
 		uvp_self.sig_interrupts = true;
 	if (uvp_self.depth == 0 || !keep(sig, info))
 		call(sa, sig, info, uc);
+	else
+		uvs_wait_interrupt();
 	errno = saved;
 }
 

@@ -536,6 +536,12 @@ sleep_on(struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline)
 	return r;
 }
 
+/* This one's waiting is always ppoll(), which hears of handlers by itself. */
+void
+uvs_wait_interrupt(void)
+{
+}
+
 int
 uvs_wait(struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline)
 {

@@ -93,6 +93,12 @@ pair_start(uint32_t mbufs)
 }
 
 void
+pair_policy(uint32_t poll)
+{
+	confs[0].poll = confs[1].poll = poll;
+}
+
+void
 pair_stop(void)
 {
 	for (int h = 0; h < 2; h++) {

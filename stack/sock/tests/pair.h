@@ -40,6 +40,9 @@ void pair_start(uint32_t mbufs);
 
 void pair_stop(void);
 
+/* How whoever waits does it: enum uvs_conf_poll. */
+void pair_policy(uint32_t poll);
+
 /* Run both hosts for a round. */
 void pair_poll(void);
 
