@@ -15,6 +15,9 @@ struct uvs_instance *hosts[2];
 static struct uvs_conf confs[2];
 static struct rte_ring *wire[2]; /* to host 0, to host 1 */
 static unsigned int drops[2];
+static struct rte_mempool *wire_pool;
+
+#define WIRE_MBUFS 4096
 
 static void
 configure(int host, uint32_t mbufs)
@@ -24,7 +27,7 @@ configure(int host, uint32_t mbufs)
 
 	snprintf(text, sizeof(text),
 		 "nic = ring\naddress = 10.0.0.%d/24\nmbufs = %u\nmac = 02:00:00:00:00:0%d\n"
-		 "hugepages = no\npoll = busy\nmemory_mb = 128\nlog_level = error\n",
+		 "hugepages = no\npoll = busy\nmemory_mb = 192\nlog_level = error\n",
 		 host + 1, mbufs, host + 1);
 	if (uvs_conf_parse(&confs[host], text, "test", &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
@@ -45,22 +48,48 @@ make_port(int host)
 	return (uint16_t)id;
 }
 
+/* A NIC puts what arrives into mbufs of the receiver's pool, or drops it if there is none. */
 static uint16_t
-drop_some(uint16_t port, uint16_t queue, struct rte_mbuf *pkts[], uint16_t n, uint16_t max,
-	  void *arg)
+take_from_wire(uint16_t port, uint16_t queue, struct rte_mbuf *pkts[], uint16_t n, uint16_t max,
+	       void *arg)
 {
-	unsigned int *left = arg;
-	uint16_t kept = n;
+	struct uvs_instance *in = arg;
+	unsigned int *drop = &drops[in == hosts[0] ? 1 : 0];
+	uint16_t kept = 0;
 
 	(void)port;
 	(void)queue;
 	(void)max;
-	while (*left > 0 && kept > 0) {
-		rte_pktmbuf_free(pkts[0]);
-		memmove(pkts, pkts + 1, --kept * sizeof(pkts[0]));
-		(*left)--;
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *copy = NULL;
+
+		if (*drop > 0)
+			(*drop)--;
+		else
+			copy = rte_pktmbuf_copy(pkts[i], in->mem.pool, 0, UINT32_MAX);
+		rte_pktmbuf_free(pkts[i]);
+		if (copy != NULL)
+			pkts[kept++] = copy;
 	}
 	return kept;
+}
+
+/* net_ring hands the sender's mbufs to the receiver, who would give them back to a pool that is the
+ * sender's alone. On this wire travel copies in mbufs of a pool that any thread may use. */
+static uint16_t
+copy_to_wire(uint16_t port, uint16_t queue, struct rte_mbuf *pkts[], uint16_t n, void *arg)
+{
+	(void)port;
+	(void)queue;
+	(void)arg;
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *copy = rte_pktmbuf_copy(pkts[i], wire_pool, 0, UINT32_MAX);
+
+		CHECK(copy != NULL);
+		rte_pktmbuf_free(pkts[i]);
+		pkts[i] = copy;
+	}
+	return n;
 }
 
 void
@@ -82,13 +111,17 @@ pair_start(uint32_t mbufs)
 			rte_ring_create(h ? "to1" : "to0", 1024, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
 		CHECK(wire[h] != NULL);
 	}
+	wire_pool = rte_pktmbuf_pool_create_by_ops(
+		"wire", WIRE_MBUFS, 0, RTE_ALIGN(sizeof(struct uvs_mbuf_priv), 64),
+		UVS_MBUF_DATA_ROOM + RTE_PKTMBUF_HEADROOM, 0, "ring_mp_mc");
+	CHECK(wire_pool != NULL);
 	for (int h = 0; h < 2; h++) {
 		ports[h] = make_port(h);
 		hosts[h] = aligned_alloc(64, (sizeof(*hosts[h]) + 63) & ~63ul);
 		uvs_inst_init(hosts[h], &confs[h]);
 		CHECK_EQ(uvs_stack_attach(hosts[h], ports[h]), 0);
-		/* Frames that a host sends are those that the other receives. */
-		rte_eth_add_rx_callback(ports[h], 0, drop_some, &drops[1 - h]);
+		CHECK(rte_eth_add_tx_callback(ports[h], 0, copy_to_wire, NULL) != NULL);
+		CHECK(rte_eth_add_rx_callback(ports[h], 0, take_from_wire, hosts[h]) != NULL);
 	}
 }
 
