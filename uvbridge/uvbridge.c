@@ -7,12 +7,13 @@
 #include <stdlib.h>
 
 #include "uvbridge/cli.h"
+#include "uvbridge/ports/ports.h"
 
 static const struct verb {
 	const char *name;
 	int (*run)(int argc, char **argv);
 	const char *summary;
-	const char *help;
+	const char *help; /* NULL: the verb has its own */
 } verbs[] = {
 	{"up", cli_up, "make a fabric, or take over one whose daemon died",
 	 "Usage: uvbridge up NAME [options]\n"
@@ -73,6 +74,7 @@ static const struct verb {
 	 "Looks for cells that are owned but wait in no VOQ of their owner. Exit status 0: clean,\n"
 	 "1: not clean; lists the offenders.\n"
 	 "Example: uvbridge ledger lab && echo clean\n"},
+	{"port", uvp_main, "be a port: tap interface, socket, capture file", NULL},
 };
 
 #define NB_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -156,7 +158,7 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < NB_VERBS; i++) {
 		if (strcmp(argv[1], verbs[i].name) != 0)
 			continue;
-		for (int a = 2; a < argc; a++)
+		for (int a = 2; verbs[i].help != NULL && a < argc; a++)
 			if (strcmp(argv[a], "--help") == 0 || strcmp(argv[a], "-h") == 0) {
 				fputs(verbs[i].help, stdout);
 				return EXIT_OK;

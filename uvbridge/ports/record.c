@@ -23,8 +23,9 @@ static struct record {
 	uint64_t snaplen;
 	uint64_t frames, bytes;
 	bool dirty; /* something is in libpcap's buffer */
-	uint8_t bounce[UVB_FRAME_MAX];
 } self = {.snaplen = SNAPLEN_DEFAULT};
+
+static uint8_t bounce[UVB_FRAME_MAX];
 
 /* --------------------------------------------------------------------------------------- writing */
 
@@ -47,8 +48,8 @@ write_frame(struct uvp_pump *p, const struct uvb_rx_frame *f)
 	h.ts.tv_usec = ts.tv_nsec; /* the file says that these are nanoseconds */
 	h.caplen = f->len < self.snaplen ? f->len : (uint32_t)self.snaplen;
 	if (f->len > UVB_CELL_ROOM) {
-		h.caplen = uvb_rx_read(p->rxq, f, 0, self.bounce, h.caplen);
-		data = self.bounce;
+		h.caplen = uvb_rx_read(p->rxq, f, 0, bounce, h.caplen);
+		data = bounce;
 	}
 	pcap_dump((uint8_t *)self.file, &h, data);
 	self.dirty = true;

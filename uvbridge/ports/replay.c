@@ -41,8 +41,9 @@ static struct replay {
 	const uint8_t *data;
 	uint32_t len;
 	uint32_t used; /* bytes of the arena that frames in the batch stand in */
-	uint8_t arena[ARENA];
 } self = {.speed = 1, .loops = 1};
+
+static uint8_t arena[ARENA];
 
 /* ------------------------------------------------------------------------------------------ file */
 
@@ -101,9 +102,9 @@ take_record(struct uvp_pump *p, const struct pcap_pkthdr *h, const uint8_t *data
 	self.data = data; /* libpcap's until the next one is read */
 	self.len = h->caplen;
 	if (h->caplen < h->len) {
-		memset(self.arena + self.used, 0, h->len);
-		memcpy(self.arena + self.used, data, h->caplen);
-		self.data = self.arena + self.used;
+		memset(arena + self.used, 0, h->len);
+		memcpy(arena + self.used, data, h->caplen);
+		self.data = arena + self.used;
 		self.len = h->len;
 	}
 }
@@ -153,7 +154,7 @@ next_frame(struct uvp_pump *p)
 static void
 send_held(struct uvp_pump *p)
 {
-	uint8_t *to = self.arena + self.used;
+	uint8_t *to = arena + self.used;
 
 	if (self.data != to)
 		memcpy(to, self.data, self.len);
@@ -170,8 +171,8 @@ replay_fill(struct uvp_pump *p)
 	uint64_t now = self.fast ? 0 : uvb_now_ns();
 
 	/* The padded copy of a held frame stands where `used` was. */
-	if (self.held && self.data == self.arena + self.used)
-		memmove(self.arena, self.data, self.len), self.data = self.arena;
+	if (self.held && self.data == arena + self.used)
+		memmove(arena, self.data, self.len), self.data = arena;
 	self.used = 0;
 	p->fill_at = 0;
 	while (uvp_batch_room(p->batch) && self.used + UVB_FRAME_MAX <= ARENA && next_frame(p)) {

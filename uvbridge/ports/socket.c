@@ -38,14 +38,18 @@ static struct sock {
 	struct sockaddr_un to;	 /* DGRAM: whom frames go to; */
 	socklen_t to_len;	 /* 0: nobody known */
 	bool connected;		 /* to `to`: only then does the kernel say when it takes more */
+} self = {.listener = -1};
+
+/* One call of the kernel's. */
+static struct {
 	struct mmsghdr in[BURST];
 	struct iovec in_iov[BURST];
 	struct sockaddr_un from[BURST];
+	uint8_t in_buf[BURST][ROOM];
 	struct mmsghdr out[BURST];
 	struct iovec out_iov[BURST];
-	uint8_t in_buf[BURST][ROOM];
 	uint8_t bounce[BURST][UVB_FRAME_MAX];
-} self = {.listener = -1};
+} io;
 
 /* ---------------------------------------------------------------------------------------- peers */
 
@@ -93,15 +97,15 @@ client_accept(struct uvp_pump *p)
 static void
 take_datagram(struct uvp_pump *p, uint32_t i)
 {
-	const struct mmsghdr *m = &self.in[i];
+	const struct mmsghdr *m = &io.in[i];
 
 	if (m->msg_len == 0)
 		uvp_count(p, SOCK_EMPTY);
 	else if (m->msg_len > UVB_FRAME_MAX)
 		uvp_count(p, SOCK_OVERSIZE);
 	else
-		uvp_batch_add(p->batch, self.in_buf[i], m->msg_len, 0);
-	peer_learn(&self.from[i], m->msg_hdr.msg_namelen);
+		uvp_batch_add(p->batch, io.in_buf[i], m->msg_len, 0);
+	peer_learn(&io.from[i], m->msg_hdr.msg_namelen);
 }
 
 static void
@@ -112,16 +116,16 @@ sock_fill(struct uvp_pump *p)
 	if (p->fd == self.listener && !client_accept(p))
 		return;
 	for (uint32_t i = 0; i < BURST; i++) {
-		self.in_iov[i] = (struct iovec){self.in_buf[i], ROOM};
-		self.in[i].msg_hdr = (struct msghdr){.msg_iov = &self.in_iov[i],
+		io.in_iov[i] = (struct iovec){io.in_buf[i], ROOM};
+		io.in[i].msg_hdr = (struct msghdr){.msg_iov = &io.in_iov[i],
 						     .msg_iovlen = 1,
-						     .msg_name = &self.from[i],
-						     .msg_namelen = sizeof(self.from[i])};
+						     .msg_name = &io.from[i],
+						     .msg_namelen = sizeof(io.from[i])};
 	}
-	n = recvmmsg(p->fd, self.in, BURST, MSG_DONTWAIT, NULL);
+	n = recvmmsg(p->fd, io.in, BURST, MSG_DONTWAIT, NULL);
 	/* A datagram of no bytes and the end of a client look the same. */
 	if (self.seqpacket && (n == 0 || (n < 0 && errno == ECONNRESET) ||
-			       (n > 0 && self.in[n - 1].msg_len == 0))) {
+			       (n > 0 && io.in[n - 1].msg_len == 0))) {
 		client_gone(p);
 		n -= n > 0;
 	}
@@ -134,14 +138,14 @@ sock_fill(struct uvp_pump *p)
 static void
 prepare(struct uvp_pump *p, const struct uvb_rx_frame *f, uint32_t i)
 {
-	struct msghdr *h = &self.out[i].msg_hdr;
+	struct msghdr *h = &io.out[i].msg_hdr;
 
-	self.out_iov[i] = (struct iovec){(void *)f->data, f->len};
+	io.out_iov[i] = (struct iovec){(void *)f->data, f->len};
 	if (f->len > UVB_CELL_ROOM) {
-		self.out_iov[i].iov_base = self.bounce[i];
-		self.out_iov[i].iov_len = uvb_rx_read(p->rxq, f, 0, self.bounce[i], UVB_FRAME_MAX);
+		io.out_iov[i].iov_base = io.bounce[i];
+		io.out_iov[i].iov_len = uvb_rx_read(p->rxq, f, 0, io.bounce[i], UVB_FRAME_MAX);
 	}
-	*h = (struct msghdr){.msg_iov = &self.out_iov[i], .msg_iovlen = 1};
+	*h = (struct msghdr){.msg_iov = &io.out_iov[i], .msg_iovlen = 1};
 }
 
 static uint16_t
@@ -186,7 +190,7 @@ sock_deliver(struct uvp_pump *p, const struct uvb_rx_frame *frame, uint16_t n)
 		return drop(p, SOCK_NO_PEER, n);
 	for (uint32_t i = 0; i < n; i++)
 		prepare(p, &frame[i], i);
-	sent = sendmmsg(p->fd, self.out, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	sent = sendmmsg(p->fd, io.out, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	return sent > 0 ? (uint16_t)sent : send_failed(p, n);
 }
 
