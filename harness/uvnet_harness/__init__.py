@@ -3,6 +3,7 @@
 
 from uvnet_harness.fabric import Build, Difference, Fabric, Snapshot
 from uvnet_harness.host import App, Host
+from uvnet_harness.kernel import KernelHost
 from uvnet_harness.net import Net, Settings, Shape
 from uvnet_harness.proc import Process, ProcessFailed, Result
 from uvnet_harness.rss import Flow, HashType, Rss
@@ -17,6 +18,7 @@ __all__ = [
     "Flow",
     "HashType",
     "Host",
+    "KernelHost",
     "Net",
     "Process",
     "ProcessFailed",

@@ -15,6 +15,7 @@ from uvnet_harness.proc import Process, Result
 from uvnet_harness.rss import Rss
 
 if TYPE_CHECKING:
+    from uvnet_harness.kernel import KernelHost
     from uvnet_harness.net import Net
 
 CommandWord = str | os.PathLike[str]
@@ -23,7 +24,7 @@ CommandWord = str | os.PathLike[str]
 class App:
     """An application in the background on a host."""
 
-    def __init__(self, host: Host, process: Process) -> None:
+    def __init__(self, host: Host | KernelHost, process: Process) -> None:
         self.host = host
         self.process = process
 

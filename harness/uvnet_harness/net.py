@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from uvnet_harness import artifacts, journal, names
 from uvnet_harness.fabric import LOG_TROUBLE, Build, Fabric, Snapshot
 from uvnet_harness.host import Host
+from uvnet_harness.kernel import KernelHost, unavailable
 from uvnet_harness.proc import Process, Processes
 
 if TYPE_CHECKING:
@@ -31,8 +32,16 @@ PROBE_HOST = 253
 """Host number of the wire that asks whether a TCP port listens."""
 
 
-class NotBuilt(Exception):
-    """A part that a scenario needs is not built; the text says which."""
+class Missing(Exception):
+    """Something a scenario needs is not there; the text says what. In pytest the test is skipped."""
+
+
+class NotBuilt(Missing):
+    """A part that a scenario needs is not built."""
+
+
+class NotPossible(Missing):
+    """This machine, or this user, cannot do what a scenario needs."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Probe:
         self._wire = wire
         self._random = source
 
-    def tcp_listens(self, host: Host, port: int, timeout: float = 0.3) -> bool:
+    def tcp_listens(self, host: Host | KernelHost, port: int, timeout: float = 0.3) -> bool:
         """Send a SYN, and a RST if it is answered by SYN/ACK.
 
         :param timeout: seconds to wait for the answer.
@@ -132,6 +141,7 @@ class Net:
         self.processes = Processes(book, token=self.name)
         self.fabric = Fabric(self.build, self.name, self.processes, book, self.folder, self.shape.options())
         self.hosts: dict[str, Host] = {}
+        self.kernel_hosts: dict[str, KernelHost] = {}
         self.wires: dict[str, Wire] = {}
         self._wire_set: WireSet | None = None
         self._numbers = iter(range(1, PROBE_HOST))
@@ -163,6 +173,41 @@ class Net:
             self, name, self.addresses.ip(number), self.addresses.mac(number), queues, config
         )
         return self.hosts[name]
+
+    def kernel_host(
+        self,
+        name: str | None = None,
+        *,
+        queues: int = 1,
+        mtu: int = 1500,
+        offload: bool = True,
+        ipv6: bool = False,
+    ) -> KernelHost:
+        """Add a host that runs on the kernel's stack: a network namespace with a tap port.
+
+        :param name: of the host and of its port; default kernel1, kernel2, …
+        :param queues: of its interface and of its port.
+        :param offload: let the kernel leave checksums and segmentation to the port.
+        :param ipv6: give it an IPv6 address as well.
+        :raises NotPossible: not here; in pytest the test is then skipped.
+        """
+        problem = unavailable()
+        if problem:
+            raise NotPossible(problem)
+        number = next(self._numbers)
+        name = name or f"kernel{number}"
+        self._check_name(name)
+        host = KernelHost(self, name, number, queues=queues, mtu=mtu, offload=offload, ipv6=ipv6)
+        self.kernel_hosts[name] = host
+        return host.up()
+
+    def note_netns(self, name: str) -> None:
+        """Write down that a network namespace is about to be made."""
+        self._journal.add("netns", name)
+
+    def forget_netns(self, name: str) -> None:
+        """Write down that it is gone."""
+        self._journal.remove("netns", name)
 
     def wire(
         self,
@@ -206,7 +251,7 @@ class Net:
         )
 
     def _check_name(self, name: str) -> None:
-        if name in self.hosts or name in self.wires:
+        if name in self.hosts or name in self.wires or name in self.kernel_hosts:
             raise ValueError(f"there is a {name!r} in this network already")
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,31}", name):
             raise ValueError(f"{name!r} cannot name a port: 1 to 31 of A-Z a-z 0-9 _ . -")
@@ -301,7 +346,7 @@ class Net:
     def _stop(self) -> list[str]:
         """Stop everything but the fabric; what is wrong."""
         problems: list[str] = []
-        steps = [self._stop_apps, self._close_wires]
+        steps = [self._stop_apps, self._close_kernel_hosts, self._close_wires]
         if self.fabric.is_up:
             steps += [self._check_ledger, self.fabric.stop_capture]
         for step in steps:
@@ -321,6 +366,10 @@ class Net:
         for process in reversed(self.processes.all):
             if process.name != "capture":
                 process.stop()
+
+    def _close_kernel_hosts(self) -> None:
+        for host in self.kernel_hosts.values():
+            host.close()
 
     def _close_wires(self) -> None:
         for wire in list(self._wire_set.wires if self._wire_set else ()):

@@ -15,7 +15,7 @@ import pytest
 
 from uvnet_harness import journal
 from uvnet_harness.fabric import Build
-from uvnet_harness.net import NICS, Net, NotBuilt, Settings, Shape
+from uvnet_harness.net import NICS, Missing, Net, Settings, Shape
 from uvnet_harness.reaper import Reaper
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -191,7 +191,7 @@ def pytest_runtest_makereport(
     """Note a failure for the fixture's end; a missing build is a skip; say where to look."""
     outcome = yield
     report = outcome.get_result()
-    if call.excinfo is not None and call.excinfo.errisinstance(NotBuilt):
+    if call.excinfo is not None and call.excinfo.errisinstance(Missing):
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1], f"Skipped: {call.excinfo.value}")
         return

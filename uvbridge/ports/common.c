@@ -117,6 +117,7 @@ make_pumps(struct uvp_port *port)
 
 		p->port = port;
 		p->fd = -1;
+		p->out_fd = -1;
 		p->rxq = uvb_rxq(port->dev, i);
 		p->txq = uvb_txq(port->dev, i);
 		p->batch = calloc(1, sizeof(*p->batch));

@@ -60,7 +60,7 @@ struct uvp_ops {
 	 * most a batch. May set p->fill_at. NULL: the port only receives. */
 	void (*fill)(struct uvp_pump *p);
 	/* Hand n frames to the other side; returns how many it took or refused for good. Fewer
-	 * than n: it takes no more now, come again when p->fd is writable. NULL: only sends. */
+	 * than n: it takes no more now, come again when p->out_fd is writable. NULL: only sends. */
 	uint16_t (*deliver)(struct uvp_pump *p, const struct uvb_rx_frame *frame, uint16_t n);
 	/* About to sleep: nothing has happened for a moment. May be NULL. */
 	void (*idle)(struct uvp_pump *p);
@@ -73,7 +73,8 @@ struct uvp_pump {
 	void *self; /* the kind's own */
 	struct uvb_rxq *rxq;
 	struct uvb_txq *txq;
-	int fd;            /* of the other side; -1: nothing to wait for there */
+	int fd;            /* of the other side, readable when it has something; -1: none */
+	int out_fd;        /* writable when it takes something */
 	uint64_t fill_at;  /* CLOCK_MONOTONIC ns: no fill() before; UINT64_MAX: wait for fd */
 	uint64_t retry_at; /* no uvb_tx_burst() before; 0: at once */
 	struct uvp_batch *batch;

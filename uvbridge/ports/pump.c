@@ -114,28 +114,17 @@ sleep_time(const struct uvp_pump *p, struct timespec *ts)
 	return ts;
 }
 
-/* What the other side can wake us for. Nothing is asked that cannot be acted upon. */
-static short
-wanted_events(const struct uvp_pump *p)
-{
-	short events = 0;
-
-	if (p->ops->fill != NULL && p->fill_at == 0 && p->batch->sent == p->batch->n)
-		events |= POLLIN;
-	if (p->rx_blocked)
-		events |= POLLOUT;
-	return events;
-}
-
 static void
 pump_sleep(struct uvp_pump *p)
 {
+	/* Nothing is asked for that could not be acted upon. */
 	bool listen = p->ops->deliver != NULL && p->nb_rx == 0;
-	short events = wanted_events(p);
-	struct pollfd pfd[3] = {
+	bool look = p->ops->fill != NULL && p->fill_at == 0 && p->batch->sent == p->batch->n;
+	struct pollfd pfd[] = {
 		{.fd = p->port->stop_fd, .events = POLLIN},
 		{.fd = listen ? uvb_rxq_fd(p->rxq) : -1, .events = POLLIN},
-		{.fd = events != 0 ? p->fd : -1, .events = events},
+		{.fd = look ? p->fd : -1, .events = POLLIN},
+		{.fd = p->rx_blocked ? p->out_fd : -1, .events = POLLOUT},
 	};
 	struct timespec ts;
 
@@ -143,11 +132,11 @@ pump_sleep(struct uvp_pump *p)
 		p->ops->idle(p);
 	if (listen && !uvb_rx_arm(p->rxq, false))
 		return;
-	(void)ppoll(pfd, 3, sleep_time(p, &ts), NULL);
+	(void)ppoll(pfd, sizeof(pfd) / sizeof(pfd[0]), sleep_time(p, &ts), NULL);
 	if (listen)
 		uvb_rx_disarm(p->rxq);
 	/* Errors too: deliver() meets them and says what they mean. */
-	if (pfd[2].revents & ~POLLIN)
+	if (pfd[3].revents != 0)
 		p->rx_blocked = false;
 }
 

@@ -37,7 +37,6 @@ static struct sock {
 	int listener;		 /* SEQPACKET: clients come here, one at a time */
 	struct sockaddr_un to;	 /* DGRAM: whom frames go to; */
 	socklen_t to_len;	 /* 0: nobody known */
-	bool connected;		 /* to `to`: only then does the kernel say when it takes more */
 } self = {.listener = -1};
 
 /* One call of the kernel's. */
@@ -53,13 +52,6 @@ static struct {
 
 /* ---------------------------------------------------------------------------------------- peers */
 
-/* Turn to a peer: frames go there, and only from there do we take any more. */
-static void
-peer_connect(struct uvp_pump *p)
-{
-	self.connected = connect(p->fd, (struct sockaddr *)&self.to, self.to_len) == 0;
-}
-
 /* DGRAM without --peer: whoever speaks is the peer. */
 static void
 peer_learn(const struct sockaddr_un *from, socklen_t len)
@@ -70,6 +62,15 @@ peer_learn(const struct sockaddr_un *from, socklen_t len)
 	self.to_len = len;
 }
 
+/* DGRAM: the peer takes no more now. Only a socket that is connected to it is told when it does, and
+ * ours is not: a connected one would take nothing from anybody else, not even from a peer that has
+ * been started again. So there is another one, for waiting. False: there is no peer any more. */
+static bool
+peer_wait(struct uvp_pump *p)
+{
+	return connect(p->out_fd, (struct sockaddr *)&self.to, self.to_len) == 0;
+}
+
 /* SEQPACKET: the client has gone, wait for the next. */
 static void
 client_gone(struct uvp_pump *p)
@@ -77,6 +78,8 @@ client_gone(struct uvp_pump *p)
 	if (p->fd != self.listener)
 		close(p->fd);
 	p->fd = self.listener;
+	p->out_fd = -1;
+	p->rx_blocked = false; /* nobody is waited for */
 }
 
 static bool
@@ -89,6 +92,7 @@ client_accept(struct uvp_pump *p)
 		return false;
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	p->fd = fd;
+	p->out_fd = fd;
 	return true;
 }
 
@@ -146,6 +150,10 @@ prepare(struct uvp_pump *p, const struct uvb_rx_frame *f, uint32_t i)
 		io.out_iov[i].iov_len = uvb_rx_read(p->rxq, f, 0, io.bounce[i], UVB_FRAME_MAX);
 	}
 	*h = (struct msghdr){.msg_iov = &io.out_iov[i], .msg_iovlen = 1};
+	if (!self.seqpacket) {
+		h->msg_name = &self.to;
+		h->msg_namelen = self.to_len;
+	}
 }
 
 static uint16_t
@@ -162,8 +170,9 @@ send_failed(struct uvp_pump *p, uint16_t n)
 {
 	switch (errno) {
 	case EAGAIN:
-	case EINTR:
-		return 0;
+		if (self.seqpacket || peer_wait(p))
+			return 0;
+		return drop(p, SOCK_NO_PEER, n);
 	case ECONNREFUSED:
 	case ECONNRESET:
 	case ENOENT:
@@ -171,7 +180,6 @@ send_failed(struct uvp_pump *p, uint16_t n)
 	case EPIPE:
 		if (self.seqpacket)
 			client_gone(p);
-		self.connected = false;
 		return drop(p, SOCK_NO_PEER, n);
 	default:
 		return drop(p, SOCK_REFUSED, 1);
@@ -183,10 +191,7 @@ sock_deliver(struct uvp_pump *p, const struct uvb_rx_frame *frame, uint16_t n)
 {
 	int sent;
 
-	/* The peer may have come, or come back under its old name, since the last frame. */
-	if (!self.seqpacket && !self.connected && self.to_len != 0)
-		peer_connect(p);
-	if (self.seqpacket ? p->fd == self.listener : !self.connected)
+	if (self.seqpacket ? p->fd == self.listener : self.to_len == 0)
 		return drop(p, SOCK_NO_PEER, n);
 	for (uint32_t i = 0; i < n; i++)
 		prepare(p, &frame[i], i);
@@ -267,6 +272,18 @@ find_peer(struct uvp_port *port)
 	return 0;
 }
 
+static int
+serve(struct uvp_port *port, int fd)
+{
+	struct uvp_pump *p = &port->pump[0];
+
+	p->ops = &sock_ops;
+	p->fd = fd;
+	if (!self.seqpacket)
+		p->out_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return uvp_serve(port);
+}
+
 /* ------------------------------------------------------------------------------------------ verb */
 
 enum {
@@ -334,11 +351,8 @@ sock_run(struct uvp_port *port)
 		rc = open_socket(port, &fd);
 	if (rc == 0)
 		rc = uvp_attach(port);
-	if (rc == 0) {
-		port->pump[0].ops = &sock_ops;
-		port->pump[0].fd = fd;
-		rc = uvp_serve(port);
-	}
+	if (rc == 0)
+		rc = serve(port, fd);
 	if (self.bound)
 		unlink(self.path);
 	uvp_detach(port);

@@ -264,6 +264,7 @@ make_queues(struct uvp_port *port)
 
 		p->ops = &tap_ops;
 		p->fd = device.fd[i];
+		p->out_fd = p->fd;
 		p->self = calloc(1, sizeof(struct tap_queue));
 		if (p->self == NULL)
 			return uvp_fail(port, "no memory for %u queues", port->nb_queues);
