@@ -79,7 +79,7 @@ class KernelHost:
 
         :param words: options of ``uvbridge port tap``, added.
         """
-        line = [
+        line: list[CommandWord] = [
             self.net.build.uvbridge, "port", "tap", self.net.name, self.name,
             "--netns", self.netns, "--ifname", self.ifname, "--mac", self.mac, "--mtu", str(self.mtu),
             "--queues", str(self.queues), "--address", f"{self.ip}/{self.net.addresses.prefix_len}",

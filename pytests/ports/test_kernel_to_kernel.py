@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from uvnet_harness import until
+
 
 def transfer(program, source, sink, size):
     """A stream over TCP, its digest compared at both ends."""
@@ -74,7 +76,6 @@ def test_iperf3(net, full, offload, direction, record_property):
     end = json.loads(done.stdout)["end"]
     record_property("gbit_per_second", end["sum_received"]["bits_per_second"] / 1e9)
     record_property("retransmits", end["sum_sent"]["retransmits"])
-    # With -R the sender's count may end before the receiver's: blocks on their way at the end.
     assert end["sum_received"]["bytes"] > 10 << 20
     snapshot = net.fabric.snapshot()
     assert snapshot.sum("*.drops.*oversize") == 0
@@ -99,17 +100,14 @@ def test_jumbo_frames(net, program):
 
 
 @pytest.mark.uvnet(capture=False)
-def test_kernel_killed_under_load(net, program):
+def test_kernel_killed_under_load(net):
     """The sender's port dies in the middle of a stream of super-frames; nothing is left of it."""
     a, b = net.kernel_host("a"), net.kernel_host("b")
     b.start("iperf3", "-s", "-1").wait_port(5201)
     a.start("iperf3", "-c", b.ip, "-t", "30")
     net.fabric.wait_port("a")
     before = net.fabric.snapshot()["port.b.rx_packets"]
-    wait_for = net.fabric
-    from uvnet_harness import until
-
-    until(lambda: wait_for.snapshot()["port.b.rx_packets"] > before + 5000, 10, "traffic")
+    until(lambda: net.fabric.snapshot()["port.b.rx_packets"] > before + 5000, 10, "traffic")
     a.kill_port()
     net.fabric.wait_no_port("a")
     assert a.interfaces == []

@@ -131,7 +131,7 @@ def test_seqpacket_serves_one_client_after_the_other(net, port, path):
 
 
 @pytest.mark.parametrize("data, counter", [(b"", "empty"), (bytes(65554), "oversize")], ids=["empty", "oversize"])
-def test_no_frames_are_refused(net, port, peer, path, data, counter):
+def test_no_frames_are_refused(port, peer, path, data, counter):
     vm = peer()
     process = port("socket", "vm", "--path", path)
     vm.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -161,7 +161,7 @@ def test_path_goes_at_the_end_and_a_stale_one_is_taken_over(net, port, path):
     assert not path.exists()
 
 
-def test_file_in_the_way_is_left_alone(net, port, path):
+def test_file_in_the_way_is_left_alone(port, path):
     path.write_text("mine")
     process = port("socket", "vm", "--path", path, ready=False)
     assert process.wait(5) == 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The kernel as a port: a namespace with a tap port, and wires that talk to it."""
 
+import os
 import signal
 import subprocess
 
@@ -8,7 +9,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Dot1Q, Ether
 
-from uvnet_harness import until
+from uvnet_harness import journal, until
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def kernel(net):
 
 
 @pytest.fixture
-def wire(net, kernel):
+def wire(net):
     """A wire beside it."""
     return net.wire("wire")
 
@@ -38,7 +39,7 @@ def test_echo_is_answered(wire, kernel, size):
     assert (reply[ICMP].type, reply[IP].len) == (0, 28 + size)
 
 
-def test_kernel_pings_the_wire(net, wire, kernel):
+def test_kernel_pings_the_wire(wire, kernel):
     """The wire plays the host: it answers ARP by itself, and the echo requests here."""
     app = kernel.start("ping", "-c", "3", "-i", "0.01", "-W", "5", wire.ip)
     for _ in range(3):
@@ -57,12 +58,12 @@ def test_fragments_of_both_sides(wire, kernel):
     """4,000 bytes in frames of 1,500: the kernel puts them together, and answers in fragments."""
     from scapy.layers.inet import defragment, fragment
 
-    whole = wire.ether(kernel.mac) / IP(src=wire.ip, dst=kernel.ip, id=77) / ICMP(id=2) / bytes(range(200)) * 20
+    whole = wire.ether(kernel.mac) / IP(src=wire.ip, dst=kernel.ip, id=77) / ICMP(id=2) / (bytes(range(200)) * 20)
     wire.send(fragment(whole, fragsize=1400), ack=False)
     pieces = []
     while not any(not piece[IP].flags.MF for piece in pieces):
         pieces.append(wire.expect("icmp or (ip[6:2] & 0x1fff != 0)").packet)
-    _, _, (reply,) = defragment(pieces)
+    (reply,) = defragment(pieces)
     assert bytes(Ether(bytes(reply))[ICMP].payload) == bytes(range(200)) * 20
 
 
@@ -85,7 +86,7 @@ def test_partial_checksums_are_finished(net, wire, kernel):
         assert Ether(bytes(again))[IP].chksum == frame[IP].chksum
 
 
-def test_bad_checksum_is_the_kernels_to_find(net, wire, kernel):
+def test_bad_checksum_is_the_kernels_to_find(wire, kernel):
     """Nobody vouches for what a wire sends: the kernel looks."""
     bad = ping(wire, kernel, seq=5)
     bad[ICMP].chksum = 0x1234
@@ -99,12 +100,12 @@ def test_closed_port_is_refused(wire, kernel):
     assert wire.sr1(syn)[TCP].flags == "RA"
 
 
-def test_vlan_interface(net, wire, kernel):
+def test_vlan_interface(wire, kernel):
     """A VLAN of the kernel on top of the tap interface: tags are in the frames."""
     ns = ("ip", "-n", kernel.netns)
-    subprocess.run([*ns, "link", "add", "link", "eth0", "name", "v7", "type", "vlan", "id", "7"], check=True)
+    if subprocess.run([*ns, "link", "add", "link", "eth0", "name", "v7", "type", "vlan", "id", "7"], check=False).returncode:
+        pytest.skip("this kernel has no VLAN interfaces")
     subprocess.run([*ns, "address", "add", "192.0.2.1/24", "dev", "v7"], check=True)
-    subprocess.run([*ns, "neighbour", "add", "192.0.2.9", "lladdr", wire.mac, "dev", "eth0"], check=True)
     subprocess.run([*ns, "link", "set", "v7", "up"], check=True)
     subprocess.run([*ns, "neighbour", "add", "192.0.2.9", "lladdr", wire.mac, "dev", "v7"], check=True)
     request = Ether(src=wire.mac, dst=kernel.mac) / Dot1Q(vlan=7) / IP(src="192.0.2.9", dst="192.0.2.1") / ICMP(id=3)
@@ -206,8 +207,8 @@ def test_port_ends_with_its_parent(net):
     shell = net.start("shell", "setsid", "--wait", "sh", "-c", line)
     shell.wait_output("^ready$")
     pid = net.fabric.snapshot().port("kernel")["pid"]
-    parent = int(open(f"/proc/{pid}/stat", encoding="ascii").read().rpartition(")")[2].split()[1])
-    subprocess.run(["kill", "-9", str(parent)], check=True)
+    parent = int(journal.stat_fields(pid)[1])
+    os.kill(parent, signal.SIGKILL)
     net.fabric.wait_no_port("kernel")
     until(lambda: kernel.interfaces == [], 5, "the interface to go")
 
@@ -253,7 +254,8 @@ def test_what_is_wrong_is_said(net, port, kernel, case):
     assert net.fabric.snapshot().port("other") is None
 
 
-def test_without_privileges(net, kernel):
+@pytest.mark.usefixtures("kernel")
+def test_without_privileges(net):
     """One sentence, not a stack of errno."""
     process = net.start(
         "other", "setpriv", "--bounding-set", "-all", "--inh-caps", "-all", net.build.uvbridge, "port", "tap",
@@ -271,6 +273,7 @@ def test_ready_descriptor(net, kernel, tmp_path):
     until(lambda: (tmp_path / "ready").exists() and (tmp_path / "ready").read_text() == "\n", 5)
     assert shell.stdout == ""
     shell.stop()
+    net.fabric.wait_no_port("other")
     again = net.start("shell", "sh", "-c", line.format("nowhere"))
     again.wait(5)
     assert "no network namespace nowhere" in (tmp_path / "ready").read_text()

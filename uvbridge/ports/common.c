@@ -14,12 +14,15 @@
 
 #include "uvbridge/ports/ports.h"
 
-#define LINK_CHECK_MS 200 /* without a daemon, the segment alone says whether we still are a port */
+#define LINK_CHECK_MS                                                               \
+	200 /* without a daemon, the segment alone says whether we still are a port \
+	     */
 
 static const struct uvp_kind *const kinds[] = {&uvp_tap, &uvp_socket, &uvp_replay, &uvp_record};
 #define NB_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-/* -------------------------------------------------------------------------------------- speaking */
+/* -------------------------------------------------------------------------------------- speaking
+ */
 
 static void
 say(const struct uvp_port *port, const char *text)
@@ -104,7 +107,8 @@ report_counters(const struct uvp_port *port)
 		uvp_log(port, "dropped: %s", text);
 }
 
-/* ------------------------------------------------------------------------------------- attaching */
+/* ------------------------------------------------------------------------------------- attaching
+ */
 
 static int
 make_pumps(struct uvp_port *port)
@@ -318,7 +322,8 @@ uvp_serve(struct uvp_port *port)
 	return rc;
 }
 
-/* --------------------------------------------------------------------------------------- options */
+/* --------------------------------------------------------------------------------------- options
+ */
 
 bool
 uvp_number(const char *text, uint64_t min, uint64_t max, uint64_t *n)
@@ -351,7 +356,8 @@ common_option(struct uvp_port *port, int opt, const char *arg, char err[UVB_ERR_
 	case UVP_OPT_MAC:
 		if (parse_mac(arg, port->mac))
 			return true;
-		uvb_fail(err, 0, "--mac %.40s: give a unicast address, like 02:00:00:00:00:01", arg);
+		uvb_fail(err, 0, "--mac %.40s: give a unicast address, like 02:00:00:00:00:01",
+			 arg);
 		return false;
 	case UVP_OPT_MTU:
 		if (!uvp_number(arg, 68, UVB_FRAME_MAX - 18, &n)) {

@@ -10,19 +10,19 @@
 
 #include "uvbridge/ports/offload.h"
 
-#define ETH_LEN	      14
-#define VLAN_LEN      4
-#define VLAN_MAX      2
-#define TCP_MIN	      20
-#define TCP_CSUM      16 /* offset of the checksum in the header */
-#define TCP_FLAGS     13
-#define UDP_CSUM      6
-#define FLAG_FIN      0x01
-#define FLAG_PSH      0x08
-#define FLAG_CWR      0x80
-#define IP4_FRAGMENT  0x3fff /* more-fragments bit and offset */
-#define IP6_HEADER    40
-#define IP6_EXT_MAX   8
+#define ETH_LEN         14
+#define VLAN_LEN        4
+#define VLAN_MAX        2
+#define TCP_MIN         20
+#define TCP_CSUM        16 /* offset of the checksum in the header */
+#define TCP_FLAGS       13
+#define UDP_CSUM        6
+#define FLAG_FIN        0x01
+#define FLAG_PSH        0x08
+#define FLAG_CWR        0x80
+#define IP4_FRAGMENT    0x3fff /* more-fragments bit and offset */
+#define IP6_HEADER      40
+#define IP6_EXT_MAX     8
 #define ETHERTYPE_SVLAN 0x88a8
 
 const char *const uvp_refusal_name[UVP_REFUSALS] = {
@@ -34,7 +34,8 @@ const char *const uvp_refusal_name[UVP_REFUSALS] = {
 	[UVP_GSO_SIZE] = "gso_size",
 };
 
-/* ------------------------------------------------------------------------------------ arithmetic */
+/* ------------------------------------------------------------------------------------ arithmetic
+ */
 
 static inline uint16_t
 get16(const uint8_t *p)
@@ -99,7 +100,8 @@ uvp_fold(uint64_t sum)
 	return (uint16_t)sum;
 }
 
-/* ---------------------------------------------------------------------------------------- checks */
+/* ---------------------------------------------------------------------------------------- checks
+ */
 
 /* Offset of what follows Ethernet and VLAN tags, and its type. 0: cut short. */
 static uint32_t
@@ -110,7 +112,8 @@ ether_parse(const uint8_t *frame, uint32_t len, uint16_t *type)
 	if (len < ETH_LEN)
 		return 0;
 	*type = get16(frame + 12);
-	for (int i = 0; i < VLAN_MAX && (*type == ETHERTYPE_VLAN || *type == ETHERTYPE_SVLAN); i++) {
+	for (int i = 0; i < VLAN_MAX && (*type == ETHERTYPE_VLAN || *type == ETHERTYPE_SVLAN);
+	     i++) {
 		if (len < off + VLAN_LEN)
 			return 0;
 		*type = get16(frame + off + 2);
@@ -214,7 +217,8 @@ uvp_offload_check(const struct virtio_net_hdr *vnet, const uint8_t *frame, uint3
 	return partial ? check_tso(vnet, frame, frame_max, job) : UVP_VNET_CSUM;
 }
 
-/* ------------------------------------------------------------------------------------------ work */
+/* ------------------------------------------------------------------------------------------ work
+ */
 
 void
 uvp_offload_finish(const struct uvp_job *job, uint8_t *frame)
@@ -239,7 +243,7 @@ segment_ip4(uint8_t *ip, uint32_t total, uint32_t i)
 	put16(ip + 2, total);
 	put16(ip + 4, get16(ip + 4) + i); /* each packet has an identification of its own */
 	memcpy(ip + 10, &sum, 2);
-	sum = (uint16_t)~uvp_fold(uvp_sum(ip, (ip[0] & 15u) * 4, 0));
+	sum = (uint16_t)~uvp_fold(uvp_sum(ip, (size_t)(ip[0] & 15) * 4, 0));
 	memcpy(ip + 10, &sum, 2);
 }
 

@@ -10,7 +10,7 @@
 
 #include "uvbridge/ports/offload.h"
 
-#define ROUNDS	  3000
+#define ROUNDS    3000
 #define FRAME_MAX (14 + 1500)
 #define SUPER_MAX 65550
 
@@ -48,7 +48,8 @@ fill(uint8_t *p, uint32_t n)
 		p[i] = (uint8_t)rnd();
 }
 
-/* ------------------------------------------------------------------------------------- reference */
+/* ------------------------------------------------------------------------------------- reference
+ */
 
 static uint32_t
 be16(const uint8_t *p)
@@ -95,7 +96,8 @@ ref_l4_good(const uint8_t *ip, bool v6, uint32_t proto, const uint8_t *l4, uint3
 	return ref_sum(l4, n, ref_pseudo(ip, v6, proto, n)) == 0xffff;
 }
 
-/* --------------------------------------------------------------------------------------- packets */
+/* --------------------------------------------------------------------------------------- packets
+ */
 
 struct packet {
 	uint32_t len, l3, l4, payload;
@@ -210,7 +212,8 @@ super(const struct packet *p, uint32_t size)
 	return v;
 }
 
-/* ----------------------------------------------------------------------------------------- tests */
+/* ----------------------------------------------------------------------------------------- tests
+ */
 
 static struct packet in;
 

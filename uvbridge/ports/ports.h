@@ -134,25 +134,26 @@ enum uvp_option {
 	UVP_OPT_DIE,
 	UVP_OPT_KIND, /* and the following: of one kind */
 };
-#define UVP_COMMON_OPTIONS                                                                        \
-	{"ready-fd", required_argument, NULL, UVP_OPT_READY_FD},                                  \
-		{"die-with-parent", no_argument, NULL, UVP_OPT_DIE},                              \
-		{"mac", required_argument, NULL, UVP_OPT_MAC},                                    \
-		{"mtu", required_argument, NULL, UVP_OPT_MTU}, {"help", no_argument, NULL, 'h'},  \
-	{                                                                                         \
-		NULL, 0, NULL, 0                                                                  \
+#define UVP_COMMON_OPTIONS                                                                       \
+	{"ready-fd", required_argument, NULL, UVP_OPT_READY_FD},                                 \
+		{"die-with-parent", no_argument, NULL, UVP_OPT_DIE},                             \
+		{"mac", required_argument, NULL, UVP_OPT_MAC},                                   \
+		{"mtu", required_argument, NULL, UVP_OPT_MTU}, {"help", no_argument, NULL, 'h'}, \
+	{                                                                                        \
+		NULL, 0, NULL, 0                                                                 \
 	}
-#define UVP_COMMON_USAGE                                                                          \
-	"  --mac M            address of the port (default: derived from its name)\n"             \
-	"  --mtu N            bytes of payload of the longest frame (default: 1500)\n"            \
-	"  --ready-fd N       when frames flow, write an empty line to descriptor N, or one that\n" \
+#define UVP_COMMON_USAGE                                                                           \
+	"  --mac M            address of the port (default: derived from its name)\n"              \
+	"  --mtu N            bytes of payload of the longest frame (default: 1500)\n"             \
+	"  --ready-fd N       when frames flow, write an empty line to descriptor N, or one "      \
+	"that\n"                                                                                   \
 	"                     says what is wrong; without it, \"ready\" goes to standard output\n" \
-	"  --die-with-parent  end when the process that started this one ends\n"                  \
+	"  --die-with-parent  end when the process that started this one ends\n"                   \
 	"  -h, --help         this text\n"
 
 struct uvp_kind {
 	const char *name;
-	const char *usage; /* after "Usage: uvbridge port " */
+	const char *usage;  /* after "Usage: uvbridge port " */
 	const char *shorts; /* one-letter options, "h" among them */
 	const struct option *options;
 	/* An option of this kind; false: its argument makes no sense (the text says why not). */

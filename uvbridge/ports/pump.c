@@ -41,7 +41,8 @@ uvp_count(struct uvp_pump *p, unsigned counter)
 			port->counter_name[counter]);
 }
 
-/* ------------------------------------------------------------------------------------ directions */
+/* ------------------------------------------------------------------------------------ directions
+ */
 
 static bool
 may_fill(const struct uvp_pump *p)
@@ -97,7 +98,8 @@ pump_out(struct uvp_pump *p)
 	return n != 0;
 }
 
-/* ---------------------------------------------------------------------------------------- asleep */
+/* ---------------------------------------------------------------------------------------- asleep
+ */
 
 /* How long nothing will happen unless somebody says so. NULL: for ever. */
 static struct timespec *

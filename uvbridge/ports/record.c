@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * `uvbridge port record`: write what arrives at a port to a pcap file. A port as others: it gets what
- * is flooded and what is for its address. (`uvbridge capture` sees every frame of the fabric.)
+ * `uvbridge port record`: write what arrives at a port to a pcap file. A port as others: it gets
+ * what is flooded and what is for its address. (`uvbridge capture` sees every frame of the fabric.)
  */
 #include <errno.h>
 #include <pcap/pcap.h>
@@ -27,7 +27,8 @@ static struct record {
 
 static uint8_t bounce[UVB_FRAME_MAX];
 
-/* --------------------------------------------------------------------------------------- writing */
+/* --------------------------------------------------------------------------------------- writing
+ */
 
 static void
 write_failed(struct uvp_pump *p)
@@ -79,7 +80,8 @@ record_deliver(struct uvp_pump *p, const struct uvb_rx_frame *frame, uint16_t n)
 
 static const struct uvp_ops record_ops = {.deliver = record_deliver, .idle = record_idle};
 
-/* ------------------------------------------------------------------------------------------ verb */
+/* ------------------------------------------------------------------------------------------ verb
+ */
 
 enum {
 	OPT_SNAPLEN = UVP_OPT_KIND,
@@ -94,7 +96,8 @@ static const struct option record_options[] = {
 
 static const char record_usage[] =
 	"record FABRIC NAME -w FILE [OPTION...]\n"
-	"Write what arrives at port NAME to a pcap file with times in nanoseconds: what is flooded\n"
+	"Write what arrives at port NAME to a pcap file with times in nanoseconds: what is "
+	"flooded\n"
 	"and what is for its address. (`uvbridge capture` sees every frame of the fabric.)\n\n"
 	"  uvbridge port record lab listener -w flood.pcap --mtu 9000\n\n"
 	"  -w, --write FILE   the file, which is overwritten; - is standard output\n"

@@ -45,7 +45,8 @@ static struct replay {
 
 static uint8_t arena[ARENA];
 
-/* ------------------------------------------------------------------------------------------ file */
+/* ------------------------------------------------------------------------------------------ file
+ */
 
 static int
 open_file(struct uvp_port *port)
@@ -54,8 +55,8 @@ open_file(struct uvp_port *port)
 
 	if (self.file != NULL)
 		pcap_close(self.file);
-	self.file = pcap_open_offline_with_tstamp_precision(self.path, PCAP_TSTAMP_PRECISION_NANO,
-							    err);
+	self.file =
+		pcap_open_offline_with_tstamp_precision(self.path, PCAP_TSTAMP_PRECISION_NANO, err);
 	if (self.file == NULL)
 		return uvp_fail(port, "cannot read the capture: %s", err);
 	if (pcap_datalink(self.file) != DLT_EN10MB)
@@ -149,7 +150,8 @@ next_frame(struct uvp_pump *p)
 	}
 }
 
-/* --------------------------------------------------------------------------------------- sending */
+/* --------------------------------------------------------------------------------------- sending
+ */
 
 static void
 send_held(struct uvp_pump *p)
@@ -188,7 +190,8 @@ replay_fill(struct uvp_pump *p)
 
 static const struct uvp_ops replay_ops = {.fill = replay_fill};
 
-/* ------------------------------------------------------------------------------------------ verb */
+/* ------------------------------------------------------------------------------------------ verb
+ */
 
 enum {
 	OPT_SPEED = UVP_OPT_KIND,
@@ -198,24 +201,23 @@ enum {
 };
 
 static const struct option replay_options[] = {
-	{"read", required_argument, NULL, 'r'},
-	{"speed", required_argument, NULL, OPT_SPEED},
-	{"fast", no_argument, NULL, OPT_FAST},
-	{"loop", required_argument, NULL, OPT_LOOP},
-	{"pad", no_argument, NULL, OPT_PAD},
-	UVP_COMMON_OPTIONS,
+	{"read", required_argument, NULL, 'r'}, {"speed", required_argument, NULL, OPT_SPEED},
+	{"fast", no_argument, NULL, OPT_FAST},  {"loop", required_argument, NULL, OPT_LOOP},
+	{"pad", no_argument, NULL, OPT_PAD},    UVP_COMMON_OPTIONS,
 };
 
 static const char replay_usage[] =
 	"replay FABRIC NAME -r FILE [OPTION...]\n"
-	"Send the frames of a pcap or pcapng file as they are, at the intervals they were captured\n"
+	"Send the frames of a pcap or pcapng file as they are, at the intervals they were "
+	"captured\n"
 	"at, then end. The port does not receive.\n\n"
 	"  uvbridge port replay lab player -r incident.pcapng --speed 10\n\n"
 	"  -r, --read FILE    the capture; - is standard input\n"
 	"  --speed X          X times as fast (default: 1)\n"
 	"  --fast             as fast as the fabric takes them\n"
 	"  --loop N           play it N times, 0: without end (default: 1)\n"
-	"  --pad              fill frames that were captured in part with zeros up to their length\n"
+	"  --pad              fill frames that were captured in part with zeros up to their "
+	"length\n"
 	"                     (default: leave them out, and count them)\n";
 
 static void

@@ -12,9 +12,9 @@
 
 #include "uvbridge/ports/ports.h"
 
-#define BURST	 UVP_BURST
-#define ROOM	 (UVB_FRAME_MAX + 1) /* a datagram that fills it is too long */
-#define BUF_SIZE (4u << 20)	     /* bytes asked of the kernel for datagrams that wait */
+#define BURST    UVP_BURST
+#define ROOM     (UVB_FRAME_MAX + 1) /* a datagram that fills it is too long */
+#define BUF_SIZE (4u << 20)          /* bytes asked of the kernel for datagrams that wait */
 
 enum {
 	SOCK_EMPTY,    /* a datagram without a byte */
@@ -34,9 +34,9 @@ static struct sock {
 	const char *path, *peer;
 	bool seqpacket;
 	bool bound;
-	int listener;		 /* SEQPACKET: clients come here, one at a time */
-	struct sockaddr_un to;	 /* DGRAM: whom frames go to; */
-	socklen_t to_len;	 /* 0: nobody known */
+	int listener;          /* SEQPACKET: clients come here, one at a time */
+	struct sockaddr_un to; /* DGRAM: whom frames go to; */
+	socklen_t to_len;      /* 0: nobody known */
 } self = {.listener = -1};
 
 /* One call of the kernel's. */
@@ -62,9 +62,10 @@ peer_learn(const struct sockaddr_un *from, socklen_t len)
 	self.to_len = len;
 }
 
-/* DGRAM: the peer takes no more now. Only a socket that is connected to it is told when it does, and
- * ours is not: a connected one would take nothing from anybody else, not even from a peer that has
- * been started again. So there is another one, for waiting. False: there is no peer any more. */
+/* DGRAM: the peer takes no more now. Only a socket that is connected to it is told when it does,
+ * and ours is not: a connected one would take nothing from anybody else, not even from a peer that
+ * has been started again. So there is another one, for waiting. False: there is no peer any more.
+ */
 static bool
 peer_wait(struct uvp_pump *p)
 {
@@ -96,7 +97,8 @@ client_accept(struct uvp_pump *p)
 	return true;
 }
 
-/* ------------------------------------------------------------------------------ socket to fabric */
+/* ------------------------------------------------------------------------------ socket to fabric
+ */
 
 static void
 take_datagram(struct uvp_pump *p, uint32_t i)
@@ -122,14 +124,14 @@ sock_fill(struct uvp_pump *p)
 	for (uint32_t i = 0; i < BURST; i++) {
 		io.in_iov[i] = (struct iovec){io.in_buf[i], ROOM};
 		io.in[i].msg_hdr = (struct msghdr){.msg_iov = &io.in_iov[i],
-						     .msg_iovlen = 1,
-						     .msg_name = &io.from[i],
-						     .msg_namelen = sizeof(io.from[i])};
+						   .msg_iovlen = 1,
+						   .msg_name = &io.from[i],
+						   .msg_namelen = sizeof(io.from[i])};
 	}
 	n = recvmmsg(p->fd, io.in, BURST, MSG_DONTWAIT, NULL);
 	/* A datagram of no bytes and the end of a client look the same. */
-	if (self.seqpacket && (n == 0 || (n < 0 && errno == ECONNRESET) ||
-			       (n > 0 && io.in[n - 1].msg_len == 0))) {
+	if (self.seqpacket &&
+	    (n == 0 || (n < 0 && errno == ECONNRESET) || (n > 0 && io.in[n - 1].msg_len == 0))) {
 		client_gone(p);
 		n -= n > 0;
 	}
@@ -137,7 +139,8 @@ sock_fill(struct uvp_pump *p)
 		take_datagram(p, (uint32_t)i);
 }
 
-/* ------------------------------------------------------------------------------ fabric to socket */
+/* ------------------------------------------------------------------------------ fabric to socket
+ */
 
 static void
 prepare(struct uvp_pump *p, const struct uvb_rx_frame *f, uint32_t i)
@@ -284,7 +287,8 @@ serve(struct uvp_port *port, int fd)
 	return uvp_serve(port);
 }
 
-/* ------------------------------------------------------------------------------------------ verb */
+/* ------------------------------------------------------------------------------------------ verb
+ */
 
 enum {
 	OPT_PATH = UVP_OPT_KIND,

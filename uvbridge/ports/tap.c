@@ -18,11 +18,7 @@
 #define ARENA      (4 * FRAME_ROOM)
 
 /* Counters of a tap port: those of the offloads, and what the kernel does not want. */
-enum {
-	TAP_IF_DOWN = UVP_REFUSALS,
-	TAP_REFUSED,
-	TAP_COUNTERS
-};
+enum { TAP_IF_DOWN = UVP_REFUSALS, TAP_REFUSED, TAP_COUNTERS };
 _Static_assert(TAP_COUNTERS <= UVP_COUNTERS, "every counter has its place");
 
 /* One queue of the interface. */
@@ -62,9 +58,9 @@ take_frame(struct uvp_pump *p, struct tap_queue *q, uint8_t *buf, uint32_t n)
 	enum uvp_refusal why;
 
 	memcpy(&vnet, buf, VNET_LEN);
-	why = n < VNET_LEN ? UVP_VNET_SHORT
-			   : uvp_offload_check(&vnet, frame, n - (uint32_t)VNET_LEN, frame_max,
-					       &q->job);
+	why = n < VNET_LEN
+		      ? UVP_VNET_SHORT
+		      : uvp_offload_check(&vnet, frame, n - (uint32_t)VNET_LEN, frame_max, &q->job);
 	if (why != UVP_OK) {
 		uvp_count(p, why);
 		return;
@@ -80,13 +76,13 @@ take_frame(struct uvp_pump *p, struct tap_queue *q, uint8_t *buf, uint32_t n)
 	uvp_batch_add(p->batch, frame, q->job.len, q->job.csum_good ? UVB_CELL_CSUM_OK : 0);
 }
 
-/* The kernel has taken its queue away: the interface is gone, and the port with it. */
+/* The kernel has taken its queue away. */
 static void
 interface_gone(struct uvp_pump *p)
 {
 	p->fd = -1;
 	p->fill_at = UINT64_MAX;
-	uvp_finish(p->port, UVP_EXIT_FAILED);
+	uvp_tapdev_gone(p->port);
 }
 
 static void
@@ -151,14 +147,15 @@ tap_deliver(struct uvp_pump *p, const struct uvb_rx_frame *frame, uint16_t n)
 
 static const struct uvp_ops tap_ops = {.fill = tap_fill, .deliver = tap_deliver};
 
-/* ------------------------------------------------------------------------------------------ verb */
+/* ------------------------------------------------------------------------------------------ verb
+ */
 
 static struct uvp_tapdev device;
 
 static const char *const tap_counters[UVP_COUNTERS] = {
-	[UVP_VNET_SHORT] = "vnet_short", [UVP_VNET_CSUM] = "vnet_csum",
-	[UVP_GSO_TYPE] = "gso_type",     [UVP_GSO_HEADERS] = "gso_headers",
-	[UVP_GSO_SIZE] = "gso_size",     [TAP_IF_DOWN] = "if_down",
+	[UVP_VNET_SHORT] = "vnet_short",  [UVP_VNET_CSUM] = "vnet_csum",
+	[UVP_GSO_TYPE] = "gso_type",      [UVP_GSO_HEADERS] = "gso_headers",
+	[UVP_GSO_SIZE] = "gso_size",      [TAP_IF_DOWN] = "if_down",
 	[TAP_REFUSED] = "kernel_refused",
 };
 

@@ -27,7 +27,8 @@ struct address6 {
 	int ifindex;
 };
 
-/* ------------------------------------------------------------------------------------- namespace */
+/* ------------------------------------------------------------------------------------- namespace
+ */
 
 /* Go into the namespace; *home leads back. */
 static int
@@ -36,7 +37,8 @@ enter_netns(struct uvp_port *port, const char *netns, int *home)
 	char path[PATH_MAX];
 	int fd, rc;
 
-	snprintf(path, sizeof(path), "%s%s", strchr(netns, '/') == NULL ? NETNS_DIR "/" : "", netns);
+	snprintf(path, sizeof(path), "%s%s", strchr(netns, '/') == NULL ? NETNS_DIR "/" : "",
+		 netns);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return uvp_fail(port, "there is no network namespace %.100s: %s", netns,
@@ -47,8 +49,9 @@ enter_netns(struct uvp_port *port, const char *netns, int *home)
 	if (rc == 0)
 		return 0;
 	if (errno == EPERM)
-		return uvp_fail(port, "entering network namespace %.100s needs CAP_SYS_ADMIN: run "
-				      "this as root",
+		return uvp_fail(port,
+				"entering network namespace %.100s needs CAP_SYS_ADMIN: run "
+				"this as root",
 				netns);
 	return uvp_fail(port, "cannot enter network namespace %.100s: %s", netns, strerror(errno));
 }
@@ -59,11 +62,12 @@ leave_netns(struct uvp_port *port, int home)
 	int rc = setns(home, CLONE_NEWNET);
 
 	close(home);
-	return rc == 0 ? 0 : uvp_fail(port, "cannot leave the network namespace: %s",
-				      strerror(errno));
+	return rc == 0 ? 0
+		       : uvp_fail(port, "cannot leave the network namespace: %s", strerror(errno));
 }
 
-/* ---------------------------------------------------------------------------------------- queues */
+/* ---------------------------------------------------------------------------------------- queues
+ */
 
 static int
 open_failed(struct uvp_port *port, const struct uvp_tapdev *tap)
@@ -71,8 +75,9 @@ open_failed(struct uvp_port *port, const struct uvp_tapdev *tap)
 	switch (errno) {
 	case EPERM:
 	case EACCES:
-		return uvp_fail(port, "making the interface %s needs CAP_NET_ADMIN: run this as "
-				      "root",
+		return uvp_fail(port,
+				"making the interface %s needs CAP_NET_ADMIN: run this as "
+				"root",
 				tap->ifname);
 	case EBUSY:
 		return uvp_fail(port, "there is an interface %s already: choose another --ifname",
@@ -94,9 +99,8 @@ static int
 open_queue(struct uvp_port *port, struct uvp_tapdev *tap, uint16_t i)
 {
 	/* IFF_TUN_EXCL: never take over somebody else's interface; the other queues join ours. */
-	struct ifreq ifr = {
-		.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE |
-				     (i == 0 ? IFF_TUN_EXCL : 0))};
+	struct ifreq ifr = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
+						 IFF_MULTI_QUEUE | (i == 0 ? IFF_TUN_EXCL : 0))};
 	unsigned long offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 	int header = (int)sizeof(struct virtio_net_hdr);
 
@@ -106,13 +110,15 @@ open_queue(struct uvp_port *port, struct uvp_tapdev *tap, uint16_t i)
 		return open_failed(port, tap);
 	if (ioctl(tap->fd[i], TUNSETVNETHDRSZ, &header) != 0 ||
 	    ioctl(tap->fd[i], TUNSETOFFLOAD, tap->no_offload ? 0 : offload) != 0)
-		return uvp_fail(port, "the kernel does not know the offloads of a tap interface: "
-				      "%s",
+		return uvp_fail(port,
+				"the kernel does not know the offloads of a tap interface: "
+				"%s",
 				strerror(errno));
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------- addresses */
+/* ------------------------------------------------------------------------------------- addresses
+ */
 
 /* "ADDRESS/PREFIX" taken apart: AF_INET, AF_INET6 or 0. */
 static int
@@ -187,8 +193,9 @@ set_address(struct uvp_port *port, const struct uvp_tapdev *tap, int sock, unsig
 		rc = set_address4(sock, &ifr, &addr, prefix);
 	else
 		rc = set_address6(tap, &addr, prefix);
-	return rc == 0 ? 0 : uvp_fail(port, "cannot give %s the address %.60s: %s", tap->ifname,
-				      tap->address[i], strerror(errno));
+	return rc == 0 ? 0
+		       : uvp_fail(port, "cannot give %s the address %.60s: %s", tap->ifname,
+				  tap->address[i], strerror(errno));
 }
 
 /* ----------------------------------------------------------------------------------------- set up
@@ -286,6 +293,16 @@ take_attribute(struct uvp_port *port, struct uvb_conf *conf, const struct rtattr
 	conf->mtu = (uint16_t)n;
 }
 
+void
+uvp_tapdev_gone(struct uvp_port *port)
+{
+	struct uvp_tapdev *tap = port->self;
+
+	if (!atomic_flag_test_and_set(&tap->gone))
+		uvp_log(port, "the interface %s has been removed", tap->ifname);
+	uvp_finish(port, UVP_EXIT_FAILED);
+}
+
 /* The port is in the fabric what the interface is in the kernel. */
 static void
 take_link(struct uvp_port *port, const struct nlmsghdr *nh)
@@ -298,8 +315,7 @@ take_link(struct uvp_port *port, const struct nlmsghdr *nh)
 	if (nh->nlmsg_len < NLMSG_LENGTH(sizeof(*info)) || info->ifi_index != tap->ifindex)
 		return;
 	if (nh->nlmsg_type == RTM_DELLINK) {
-		uvp_log(port, "the interface %s has been removed", tap->ifname);
-		uvp_finish(port, UVP_EXIT_FAILED);
+		uvp_tapdev_gone(port);
 		return;
 	}
 	for (struct rtattr *a = IFLA_RTA(info); RTA_OK(a, left); a = RTA_NEXT(a, left))
@@ -342,7 +358,8 @@ watch_link(struct uvp_port *port)
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------------- all */
+/* ------------------------------------------------------------------------------------------- all
+ */
 
 static int
 make_here(struct uvp_port *port, struct uvp_tapdev *tap)
@@ -357,12 +374,13 @@ make_here(struct uvp_port *port, struct uvp_tapdev *tap)
 int
 uvp_tapdev_make(struct uvp_port *port, struct uvp_tapdev *tap)
 {
-	int rc, home;
+	int rc, home = -1;
 
 	if (tap->ifname[0] == '\0') {
 		if (strlen(port->name) >= IFNAMSIZ)
-			return uvp_fail(port, "its name is too long for an interface: choose an "
-					      "--ifname of up to %d letters",
+			return uvp_fail(port,
+					"its name is too long for an interface: choose an "
+					"--ifname of up to %d letters",
 					IFNAMSIZ - 1);
 		snprintf(tap->ifname, sizeof(tap->ifname), "%s", port->name);
 	}
