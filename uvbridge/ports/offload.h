@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * uvbridge/ports/offload.h - what the kernel leaves to a network card, done in software.
+ * uvbridge/ports/offload.h - what the kernel leaves to a network card that sends, in software.
  *
  * A tap interface with IFF_VNET_HDR hands out frames whose L4 checksum is not finished, and TCP
  * super-frames of up to 64 KiB that the card is to cut into segments (TSO). On the fabric are only
@@ -14,13 +14,10 @@
 #define UVBRIDGE_PORTS_OFFLOAD_H
 
 #include <linux/virtio_net.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#define UVP_HEADER_MAX 256 /* Ethernet to TCP, options and extension headers included */
+#include "uvbridge/ports/packet.h"
 
-/* Why a frame is refused; uvp_refusal_name has the names of the counters. */
+/* Why a frame is refused. */
 enum uvp_refusal {
 	UVP_OK,
 	UVP_VNET_SHORT,  /* no room for a virtio header, or nothing after it */
@@ -30,7 +27,6 @@ enum uvp_refusal {
 	UVP_GSO_SIZE,    /* its segments are empty, or longer than the fabric's MTU */
 	UVP_REFUSALS
 };
-extern const char *const uvp_refusal_name[UVP_REFUSALS];
 
 /* What is to be done with a frame. */
 struct uvp_job {
@@ -57,9 +53,5 @@ void uvp_offload_finish(const struct uvp_job *job, uint8_t *frame);
  * *len bytes. */
 void uvp_offload_segment(const struct uvp_job *job, const uint8_t *frame, uint32_t i,
 			 uint8_t *header, uint32_t *off, uint32_t *len);
-
-/* Internet checksum arithmetic on words as they stand in memory. */
-uint64_t uvp_sum(const void *data, size_t len, uint64_t sum);
-uint16_t uvp_fold(uint64_t sum);
 
 #endif /* UVBRIDGE_PORTS_OFFLOAD_H */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Offloads against a plain reference: checksums by the book, byte by byte, and super-frames put
- * together again from their segments. UVB_SEED repeats a run.
+ * Offloads against a plain reference: checksums by the book, byte by byte, super-frames and their
+ * segments, and segments joined again. UVB_SEED repeats a run.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "uvbridge/ports/merge.h"
 #include "uvbridge/ports/offload.h"
 
 #define ROUNDS    3000
@@ -471,6 +472,180 @@ test_garbage(void)
 	}
 }
 
+/* ---------------------------------------------------------------------------------------- merging
+ */
+
+/* The segments of the packet `in`, as they are on the fabric. */
+static struct {
+	uint8_t bytes[FRAME_MAX + 8];
+	uint32_t len;
+} seg[SUPER_MAX / 100];
+
+static uint32_t
+cut_packet(uint32_t size)
+{
+	struct virtio_net_hdr v = super(&in, size);
+	struct uvp_job job;
+	uint32_t off, len;
+
+	CHECK(uvp_offload_check(&v, in.bytes, in.len, FRAME_MAX, &job) == UVP_OK);
+	for (uint32_t i = 0; i < job.nb_segs; i++) {
+		uvp_offload_segment(&job, in.bytes, i, seg[i].bytes, &off, &len);
+		memcpy(seg[i].bytes + in.payload, in.bytes + off, len);
+		seg[i].len = in.payload + len;
+	}
+	return job.nb_segs;
+}
+
+/* A packet in the middle of a stream, that a kernel would hand over as one. */
+static void
+make_stream(struct packet *p)
+{
+	uint8_t *tcp;
+
+	do {
+		make_ether(p, upto(1), upto(2));
+		if (p->v6)
+			make_ip6(p, 6, 0);
+		else
+			make_ip4(p, 6, 0);
+		make_l4(p, true, 64000);
+	} while (p->payload > UVP_MERGE_HEADER);
+	tcp = p->bytes + p->l4;
+	tcp[13] = (uint8_t)(0x10 | (upto(1) ? 8 : 0));
+	set16(tcp + 18, 0);
+}
+
+/* Cut and joined again, a super-frame is what it was, but for the sums that are left to finish. */
+static void
+test_merge_undoes_segmentation(void)
+{
+	for (int i = 0; i < ROUNDS / 10; i++) {
+		struct virtio_net_hdr v, was;
+		struct uvp_merge m;
+		uint32_t size, n;
+
+		make_stream(&in);
+		size = 100 + upto(FRAME_MAX - 100 - (in.payload - (in.l3 - 14)));
+		was = super(&in, size);
+		n = cut_packet(size);
+		CHECK(uvp_merge_begin(&m, seg[0].bytes, seg[0].len));
+		for (uint32_t k = 1; k < n; k++)
+			CHECK(uvp_merge_add(&m, seg[k].bytes, seg[k].len));
+		uvp_merge_end(&m, &v);
+		CHECK(m.nb_segs == n && m.header_len == in.payload);
+		CHECK(m.payload == in.len - in.payload);
+		/* The checksum field holds the pseudo header's sum again, so all of it is the same.
+		 */
+		CHECK(memcmp(m.header, in.bytes, in.payload) == 0);
+		if (n == 1)
+			was.gso_type = 0, was.gso_size = 0, was.hdr_len = 0;
+		CHECK(memcmp(&v, &was, sizeof(v)) == 0);
+	}
+}
+
+static bool
+joins(uint32_t a, uint32_t b)
+{
+	struct uvp_merge m;
+
+	CHECK(uvp_merge_begin(&m, seg[a].bytes, seg[a].len));
+	return uvp_merge_add(&m, seg[b].bytes, seg[b].len);
+}
+
+/* Every byte of a header that says something keeps segments apart when it differs. */
+static void
+test_merge_keeps_apart(void)
+{
+	for (int i = 0; i < ROUNDS / 10; i++) {
+		make_stream(&in);
+		in.len = in.payload + 3000;
+		finish_ip(&in, 6, in.l4 + 16);
+		cut_packet(1000);
+		CHECK(joins(0, 1) && joins(1, 2));
+		CHECK(!joins(0, 2) && !joins(1, 0) && !joins(0, 0) && !joins(2, 1));
+		for (uint32_t b = 0; b < in.payload; b++) {
+			uint32_t ip = b - in.l3, tcp = b - in.l4;
+			uint8_t keep = seg[1].bytes[b], bit = (uint8_t)(1u << upto(7));
+			bool sum = b == in.l4 + 16 || b == in.l4 + 17;
+
+			if (b >= in.l3 && !in.v6 &&
+			    b < in.l4) /* checksum; identification under DF */
+				sum = ip == 10 || ip == 11 ||
+				      ((ip == 4 || ip == 5) && (seg[1].bytes[in.l3 + 6] & 0x40));
+			if (sum || (b >= in.l4 && tcp == 13 && bit == 8)) /* push */
+				continue;
+			seg[1].bytes[b] ^= bit;
+			CHECK(!joins(0, 1));
+			seg[1].bytes[b] = keep;
+		}
+		seg[0].bytes[in.l4 + 13] |= 8; /* a push is the end */
+		CHECK(!joins(0, 1));
+		CHECK(!joins(2, 1));
+	}
+}
+
+static void
+test_merge_has_an_end(void)
+{
+	struct uvp_merge m;
+	uint32_t n = 1;
+
+	make_stream(&in);
+	in.len = in.payload + 3000;
+	finish_ip(&in, 6, in.l4 + 16);
+	in.bytes[in.l4 + 13] = 0x10;
+	cut_packet(1000);
+	CHECK(uvp_merge_begin(&m, seg[0].bytes, seg[0].len));
+	for (; n < 100; n++) { /* the next one, again and again */
+		uint8_t *ip = seg[1].bytes + in.l3, *tcp = seg[1].bytes + in.l4;
+		uint32_t seq = be32(seg[0].bytes + in.l4 + 4) + n * 1000;
+
+		set16(tcp + 4, seq >> 16);
+		set16(tcp + 6, seq);
+		if (!in.v6)
+			set16(ip + 4, be16(seg[0].bytes + in.l3 + 4) + n);
+		if (!uvp_merge_add(&m, seg[1].bytes, seg[1].len))
+			break;
+	}
+	CHECK(n == m.nb_segs && n > 60);
+	CHECK(in.payload - in.l3 + n * 1000 <= 65535 &&
+	      in.payload - in.l3 + (n + 1) * 1000 > 65535);
+}
+
+/* Whatever is in the frames; the sanitizers watch. */
+static void
+test_merge_garbage(void)
+{
+	for (int i = 0; i < ROUNDS * 3; i++) {
+		uint8_t *frame[2];
+		struct virtio_net_hdr v;
+		struct uvp_merge m;
+
+		make_stream(&in);
+		in.len = in.payload + 500;
+		finish_ip(&in, 6, in.l4 + 16);
+		cut_packet(250);
+		for (uint32_t k = 0; k < 2; k++) {
+			if (upto(3) == 0)
+				seg[k].len = 1 + upto(seg[k].len - 1);
+			frame[k] = malloc(seg[k].len);
+			CHECK(frame[k] != NULL);
+			memcpy(frame[k], seg[k].bytes, seg[k].len);
+			for (uint32_t n = upto(2); n > 0; n--)
+				frame[k][upto(seg[k].len - 1)] = (uint8_t)rnd();
+		}
+		if (uvp_merge_begin(&m, frame[0], seg[0].len)) {
+			CHECK(m.header_len + m.payload == seg[0].len);
+			if (uvp_merge_add(&m, frame[1], seg[1].len))
+				CHECK(m.header_len < seg[1].len);
+			uvp_merge_end(&m, &v);
+		}
+		free(frame[0]);
+		free(frame[1]);
+	}
+}
+
 #define RUN(test)                      \
 	do {                           \
 		printf("%s\n", #test); \
@@ -496,5 +671,9 @@ main(void)
 	RUN(test_malformed_vnet);
 	RUN(test_malformed_headers);
 	RUN(test_garbage);
+	RUN(test_merge_undoes_segmentation);
+	RUN(test_merge_keeps_apart);
+	RUN(test_merge_has_an_end);
+	RUN(test_merge_garbage);
 	return 0;
 }

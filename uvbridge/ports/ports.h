@@ -30,7 +30,7 @@
 #include "uvbridge/ports/offload.h"
 
 #define UVP_BATCH    128 /* frames on their way into the fabric */
-#define UVP_BURST    32  /* frames looked at together on the way out */
+#define UVP_BURST    64  /* frames looked at together on the way out */
 #define UVP_COUNTERS 16  /* named counters that a kind of port can have */
 
 /* Exit statuses of a port process. */

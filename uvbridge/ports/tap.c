@@ -4,13 +4,15 @@
  *
  * The kernel takes it for a network card with checksum offload and TSO. What that card would do in
  * hardware is done here: super-frames are cut into segments and checksums finished before a frame
- * enters the fabric, where everything is as on a wire.
+ * enters the fabric, where everything is as on a wire; segments that wait together are joined
+ * before the kernel gets them.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "uvbridge/ports/merge.h"
 #include "uvbridge/ports/tapdev.h"
 
 #define VNET_LEN   sizeof(struct virtio_net_hdr)
@@ -31,6 +33,8 @@ struct tap_queue {
 	uint8_t arena[ARENA];
 	uint8_t bounce[UVB_FRAME_MAX]; /* a frame of several cells, in one piece */
 };
+
+static struct uvp_tapdev device;
 
 /* -------------------------------------------------------------------------------- kernel to fabric
  */
@@ -112,45 +116,98 @@ tap_fill(struct uvp_pump *p)
 /* -------------------------------------------------------------------------------- fabric to kernel
  */
 
+/* What one write to the interface is made of: frames that follow each other. */
+struct parcel {
+	struct virtio_net_hdr vnet;
+	struct uvp_merge merge;
+	struct iovec iov[2 + UVP_BURST];
+	int nb_iov;
+};
+
+/* A frame as it is. The flag says what is known of it, though Linux does not listen (merge.h). */
+static void
+wrap_one(struct uvp_pump *p, struct parcel *w, const struct uvb_rx_frame *f)
+{
+	struct tap_queue *q = p->self;
+
+	w->vnet = (struct virtio_net_hdr){
+		.flags = f->flags & UVB_CELL_CSUM_OK ? VIRTIO_NET_HDR_F_DATA_VALID : 0};
+	w->iov[1] = (struct iovec){(void *)f->data, f->len};
+	if (f->len > UVB_CELL_ROOM) {
+		w->iov[1].iov_base = q->bounce;
+		w->iov[1].iov_len = uvb_rx_read(p->rxq, f, 0, q->bounce, sizeof(q->bounce));
+	}
+	w->nb_iov = 2;
+}
+
+/* A frame that others can be joined to, or whose checksum need not be looked at? */
+static bool
+mergeable(const struct uvb_rx_frame *f)
+{
+	return !device.no_offload && (f->flags & UVB_CELL_CSUM_OK) && f->len <= UVB_CELL_ROOM;
+}
+
+static void
+add_payload(struct parcel *w, const struct uvb_rx_frame *f)
+{
+	uint32_t off = w->merge.header_len;
+
+	w->iov[w->nb_iov++] = (struct iovec){(uint8_t *)f->data + off, f->len - off};
+}
+
+/* As many of n frames as make one; returns how many. */
+static uint16_t
+wrap(struct uvp_pump *p, struct parcel *w, const struct uvb_rx_frame *f, uint16_t n)
+{
+	uint16_t k = 1;
+
+	w->iov[0] = (struct iovec){&w->vnet, VNET_LEN};
+	if (!mergeable(&f[0]) || !uvp_merge_begin(&w->merge, f[0].data, f[0].len)) {
+		wrap_one(p, w, &f[0]);
+		return 1;
+	}
+	w->iov[1] = (struct iovec){w->merge.header, w->merge.header_len};
+	w->nb_iov = 2;
+	add_payload(w, &f[0]);
+	for (; k < n && mergeable(&f[k]) && uvp_merge_add(&w->merge, f[k].data, f[k].len); k++)
+		add_payload(w, &f[k]);
+	uvp_merge_end(&w->merge, &w->vnet);
+	return k;
+}
+
 /* False: the kernel takes no more now. */
 static bool
-give_frame(struct uvp_pump *p, struct tap_queue *q, const struct uvb_rx_frame *f)
+give(struct uvp_pump *p, const struct parcel *w, uint16_t frames)
 {
-	struct virtio_net_hdr vnet = {
-		.flags = f->flags & UVB_CELL_CSUM_OK ? VIRTIO_NET_HDR_F_DATA_VALID : 0};
-	struct iovec iov[2] = {{&vnet, VNET_LEN}, {(void *)f->data, f->len}};
+	int err = writev(p->fd, w->iov, w->nb_iov) >= 0 ? 0 : errno;
 
-	if (f->len > UVB_CELL_ROOM) {
-		iov[1].iov_base = q->bounce;
-		iov[1].iov_len = uvb_rx_read(p->rxq, f, 0, q->bounce, sizeof(q->bounce));
-	}
-	if (writev(p->fd, iov, 2) >= 0)
-		return true;
-	if (errno == EAGAIN)
+	if (err == EAGAIN)
 		return false;
-	if (errno == EBADFD)
+	if (err == EBADFD)
 		interface_gone(p);
-	uvp_count(p, errno == EIO ? TAP_IF_DOWN : TAP_REFUSED);
+	for (uint16_t i = 0; err != 0 && i < frames; i++)
+		uvp_count(p, err == EIO ? TAP_IF_DOWN : TAP_REFUSED);
 	return true;
 }
 
 static uint16_t
 tap_deliver(struct uvp_pump *p, const struct uvb_rx_frame *frame, uint16_t n)
 {
-	struct tap_queue *q = p->self;
+	struct parcel w;
+	uint16_t i, k;
 
-	for (uint16_t i = 0; i < n; i++)
-		if (!give_frame(p, q, &frame[i]))
-			return i;
-	return n;
+	for (i = 0; i < n; i += k) {
+		k = wrap(p, &w, frame + i, (uint16_t)(n - i));
+		if (!give(p, &w, k))
+			break;
+	}
+	return i;
 }
 
 static const struct uvp_ops tap_ops = {.fill = tap_fill, .deliver = tap_deliver};
 
 /* ------------------------------------------------------------------------------------------ verb
  */
-
-static struct uvp_tapdev device;
 
 static const char *const tap_counters[UVP_COUNTERS] = {
 	[UVP_VNET_SHORT] = "vnet_short",  [UVP_VNET_CSUM] = "vnet_csum",
