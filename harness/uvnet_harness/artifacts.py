@@ -102,6 +102,7 @@ def topology(net: Net) -> dict[str, object]:
         "options": net.fabric.options,
         "network": net.addresses.network,
         "hosts": {n: {"ip": h.ip, "mac": h.mac, "queues": h.queues} for n, h in net.hosts.items()},
+        "kernel_hosts": {n: {"ip": h.ip, "mac": h.mac, "netns": h.netns} for n, h in net.kernel_hosts.items()},
         "wires": {n: {"ip": w.ip, "mac": w.mac, "queues": w.queues} for n, w in net.wires.items()},
         "processes": [
             {"name": p.name, "pid": p.pid, "args": p.args, "end": describe_end(p.returncode)}
