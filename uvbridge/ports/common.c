@@ -86,6 +86,12 @@ say_ready(struct uvp_port *port)
 	fflush(to);
 }
 
+const char *
+uvp_counter_name(const struct uvp_port *port, unsigned counter)
+{
+	return counter == UVP_UNSENT ? "unsent" : port->counter_name[counter];
+}
+
 /* Counters that have counted something, on one line. */
 static void
 report_counters(const struct uvp_port *port)
@@ -100,7 +106,7 @@ report_counters(const struct uvp_port *port)
 			sum += uvb_load(&port->pump[i].count[c]);
 		if (sum != 0 && used < sizeof(text))
 			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %llu",
-						 used != 0 ? ", " : "", port->counter_name[c],
+						 used != 0 ? ", " : "", uvp_counter_name(port, c),
 						 (unsigned long long)sum);
 	}
 	if (used != 0)

@@ -31,7 +31,8 @@
 
 #define UVP_BATCH    128 /* frames on their way into the fabric */
 #define UVP_BURST    64  /* frames looked at together on the way out */
-#define UVP_COUNTERS 16  /* named counters that a kind of port can have */
+#define UVP_COUNTERS 16  /* named counters of a port: those of its kind, */
+#define UVP_UNSENT   15  /* and frames it had not handed to the fabric when it ended */
 
 /* Exit statuses of a port process. */
 enum uvp_exit {
@@ -202,6 +203,9 @@ void uvp_batch_add(struct uvp_batch *b, const void *data, uint32_t len, uint16_t
 /* Add a frame whose header the caller has written to b->header[b->n]. */
 void uvp_batch_add_split(struct uvp_batch *b, uint32_t header_len, const void *data, uint32_t len,
 			 uint16_t flags);
+
+/* Its name, among the port's. */
+const char *uvp_counter_name(const struct uvp_port *port, unsigned counter);
 
 /* Count a frame that is dropped here; the first one of each kind is logged. */
 void uvp_count(struct uvp_pump *p, unsigned counter);

@@ -11,6 +11,7 @@
 
 /* Nobody says when cells come free: look again after this long. The receiver needs the time. */
 #define RETRY_NS 100000ULL
+#define END_NS   100000000ULL /* how long a port that ends waits for cells */
 
 void
 uvp_batch_add(struct uvp_batch *b, const void *data, uint32_t len, uint16_t flags)
@@ -38,7 +39,7 @@ uvp_count(struct uvp_pump *p, unsigned counter)
 	uvb_add(&p->count[counter], 1);
 	if (!atomic_flag_test_and_set(&port->complained[counter]))
 		uvp_log(port, "dropped a frame: %s (later ones are only counted)",
-			port->counter_name[counter]);
+			uvp_counter_name(port, counter));
 }
 
 /* ------------------------------------------------------------------------------------ directions
@@ -50,12 +51,23 @@ may_fill(const struct uvp_pump *p)
 	return p->fill_at == 0 || (p->fill_at != UINT64_MAX && uvb_now_ns() >= p->fill_at);
 }
 
+/* What is in the batch, as far as there are cells. True if anything moved. */
+static bool
+send_batch(struct uvp_pump *p)
+{
+	struct uvp_batch *b = p->batch;
+	uint16_t sent = uvb_tx_burst(p->txq, b->frame + b->sent, (uint16_t)(b->n - b->sent));
+
+	b->sent += sent;
+	p->retry_at = b->sent < b->n ? uvb_now_ns() + RETRY_NS : 0;
+	return sent != 0;
+}
+
 /* Other side to fabric: one batch. True if anything moved. */
 static bool
 pump_in(struct uvp_pump *p)
 {
 	struct uvp_batch *b = p->batch;
-	uint16_t sent;
 
 	if (p->ops->fill == NULL || (p->retry_at != 0 && uvb_now_ns() < p->retry_at))
 		return false;
@@ -68,10 +80,7 @@ pump_in(struct uvp_pump *p)
 		if (b->n == 0)
 			return false;
 	}
-	sent = uvb_tx_burst(p->txq, b->frame + b->sent, (uint16_t)(b->n - b->sent));
-	b->sent += sent;
-	p->retry_at = b->sent < b->n ? uvb_now_ns() + RETRY_NS : 0;
-	return sent != 0;
+	return send_batch(p);
 }
 
 /* Fabric to other side: one burst. True if anything moved. */
@@ -142,6 +151,37 @@ pump_sleep(struct uvp_pump *p)
 		p->rx_blocked = false;
 }
 
+/* ------------------------------------------------------------------------------------------- end
+ */
+
+/* What was taken from the other side, and is not in the fabric yet. */
+static void
+end_in(struct uvp_pump *p)
+{
+	uint64_t until = uvb_now_ns() + END_NS;
+	struct uvp_batch *b = p->batch;
+
+	while (b->sent < b->n && uvb_now_ns() < until)
+		if (!send_batch(p))
+			nanosleep(&(struct timespec){0, RETRY_NS}, NULL);
+	for (; b->sent < b->n; b->sent++)
+		uvp_count(p, UVP_UNSENT);
+}
+
+/* What waits in the fabric by now, and the other side takes without being waited for. */
+static void
+end_out(struct uvp_pump *p)
+{
+	uint32_t left = p->ops->deliver != NULL ? uvb_rx_count(p->rxq) : 0;
+
+	p->rx_blocked = false;
+	for (; left > 0 && pump_out(p); left -= left < UVP_BURST ? left : UVP_BURST)
+		;
+	if (p->nb_rx != 0)
+		uvb_rx_done(p->rxq, (uint16_t)(p->nb_rx - p->rx_done));
+	p->nb_rx = 0;
+}
+
 void *
 uvp_pump_main(void *arg)
 {
@@ -153,8 +193,8 @@ uvp_pump_main(void *arg)
 		if (!in && !out)
 			pump_sleep(p);
 	}
-	if (p->nb_rx != 0) /* what the other side did not take */
-		uvb_rx_done(p->rxq, (uint16_t)(p->nb_rx - p->rx_done));
+	end_in(p);
+	end_out(p);
 	if (p->ops->idle != NULL)
 		p->ops->idle(p);
 	return NULL;

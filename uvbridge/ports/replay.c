@@ -30,7 +30,9 @@ static struct replay {
 	bool pad;
 	uint64_t loops; /* times to play it; 0: without end */
 	uint64_t played;
-	uint64_t in_loop; /* frames of this round */
+	bool ended;
+	enum uvp_exit status; /* then */
+	uint64_t in_loop;     /* frames of this round */
 	uint64_t frames, bytes;
 	bool begun;     /* this round */
 	uint64_t first; /* time of its first frame in the file, ns, */
@@ -110,19 +112,27 @@ take_record(struct uvp_pump *p, const struct pcap_pkthdr *h, const uint8_t *data
 	}
 }
 
+/* That was all: told once the last frame has been taken by the fabric, and not before. */
+static void
+replay_end(struct uvp_pump *p, enum uvp_exit status)
+{
+	self.ended = true;
+	self.status = status;
+	if (p->batch->n != 0)
+		return;
+	uvp_finish(p->port, status);
+	p->fill_at = UINT64_MAX;
+}
+
 /* The end of the file: from the start, or that was it. */
 static void
 end_of_file(struct uvp_pump *p)
 {
 	self.played++;
-	if (self.in_loop != 0 && (self.loops == 0 || self.played < self.loops)) {
-		if (open_file(p->port) == 0)
-			return;
-		uvp_finish(p->port, UVP_EXIT_FAILED);
-	} else {
-		uvp_finish(p->port, UVP_EXIT_OK);
-	}
-	p->fill_at = UINT64_MAX;
+	if (self.in_loop == 0 || (self.loops != 0 && self.played == self.loops))
+		replay_end(p, UVP_EXIT_OK);
+	else if (open_file(p->port) != 0)
+		replay_end(p, UVP_EXIT_FAILED);
 }
 
 /* Read on until a frame is held. False: there is none, or there has been enough of looking. */
@@ -140,12 +150,11 @@ next_frame(struct uvp_pump *p)
 		return true;
 	case PCAP_ERROR_BREAK:
 		end_of_file(p);
-		return p->fill_at != UINT64_MAX;
+		return !self.ended;
 	default:
 		uvp_log(p->port, "%s is damaged after frame %llu: %s", self.path,
 			(unsigned long long)self.in_loop, pcap_geterr(self.file));
-		uvp_finish(p->port, UVP_EXIT_FAILED);
-		p->fill_at = UINT64_MAX;
+		replay_end(p, UVP_EXIT_FAILED);
 		return false;
 	}
 }
@@ -177,6 +186,10 @@ replay_fill(struct uvp_pump *p)
 		memmove(arena, self.data, self.len), self.data = arena;
 	self.used = 0;
 	p->fill_at = 0;
+	if (self.ended) {
+		replay_end(p, self.status);
+		return;
+	}
 	while (uvp_batch_room(p->batch) && self.used + UVB_FRAME_MAX <= ARENA && next_frame(p)) {
 		if (!self.held)
 			continue;

@@ -21,7 +21,7 @@
 
 /* Counters of a tap port: those of the offloads, and what the kernel does not want. */
 enum { TAP_IF_DOWN = UVP_REFUSALS, TAP_REFUSED, TAP_COUNTERS };
-_Static_assert(TAP_COUNTERS <= UVP_COUNTERS, "every counter has its place");
+_Static_assert(TAP_COUNTERS <= UVP_UNSENT, "every counter has its place");
 
 /* One queue of the interface. */
 struct tap_queue {
