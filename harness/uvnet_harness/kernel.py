@@ -49,11 +49,11 @@ class KernelHost:
         ipv6: bool,
     ) -> None:
         self.net, self.name, self.queues, self.mtu, self.offload = net, name, queues, mtu, offload
-        self.ip = net.addresses.ip(number)
-        self.mac = net.addresses.mac(number)
+        self.ip: str = net.addresses.ip(number)
+        self.mac: str = net.addresses.mac(number)
         self.ip6 = f"fd00::{number:x}" if ipv6 else None
         self.ifname = IFNAME
-        self.netns = f"{net.name}.{name}"
+        self.netns: str = f"{net.name}.{name}"
         self.folder = net.folder / name
         self.folder.mkdir()
         self.port: Process | None = None
