@@ -143,9 +143,9 @@ void uvs_progress(void);
 int uvs_wait(struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline_ns);
 
 /* stack/posix holds signal handlers back while their thread is inside, and with them the EINTR that
- * would end a wait. It tells of each one that it holds back: the uvs_wait() this thread is in returns
- * -EINTR. Only from a handler on the thread itself; async-signal-safe; without effect outside
- * uvs_wait(). */
+ * would end a wait. It tells of each one that it holds back: the uvs_wait() this thread is in
+ * returns -EINTR. Only from a handler on the thread itself; async-signal-safe; without effect
+ * outside uvs_wait(). */
 void uvs_wait_interrupt(void);
 
 #endif /* STACK_SOCK_SOCK_H */

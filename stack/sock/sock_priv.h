@@ -126,8 +126,8 @@ int uvs_sock_new_on(struct uvs_instance *in, int domain, int type, int protocol,
 struct uvs_sock *uvs_sock_child(struct uvs_sock *listener);
 
 /* Under the instance. Recompute the level, and tell the watches what happened (EPOLLIN: something
- * came; EPOLLOUT: there is room) also where the level stays as it was, and which bits have risen. An
- * edge-triggered watcher of the other direction hears nothing of it. */
+ * came; EPOLLOUT: there is room) also where the level stays as it was, and which bits have risen.
+ * An edge-triggered watcher of the other direction hears nothing of it. */
 #define UVS_STATE_CHANGED (~0u) /* everybody looks again, as in the kernel */
 void uvs_publish(struct uvs_sock *s, uint32_t what);
 
