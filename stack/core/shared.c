@@ -194,7 +194,8 @@ lot_remove(struct uvs_waiter *w)
 {
 	if (w->prev == NULL)
 		return;
-	*w->prev = w->next;
+	/* `lot` itself is read without the lock (leave_role). */
+	__atomic_store_n(w->prev, w->next, __ATOMIC_SEQ_CST);
 	if (w->next != NULL)
 		w->next->prev = w->prev;
 	w->prev = NULL;
@@ -459,8 +460,8 @@ doze(struct wait *wt)
 	lot_add(wt->w);
 	uvs_lock_give(&drive.lock);
 	wt->now = uvs_clock_ns();
-	/* The driver may have left before it could see us in the lot. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	/* The driver may have left before it could see us in the lot: both words are sequentially
+	 * consistent, so that one of us two sees the other. */
 	if (__atomic_load_n(&drive.driver, __ATOMIC_SEQ_CST) != NULL &&
 	    uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_PROMOTED | UVS_W_INTERRUPTED)) {
 		r = sleep_in_kernel(wt, false, wt->deadline);
