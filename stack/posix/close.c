@@ -88,7 +88,7 @@ any_fcntl(int fd, int cmd, long arg)
 {
 	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
 		return (int)uvp_ret(uvp_dup_from(fd, cmd, (int)arg));
-	UVP_ON(fd, R(fcntl)(fd, cmd, arg), file_fcntl(f, fd, cmd, arg))
+	UVP_ON(fd, R(fcntl)(fd, cmd, arg), file_fcntl(f, fd, cmd, arg));
 }
 
 UVP_EXPORT int
@@ -162,7 +162,7 @@ ioctl(int fd, unsigned long req, ...)
 	if (uvp_unlikely(req == VFIO_GROUP_GET_DEVICE_FD))
 		return uvp_opened(
 			R(ioctl)(fd, req, arg)); /* the only request that opens one here */
-	UVP_ON(fd, R(ioctl)(fd, req, arg), file_ioctl(f, fd, req, arg))
+	UVP_ON(fd, R(ioctl)(fd, req, arg), file_ioctl(f, fd, req, arg));
 }
 
 /* --------------------------------------------------------------------------------------- fstat */

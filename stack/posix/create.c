@@ -12,28 +12,28 @@ mode_of(int flags, va_list ap)
 	return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(ap, mode_t) : 0;
 }
 
-#define OPEN(name, real)                                       \
-	UVP_EXPORT int name(const char *path, int flags, ...)  \
-	{                                                      \
-		va_list ap;                                    \
-		mode_t mode;                                   \
-                                                               \
-		va_start(ap, flags);                           \
-		mode = mode_of(flags, ap);                     \
-		va_end(ap);                                    \
-		return uvp_opened(R(real)(path, flags, mode)); \
+#define OPEN(name, real)                                                 \
+	UVP_EXPORT int name(const char *path, int flags, ...)            \
+	{                                                                \
+		va_list ap;                                              \
+		mode_t mode;                                             \
+                                                                         \
+		va_start(ap, flags);                                     \
+		mode = mode_of(flags, ap);                               \
+		va_end(ap);                                              \
+		return uvp_opened(UVP_REAL(R(real)(path, flags, mode))); \
 	}
 
-#define OPENAT(name, real)                                             \
-	UVP_EXPORT int name(int dir, const char *path, int flags, ...) \
-	{                                                              \
-		va_list ap;                                            \
-		mode_t mode;                                           \
-                                                                       \
-		va_start(ap, flags);                                   \
-		mode = mode_of(flags, ap);                             \
-		va_end(ap);                                            \
-		return uvp_opened(R(real)(dir, path, flags, mode));    \
+#define OPENAT(name, real)                                                    \
+	UVP_EXPORT int name(int dir, const char *path, int flags, ...)        \
+	{                                                                     \
+		va_list ap;                                                   \
+		mode_t mode;                                                  \
+                                                                              \
+		va_start(ap, flags);                                          \
+		mode = mode_of(flags, ap);                                    \
+		va_end(ap);                                                   \
+		return uvp_opened(UVP_REAL(R(real)(dir, path, flags, mode))); \
 	}
 
 OPEN(open, open)
@@ -44,13 +44,13 @@ OPENAT(openat64, openat64)
 UVP_EXPORT int
 creat(const char *path, mode_t mode)
 {
-	return uvp_opened(R(creat)(path, mode));
+	return uvp_opened(UVP_REAL(R(creat)(path, mode)));
 }
 
 UVP_EXPORT int
 creat64(const char *path, mode_t mode)
 {
-	return uvp_opened(R(creat64)(path, mode));
+	return uvp_opened(UVP_REAL(R(creat64)(path, mode)));
 }
 
 UVP_EXPORT int

@@ -43,7 +43,8 @@ struct uvp_item {
 	/* under uvp_topo_lock */
 	struct uvp_item *hash_next;
 	struct uvp_item *file_next;
-	struct uvp_item *half_next; /* in_kernel: the instance's list of such items */
+	struct uvp_item *one_of_next; /* EPOLLEXCLUSIVE: under file->exclusive_lock */
+	struct uvp_item *half_next;   /* in_kernel: the instance's list of such items */
 };
 
 struct sleeper {
@@ -154,7 +155,7 @@ evfd_raise(struct uvp_epoll *ep)
 
 	if (ep->evfd < 0 || ep->evfd_set)
 		return;
-	ep->evfd_set = R(write)(ep->evfd, &one, sizeof(one)) == sizeof(one);
+	ep->evfd_set = uvs_sys_write(ep->evfd, &one, sizeof(one)) == sizeof(one);
 }
 
 static void
@@ -164,8 +165,7 @@ evfd_lower(struct uvp_epoll *ep)
 
 	if (!ep->evfd_set || ep->nb_ready > 0)
 		return;
-	if (R(read)(ep->evfd, &n, sizeof(n)) < 0 && errno != EAGAIN)
-		return;
+	uvs_sys_read(ep->evfd, &n, sizeof(n));
 	ep->evfd_set = false;
 }
 
@@ -191,7 +191,8 @@ sleeper_link(struct uvp_epoll *ep, struct sleeper *s)
 	ep->sleepers_tail = &s->next;
 }
 
-static void
+/* True if there was somebody to wake. */
+static bool
 wake_one(struct uvp_epoll *ep)
 {
 	struct sleeper *s = ep->sleepers;
@@ -201,6 +202,7 @@ wake_one(struct uvp_epoll *ep)
 		uvs_waiter_wake(s->waiter);
 	}
 	evfd_raise(ep);
+	return s != NULL;
 }
 
 static void
@@ -266,6 +268,33 @@ item_fire(struct uvs_watch *w, uint32_t events)
 		wake_one(ep);
 	}
 	pthread_mutex_unlock(&ep->lock);
+}
+
+/* EPOLLEXCLUSIVE: the first instance in which somebody sleeps gets to know, and goes to the end of
+ * the line; those before it, in which nobody does, find it when they look. */
+static void
+one_of_fire(struct uvs_watch *w, uint32_t events)
+{
+	struct uvp_file *f = (struct uvp_file *)((char *)w - offsetof(struct uvp_file, one_of));
+	struct uvp_item **at, *it;
+	bool woken = false;
+
+	pthread_mutex_lock(&f->exclusive_lock);
+	for (at = &f->exclusive; (it = *at) && !woken; at = woken ? at : &it->one_of_next) {
+		pthread_mutex_lock(&it->ep->lock);
+		if (armed(it) && (events & it->ev.events)) {
+			enqueue(it->ep, it);
+			woken = wake_one(it->ep);
+		}
+		pthread_mutex_unlock(&it->ep->lock);
+	}
+	if (woken && it->one_of_next) {
+		for (*at = it->one_of_next; *at;)
+			at = &(*at)->one_of_next;
+		*at = it;
+		it->one_of_next = NULL;
+	}
+	pthread_mutex_unlock(&f->exclusive_lock);
 }
 
 static void
@@ -372,6 +401,19 @@ item_unlink(struct uvp_item *it)
 	atomic_fetch_sub(&it->ep->nb_items, 1);
 }
 
+static void
+one_of_unlink(struct uvp_item *it)
+{
+	struct uvp_item **at;
+
+	pthread_mutex_lock(&it->file->exclusive_lock);
+	for (at = &it->file->exclusive; *at && *at != it;)
+		at = &(*at)->one_of_next;
+	if (*at)
+		*at = it->one_of_next;
+	pthread_mutex_unlock(&it->file->exclusive_lock);
+}
+
 static struct uvp_item *
 item_new(void)
 {
@@ -404,7 +446,9 @@ item_free(struct uvp_item *it)
 {
 	struct uvp_epoll *ep = it->ep;
 
-	if (it->watched && !uvp_dead(it->file))
+	if (it->ev.events & EPOLLEXCLUSIVE)
+		one_of_unlink(it);
+	else if (it->watched && !uvp_dead(it->file))
 		UVP_IN_VOID(uvs_watch_del(&it->watch));
 	pthread_mutex_lock(&ep->lock);
 	dequeue(ep, it);
@@ -448,6 +492,28 @@ kernel_member(struct uvp_item *it, int epfd, int op)
 	return 0;
 }
 
+static void
+item_watch(struct uvp_item *it)
+{
+	struct uvp_file *f = it->file;
+
+	it->watched = true;
+	if (!(it->ev.events & EPOLLEXCLUSIVE)) {
+		it->watch.fire = item_fire;
+		UVP_IN_VOID(uvs_watch_add(f->sock, &it->watch));
+		return;
+	}
+	pthread_mutex_lock(&f->exclusive_lock);
+	it->one_of_next = f->exclusive;
+	f->exclusive = it;
+	pthread_mutex_unlock(&f->exclusive_lock);
+	if (!f->one_of_watched) {
+		f->one_of_watched = true;
+		f->one_of.fire = one_of_fire;
+		UVP_IN_VOID(uvs_watch_add(f->sock, &f->one_of));
+	}
+}
+
 /* Start watching, as far as the file's state allows. */
 static int
 item_attach(struct uvp_item *it, int epfd)
@@ -456,11 +522,8 @@ item_attach(struct uvp_item *it, int epfd)
 	int r = 0;
 
 	if (state == UVP_STACK || state == UVP_BOTH) {
-		if (!it->watched && !uvp_dead(it->file)) {
-			it->watched = true;
-			it->watch.fire = item_fire;
-			UVP_IN_VOID(uvs_watch_add(it->file->sock, &it->watch));
-		}
+		if (!it->watched && !uvp_dead(it->file))
+			item_watch(it);
 		if (state == UVP_BOTH && !it->in_kernel && epfd >= 0) {
 			half_link(it);
 			r = kernel_member(it, epfd, EPOLL_CTL_ADD);
@@ -506,6 +569,8 @@ uvp_epoll_socket_gone(struct uvp_file *f)
 {
 	struct uvp_item *it;
 
+	if (f->one_of_watched && !uvp_dead(f))
+		UVP_IN_VOID(uvs_watch_del(&f->one_of));
 	for (;;) {
 		pthread_mutex_lock(&uvp_topo_lock);
 		it = f->items;
@@ -895,7 +960,7 @@ ask_kernel(struct uvp_epoll *ep, int epfd, struct epoll_event *out, int max)
 	if (max <= 0)
 		return 0;
 	purge_inner(ep, 4);
-	n = (int)uvp_neg(R(epoll_wait)(epfd, out, max, 0));
+	n = (int)uvs_syscall5(SYS_epoll_wait, epfd, (long)out, max, 0, 0);
 	if (n > 0 && atomic_load_explicit(&ep->cookies, memory_order_relaxed))
 		n = filter(ep, out, n);
 	return n;
@@ -966,11 +1031,13 @@ wait_events(struct uvp_epoll *ep, int epfd, struct epoll_event *out, int max, ui
 {
 	struct pollfd p = {.fd = epfd, .events = POLLIN};
 	struct uvs_kwait k = {.fds = &p, .nfds = 1, .sigmask = mask};
-	struct sleeper s = {.waiter = UVP_IN(uvs_waiter_self())};
+	struct sleeper s = {.waiter = uvp_waiter()};
 	int n, r = 1;
 
 	if (!s.waiter)
 		return -ENOMEM;
+	if (uvp_cancelled())
+		return -UVP_AGAIN;
 	for (;;) {
 		if (go_to_sleep(ep, &s)) {
 			r = UVP_IN(uvs_wait(s.waiter, &k, deadline));
@@ -981,6 +1048,8 @@ wait_events(struct uvp_epoll *ep, int epfd, struct epoll_event *out, int max, ui
 		n = collect(ep, epfd, out, max);
 		if (n != 0 || r <= 0)
 			return n != 0 ? n : r;
+		if (uvp_cancelled())
+			return -UVP_AGAIN;
 	}
 }
 
@@ -998,6 +1067,20 @@ wait_file(struct uvp_file *f, int epfd, struct epoll_event *out, int max, uint64
 	return wait_events(f->ep, epfd, out, max, deadline, mask);
 }
 
+/* Kernels before 5.11 know milliseconds only. */
+static int
+kernel_wait(int epfd, struct epoll_event *out, int max, const struct timespec *ts,
+	    const sigset_t *mask)
+{
+	int r = (int)uvp_neg(R(epoll_pwait2)(epfd, out, max, ts, mask)), ms = -1;
+
+	if (r != -ENOSYS)
+		return r;
+	if (ts)
+		ms = (int)(ts->tv_sec * 1000 + (ts->tv_nsec + 999999) / 1000000);
+	return (int)uvp_neg(R(epoll_pwait)(epfd, out, max, ms, mask));
+}
+
 /* Nothing of the stack is in the instance and no stack is running: sleep in the kernel. If the
  * first socket of the stack comes meanwhile, the eventfd wakes us, and the event is ours to take
  * out. */
@@ -1011,7 +1094,7 @@ wait_blind(struct uvp_epoll *ep, int epfd, struct epoll_event *out, int max,
 	if (atomic_load(&ep->nb_items) > 0)
 		n = 0;
 	else
-		n = (int)uvp_neg(R(epoll_pwait2)(epfd, out, max, ts, mask));
+		n = kernel_wait(epfd, out, max, ts, mask);
 	atomic_fetch_sub(&ep->blind, 1);
 	return n;
 }
@@ -1048,26 +1131,38 @@ out:
 	return r;
 }
 
+static int
+wait_number(int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
+	    const sigset_t *mask)
+{
+	struct uvp_file *f;
+	int r = -EBADF;
+
+	do {
+		f = uvp_get(epfd);
+		if (f)
+			r = wait_timed(f, epfd, ev, max, ts, mask);
+	} while (f && r == -UVP_AGAIN);
+	return (int)uvp_ret(r);
+}
+
 UVP_EXPORT int
 epoll_pwait2(int epfd, struct epoll_event *ev, int max, const struct timespec *ts,
 	     const sigset_t *mask)
 {
-	struct uvp_file *f = uvp_inside() ? NULL : uvp_get(epfd);
-
-	if (!f)
-		return R(epoll_pwait2)(epfd, ev, max, ts, mask);
-	return (int)uvp_ret(wait_timed(f, epfd, ev, max, ts, mask));
+	if (!uvp_known(epfd) || uvp_inside())
+		return UVP_REAL(R(epoll_pwait2)(epfd, ev, max, ts, mask));
+	return wait_number(epfd, ev, max, ts, mask);
 }
 
 UVP_EXPORT int
 epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
 {
-	struct uvp_file *f = uvp_inside() ? NULL : uvp_get(epfd);
 	struct timespec ts = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000l};
 
-	if (!f)
-		return R(epoll_pwait)(epfd, ev, max, timeout, mask);
-	return (int)uvp_ret(wait_timed(f, epfd, ev, max, timeout < 0 ? NULL : &ts, mask));
+	if (!uvp_known(epfd) || uvp_inside())
+		return UVP_REAL(R(epoll_pwait)(epfd, ev, max, timeout, mask));
+	return wait_number(epfd, ev, max, timeout < 0 ? NULL : &ts, mask);
 }
 
 UVP_EXPORT int
@@ -1083,7 +1178,7 @@ created(int fd)
 {
 	fd = uvp_opened(fd);
 	if (fd >= 0 && !uvp_inside() && uvp_epoll_adopt(fd) < 0) {
-		R(close)(fd);
+		uvs_sys_close(fd);
 		return (int)uvp_ret(-ENOMEM);
 	}
 	return fd;

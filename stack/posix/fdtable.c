@@ -47,6 +47,7 @@ pool_grow(void)
 		return false;
 	for (i = 0; i < POOL_CHUNK; i++) {
 		pthread_mutex_init(&c->files[i].lock, NULL);
+		pthread_mutex_init(&c->files[i].exclusive_lock, NULL);
 		c->files[i].next_free = pool_free;
 		pool_free = &c->files[i];
 	}
@@ -83,6 +84,8 @@ uvp_file_new(enum uvp_kind kind)
 	f->oracle = -1;
 	f->kernel_first = false;
 	f->items = NULL;
+	f->exclusive = NULL;
+	f->one_of_watched = false;
 	f->ep = NULL;
 	atomic_store_explicit(&f->refs, 1, memory_order_release);
 	return f;
@@ -175,18 +178,27 @@ uvp_install(int fd, struct uvp_file *f)
 		uvp_put(old);
 }
 
-int
-uvp_opened_slow(int fd)
+void
+uvp_opened_app(int fd)
 {
 	struct uvp_file *old;
 
-	if (uvp_self.depth)
-		return uvs_fd_take(fd);
+	if ((unsigned int)fd >= uvp_table_size ||
+	    !atomic_load_explicit(&uvp_table[fd].file, memory_order_relaxed))
+		return;
 	pthread_mutex_lock(&uvp_table_lock);
 	old = entry_swap(fd, NULL);
 	pthread_mutex_unlock(&uvp_table_lock);
 	if (old)
 		uvp_put(old);
+}
+
+int
+uvp_opened_slow(int fd)
+{
+	if (uvp_self.depth)
+		return uvs_fd_take(fd);
+	uvp_opened_app(fd);
 	return fd;
 }
 
@@ -225,7 +237,7 @@ uvp_number_new(int domain, int type, bool cloexec)
 	if (fd < 0)
 		return -errno;
 	if ((unsigned int)fd >= uvp_table_size) {
-		R(close)(fd);
+		uvs_sys_close(fd);
 		return -EMFILE;
 	}
 	return fd;
@@ -258,7 +270,7 @@ uvp_close(int fd)
 		} else if (atomic_load_explicit(&uvp_table[fd].file, memory_order_relaxed)) {
 			pthread_mutex_lock(&uvp_table_lock);
 			f = entry_swap(fd, NULL);
-			r = f ? (int)uvp_neg(R(close)(fd)) : 0;
+			r = f ? (int)uvs_sys_close(fd) : 0; /* no cancellation here */
 			pthread_mutex_unlock(&uvp_table_lock);
 			if (f) {
 				uvp_put(f);
@@ -266,7 +278,7 @@ uvp_close(int fd)
 			}
 		}
 	}
-	return (int)uvp_neg(R(close)(fd));
+	return (int)uvp_neg(UVP_REAL(R(close)(fd)));
 }
 
 int
@@ -460,6 +472,7 @@ renew_file_locks(void)
 			struct uvp_file *f = &c->files[i];
 
 			pthread_mutex_init(&f->lock, NULL);
+			pthread_mutex_init(&f->exclusive_lock, NULL);
 			if (atomic_load(&f->refs) > 0 && f->kind == UVP_EPOLL && f->ep)
 				uvp_epoll_fork_child(f->ep);
 		}

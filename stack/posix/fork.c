@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * fork, vfork, exec, exit; threads made by the stack.
+ * fork, vfork, exec, exit.
  *
  * A child has no stack: port and instances are the parent's alone. Its sockets of the stack answer
  * EBADF and closing them touches nothing on the wire. posix_spawn, system and popen fire no hooks
@@ -22,6 +22,7 @@ void
 uvp_fork_child(void)
 {
 	uvp_table_fork_child();
+	uvp_thread_fork_child();
 	UVP_IN_VOID(uvs_stack_forget());
 }
 
@@ -56,14 +57,14 @@ uvp_vfork(void)
 	fds[1] = uvs_fd_adopt(fds[1]);
 	pid = R(fork)();
 	if (pid == 0) {
-		R(close)(fds[0]);
+		uvs_sys_close(fds[0]);
 		return 0;
 	}
 	uvs_fd_close(fds[1]);
 	if (pid > 0)
-		while (R(read)(fds[0], &c, 1) < 0 && errno == EINTR)
+		while (uvs_sys_read(fds[0], &c, 1) == -EINTR)
 			;
-	R(close)(fds[0]);
+	uvs_sys_close(fds[0]);
 	return pid;
 }
 
@@ -217,40 +218,4 @@ at_exit(void)
 	if (uvp_table_size != 0 && uvs_stack_running())
 		fflush(NULL);
 	stop_stack();
-}
-
-/* ------------------------------------------------------------------------------------- threads */
-
-struct start {
-	void *(*fn)(void *);
-	void *arg;
-};
-
-static void *
-thread_inside(void *arg)
-{
-	struct start s = *(struct start *)arg;
-
-	free(arg);
-	uvp_self.depth = 1;
-	return s.fn(s.arg);
-}
-
-/* A thread that the stack or its drivers make belongs inside: its calls are the kernel's. */
-UVP_EXPORT int
-pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
-{
-	struct start *s;
-	int r;
-
-	if (uvp_likely(!uvp_inside()))
-		return R(pthread_create)(thread, attr, fn, arg);
-	s = malloc(sizeof(*s));
-	if (!s)
-		return EAGAIN;
-	*s = (struct start){.fn = fn, .arg = arg};
-	r = R(pthread_create)(thread, attr, thread_inside, s);
-	if (r != 0)
-		free(s);
-	return r;
 }

@@ -8,6 +8,8 @@
 
 #define COPY_CHUNK 65536
 
+static const struct timespec zero;
+
 /* ------------------------------------------------------------------------------------ receiving */
 
 struct recv_arg {
@@ -46,7 +48,7 @@ iov_advance(struct iovec **iov, size_t *n, size_t by)
 static ssize_t
 recv_kernel_half(struct recv_arg *a)
 {
-	return uvp_neg(R(recvmsg)(a->fd, a->msg, a->flags | MSG_DONTWAIT));
+	return uvs_syscall5(SYS_recvmsg, a->fd, (long)a->msg, a->flags | MSG_DONTWAIT, 0, 0);
 }
 
 static ssize_t
@@ -311,7 +313,7 @@ send_both(struct uvp_file *f, int fd, const struct msghdr *msg, int flags)
 	if (!to_kernel_side(msg))
 		return uvp_run(f, nonblock, POLLOUT, -1, op_send, &a);
 	for (;;) {
-		r = uvp_neg(R(sendmsg)(fd, msg, flags | MSG_DONTWAIT));
+		r = uvs_syscall5(SYS_sendmsg, fd, (long)msg, flags | MSG_DONTWAIT, 0, 0);
 		if (r != -EAGAIN || nonblock)
 			return r;
 		r = uvp_poll(&p, 1, UVP_FOREVER, NULL);
@@ -394,11 +396,15 @@ file_write(struct uvp_file *f, int fd, const void *buf, size_t n)
 }
 
 UVP_EXPORT ssize_t
-read(int fd, void *buf, size_t n){UVP_ON(fd, R(read)(fd, buf, n), file_read(f, fd, buf, n))}
-
-UVP_EXPORT ssize_t write(int fd, const void *buf, size_t n)
+read(int fd, void *buf, size_t n)
 {
-	UVP_ON(fd, R(write)(fd, buf, n), file_write(f, fd, buf, n))
+	UVP_ON(fd, R(read)(fd, buf, n), file_read(f, fd, buf, n));
+}
+
+UVP_EXPORT ssize_t
+write(int fd, const void *buf, size_t n)
+{
+	UVP_ON(fd, R(write)(fd, buf, n), file_write(f, fd, buf, n));
 }
 
 static ssize_t
@@ -424,27 +430,42 @@ file_writev(struct uvp_file *f, int fd, const struct iovec *iov, int cnt)
 }
 
 UVP_EXPORT ssize_t
-readv(int fd, const struct iovec *iov,
-      int cnt){UVP_ON(fd, R(readv)(fd, iov, cnt), file_readv(f, fd, iov, cnt))}
+readv(int fd, const struct iovec *iov, int cnt)
+{
+	UVP_ON(fd, R(readv)(fd, iov, cnt), file_readv(f, fd, iov, cnt));
+}
 
-UVP_EXPORT ssize_t writev(int fd, const struct iovec *iov, int cnt){
-	UVP_ON(fd, R(writev)(fd, iov, cnt), file_writev(f, fd, iov, cnt))}
+UVP_EXPORT ssize_t
+writev(int fd, const struct iovec *iov, int cnt)
+{
+	UVP_ON(fd, R(writev)(fd, iov, cnt), file_writev(f, fd, iov, cnt));
+}
 
 /* With offset -1 these are readv and writev with flags, which sockets accept. */
-UVP_EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags){
-	UVP_ON(off == -1 ? fd : -1, R(preadv2)(fd, iov, cnt, off, flags),
-	       flags & ~RWF_NOWAIT ? -EOPNOTSUPP : file_readv(f, fd, iov, cnt))}
-
-UVP_EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int cnt, off_t off, int flags){
-	UVP_ON(off == -1 ? fd : -1, R(pwritev2)(fd, iov, cnt, off, flags),
-	       flags & ~RWF_NOWAIT ? -EOPNOTSUPP : file_writev(f, fd, iov, cnt))}
-
-UVP_EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags){
-	UVP_ON(fd, R(recv)(fd, buf, n, flags), file_recv(f, fd, buf, n, flags))}
-
-UVP_EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
+UVP_EXPORT ssize_t
+preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
 {
-	UVP_ON(fd, R(send)(fd, buf, n, flags), file_send(f, fd, buf, n, flags))
+	UVP_ON(off == -1 ? fd : -1, R(preadv2)(fd, iov, cnt, off, flags),
+	       flags & ~RWF_NOWAIT ? -EOPNOTSUPP : file_readv(f, fd, iov, cnt));
+}
+
+UVP_EXPORT ssize_t
+pwritev2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
+{
+	UVP_ON(off == -1 ? fd : -1, R(pwritev2)(fd, iov, cnt, off, flags),
+	       flags & ~RWF_NOWAIT ? -EOPNOTSUPP : file_writev(f, fd, iov, cnt));
+}
+
+UVP_EXPORT ssize_t
+recv(int fd, void *buf, size_t n, int flags)
+{
+	UVP_ON(fd, R(recv)(fd, buf, n, flags), file_recv(f, fd, buf, n, flags));
+}
+
+UVP_EXPORT ssize_t
+send(int fd, const void *buf, size_t n, int flags)
+{
+	UVP_ON(fd, R(send)(fd, buf, n, flags), file_send(f, fd, buf, n, flags));
 }
 
 static ssize_t
@@ -471,7 +492,7 @@ UVP_EXPORT ssize_t
 recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
 	UVP_ON(fd, R(recvfrom)(fd, buf, n, flags, addr, len),
-	       file_recvfrom(f, fd, (struct iovec){buf, n}, flags, addr, len))
+	       file_recvfrom(f, fd, (struct iovec){buf, n}, flags, addr, len));
 }
 
 static ssize_t
@@ -490,7 +511,7 @@ UVP_EXPORT ssize_t
 sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr, socklen_t len)
 {
 	UVP_ON(fd, R(sendto)(fd, buf, n, flags, addr, len),
-	       file_sendto(f, fd, (struct iovec){(void *)buf, n}, flags, addr, len))
+	       file_sendto(f, fd, (struct iovec){(void *)buf, n}, flags, addr, len));
 }
 
 /* Descriptors that came along with SCM_RIGHTS. */
@@ -526,7 +547,7 @@ UVP_EXPORT ssize_t
 recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	UVP_ON(fd, kernel_recvmsg(fd, msg, flags),
-	       msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_recvmsg(f, fd, msg, flags))
+	       msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_recvmsg(f, fd, msg, flags));
 }
 
 /* A socket of the stack is not something another process could receive. */
@@ -569,7 +590,7 @@ UVP_EXPORT ssize_t
 sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	UVP_ON(fd, kernel_sendmsg(fd, msg, flags),
-	       msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_sendmsg(f, fd, msg, flags))
+	       msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_sendmsg(f, fd, msg, flags));
 }
 
 static int
@@ -602,7 +623,7 @@ UVP_EXPORT int
 recvmmsg(int fd, struct mmsghdr *v, unsigned int n, int flags, struct timespec *timeout)
 {
 	UVP_ON(fd, R(recvmmsg)(fd, v, n, flags, timeout),
-	       file_recvmmsg(f, fd, v, n > IOV_MAX ? IOV_MAX : n, flags, timeout))
+	       file_recvmmsg(f, fd, v, n > IOV_MAX ? IOV_MAX : n, flags, timeout));
 }
 
 static int
@@ -624,7 +645,7 @@ UVP_EXPORT int
 sendmmsg(int fd, struct mmsghdr *v, unsigned int n, int flags)
 {
 	UVP_ON(fd, R(sendmmsg)(fd, v, n, flags),
-	       file_sendmmsg(f, fd, v, n > IOV_MAX ? IOV_MAX : n, flags))
+	       file_sendmmsg(f, fd, v, n > IOV_MAX ? IOV_MAX : n, flags));
 }
 
 /* ----------------------------------------------------------------------------- sendfile, splice */
@@ -711,7 +732,7 @@ sendfile(int out, int in, off_t *off, size_t n)
 {
 	if (uvp_unlikely(stack_socket(in)))
 		return uvp_ret(-EINVAL); /* only what can be mapped is a source */
-	UVP_ON(out, R(sendfile)(out, in, off, n), file_sendfile(f, out, in, off, n))
+	UVP_ON(out, R(sendfile)(out, in, off, n), file_sendfile(f, out, in, off, n));
 }
 
 UVP_EXPORT ssize_t
@@ -741,9 +762,9 @@ splice_to_socket(struct uvp_file *f, int in, int out, char *buf, size_t n, unsig
 	r = uvp_poll(&p, 1, uvp_nonblock(f) ? 0 : UVP_FOREVER, NULL);
 	if (r <= 0)
 		return r < 0 ? r : -EAGAIN;
-	if ((flags & SPLICE_F_NONBLOCK) && R(poll)(&q, 1, 0) == 0)
+	if ((flags & SPLICE_F_NONBLOCK) && uvs_sys_ppoll(&q, 1, &zero, NULL) == 0)
 		return -EAGAIN;
-	r = uvp_neg(R(read)(in, buf, n));
+	r = uvs_sys_read(in, buf, n);
 	return r <= 0 ? r : push_all(f, out, buf, (size_t)r);
 }
 
@@ -754,14 +775,14 @@ splice_from_socket(struct uvp_file *f, int in, int out, char *buf, size_t n, uns
 	struct pollfd q = {.fd = out, .events = POLLOUT};
 	ssize_t r, w;
 
-	if ((flags & SPLICE_F_NONBLOCK) && R(poll)(&q, 1, 0) == 0)
+	if ((flags & SPLICE_F_NONBLOCK) && uvs_sys_ppoll(&q, 1, &zero, NULL) == 0)
 		return -EAGAIN;
 	r = file_recv(f, in, buf, n, MSG_PEEK);
 	if (r <= 0)
 		return r;
 	if ((flags & SPLICE_F_NONBLOCK) && r > PIPE_BUF)
 		r = PIPE_BUF; /* what a writable pipe takes without blocking */
-	w = uvp_neg(R(write)(out, buf, (size_t)r));
+	w = uvs_sys_write(out, buf, (size_t)r);
 	return w <= 0 ? w : file_recv(f, in, buf, (size_t)w, MSG_DONTWAIT);
 }
 
@@ -788,13 +809,15 @@ splice_socket(struct uvp_file *f, int in, int out, bool from, bool offset, size_
 }
 
 static ssize_t
-splice_to(int in, off64_t *off_in, int out, off64_t *off_out, size_t n,
-	  unsigned int flags){UVP_ON(out, R(splice)(in, off_in, out, off_out, n, flags),
-				     splice_socket(f, in, out, false, off_out, n, flags))}
+splice_to(int in, off64_t *off_in, int out, off64_t *off_out, size_t n, unsigned int flags)
+{
+	UVP_ON(out, R(splice)(in, off_in, out, off_out, n, flags),
+	       splice_socket(f, in, out, false, off_out, n, flags));
+}
 
 UVP_EXPORT ssize_t
-	splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t n, unsigned int flags)
+splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t n, unsigned int flags)
 {
 	UVP_ON(in, splice_to(in, off_in, out, off_out, n, flags),
-	       splice_socket(f, in, out, true, off_in, n, flags))
+	       splice_socket(f, in, out, true, off_in, n, flags));
 }

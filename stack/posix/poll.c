@@ -117,8 +117,10 @@ look_all(struct scan *s, const sigset_t *mask)
 	look_stack(s);
 	ready = count_ready(s);
 	if (s->nb_kernel > 0 || (ready == 0 && mask)) {
-		if (R(ppoll)(s->kernel, s->nb_kernel, &zero, ready ? NULL : mask) < 0)
-			return ready ? ready : -errno;
+		int r = uvs_sys_ppoll(s->kernel, s->nb_kernel, &zero, ready ? NULL : mask);
+
+		if (r < 0)
+			return ready ? ready : r;
 		ready = count_ready(s);
 	}
 	return ready;
@@ -136,6 +138,8 @@ sleep_scan(struct scan *s, struct uvs_waiter *waiter, uint64_t deadline, const s
 		if (ready)
 			return ready;
 		r = UVP_IN(uvs_wait(waiter, &k, deadline));
+		if (uvp_cancelled())
+			return -UVP_AGAIN;
 		if (r == -EINTR && uvp_sig_interrupted() == 0)
 			continue;
 		if (r <= 0) {
@@ -149,12 +153,14 @@ sleep_scan(struct scan *s, struct uvs_waiter *waiter, uint64_t deadline, const s
 static int
 wait_scan(struct scan *s, uint64_t deadline, const sigset_t *mask)
 {
-	struct uvs_waiter *waiter = UVP_IN(uvs_waiter_self());
+	struct uvs_waiter *waiter = uvp_waiter();
 	unsigned int i;
 	int r;
 
 	if (!waiter)
 		return -ENOMEM;
+	if (uvp_cancelled())
+		return -UVP_AGAIN;
 	for (i = 0; i < s->nb_members; i++) {
 		struct member *m = &s->members[i];
 
@@ -243,12 +249,23 @@ kernel_only(void)
 	return uvp_table_size == 0 || uvp_inside() || !uvs_stack_running();
 }
 
+static int
+poll_until(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *mask)
+{
+	int r;
+
+	do
+		r = uvp_poll(fds, n, deadline, mask);
+	while (r == -UVP_AGAIN);
+	return (int)uvp_ret(r);
+}
+
 UVP_EXPORT int
 poll(struct pollfd *fds, nfds_t n, int timeout)
 {
 	if (kernel_only())
-		return R(poll)(fds, n, timeout);
-	return (int)uvp_ret(uvp_poll(fds, n, uvp_deadline_ms(timeout), NULL));
+		return UVP_REAL(R(poll)(fds, n, timeout));
+	return poll_until(fds, n, uvp_deadline_ms(timeout), NULL);
 }
 
 UVP_EXPORT int
@@ -258,7 +275,7 @@ ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset
 	int r;
 
 	if (kernel_only())
-		return R(ppoll)(fds, n, timeout, mask);
+		return UVP_REAL(R(ppoll)(fds, n, timeout, mask));
 	r = uvp_deadline_ts(timeout, &deadline);
-	return (int)uvp_ret(r < 0 ? r : uvp_poll(fds, n, deadline, mask));
+	return r < 0 ? (int)uvp_ret(r) : poll_until(fds, n, deadline, mask);
 }

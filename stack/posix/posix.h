@@ -44,6 +44,7 @@
 
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
+#include "stack/core/sys.h"
 #include "stack/posix/real.h"
 #include "stack/sock/sock.h"
 
@@ -53,12 +54,19 @@
 
 #define UVP_KEPT 6
 
-/* One per thread, written by it and by signal handlers on it. */
+/* One per thread, written by it and by signal handlers on it; `cancelled` by whoever cancels it. */
 struct uvp_thread {
 	unsigned int depth;       /* > 0: inside the stack */
 	unsigned int sig_pending; /* handlers held back: kept[0..] */
 	bool sig_interrupts;      /* one that came while inside has no SA_RESTART */
 	siginfo_t kept[UVP_KEPT];
+	/* thread.c: threads that have been inside at least once */
+	_Atomic(struct uvs_waiter *) waiter;
+	_Atomic bool cancelled;
+	bool listed;
+	bool of_the_stack; /* made by it: always inside, and cancelled by its maker as ever */
+	pthread_t id;
+	struct uvp_thread *next;
 };
 extern __thread struct uvp_thread uvp_self __attribute__((tls_model("initial-exec")));
 
@@ -81,17 +89,31 @@ extern __thread struct uvp_thread uvp_self __attribute__((tls_model("initial-exe
 
 void uvp_sig_deliver(void); /* handlers held back while inside (signal.c) */
 
+/* thread.c: what this thread sleeps with; NULL: no memory. A sleep of a thread that is cancelled
+ * ends, and the call returns -UVP_AGAIN when uvp_cancelled() says so; the thread ends outside. */
+struct uvs_waiter *uvp_waiter(void);
+void uvp_thread_list(void);
+bool uvp_cancelled(void);
+void uvp_test_cancel(void);
+void uvp_thread_fork_child(void);
+
 static inline void
 uvp_leave(void)
 {
-	if (--uvp_self.depth == 0 && uvp_unlikely(uvp_self.sig_pending))
+	if (--uvp_self.depth > 0)
+		return;
+	if (uvp_unlikely(uvp_self.sig_pending))
 		uvp_sig_deliver();
+	if (uvp_unlikely(atomic_load_explicit(&uvp_self.cancelled, memory_order_relaxed)))
+		uvp_test_cancel();
 }
 
 /* For calls that sleep on several files. */
 static inline void
 uvp_hold(void)
 {
+	if (uvp_unlikely(!uvp_self.listed))
+		uvp_thread_list();
 	uvp_self.depth++;
 }
 
@@ -136,10 +158,14 @@ struct uvp_file {
 	pthread_mutex_t lock; /* state changes, options */
 	struct uvp_opt *opts; /* in the order given, until the state is known */
 	int oracle;           /* kernel socket that checks options of an undecided one, or -1 */
-	_Atomic bool kernel_first; /* BOTH: whose turn it is */
-	struct uvp_item *items;    /* watched by these epoll sets */
-	struct uvp_epoll *ep;      /* kind UVP_EPOLL */
-	uint64_t ino;              /* what fstat() shows */
+	_Atomic bool kernel_first;  /* BOTH: whose turn it is */
+	struct uvp_item *items;     /* watched by these epoll sets */
+	struct uvp_epoll *ep;       /* kind UVP_EPOLL */
+	struct uvs_watch one_of;    /* for all its EPOLLEXCLUSIVE items together */
+	struct uvp_item *exclusive; /* they; under exclusive_lock, inside the instance's */
+	pthread_mutex_t exclusive_lock;
+	bool one_of_watched;
+	uint64_t ino; /* what fstat() shows */
 	struct uvp_file *next_free;
 };
 
@@ -154,28 +180,36 @@ extern _Atomic uint32_t uvp_epoch;
 struct uvp_file *uvp_get_file(int fd, struct uvp_file *f);
 bool uvp_get_unless_gone(struct uvp_file *f); /* a reference, or false: it is being freed */
 
+/* The one look that a call on a kernel descriptor costs. */
+static inline struct uvp_file *
+uvp_known(int fd)
+{
+	if (uvp_unlikely((unsigned int)fd >= uvp_table_size))
+		return NULL;
+	return atomic_load_explicit(&uvp_table[fd].file, memory_order_acquire);
+}
+
 /* The file behind a number, with a reference, or NULL: a kernel descriptor. */
 static inline struct uvp_file *
 uvp_get(int fd)
 {
-	struct uvp_file *f;
+	struct uvp_file *f = uvp_known(fd);
 
-	if (uvp_unlikely((unsigned int)fd >= uvp_table_size))
-		return NULL;
-	f = atomic_load_explicit(&uvp_table[fd].file, memory_order_acquire);
-	if (uvp_likely(!f))
-		return NULL;
-	return uvp_get_file(fd, f);
+	return uvp_likely(!f) ? NULL : uvp_get_file(fd, f);
 }
 
 /* The same, and the thread is inside. */
 static inline struct uvp_file *
 uvp_begin(int fd)
 {
-	struct uvp_file *f = uvp_get(fd);
+	struct uvp_file *f;
 
-	if (uvp_unlikely(f != NULL))
-		uvp_self.depth++;
+	if (uvp_likely(!uvp_known(fd)))
+		return NULL;
+	uvp_hold();
+	f = uvp_get(fd);
+	if (uvp_unlikely(!f))
+		uvp_leave();
 	return f;
 }
 
@@ -199,17 +233,19 @@ uvp_end(struct uvp_file *f, long r)
 /* The body of a function we took over: what the kernel is asked if the number is none of ours, and
  * what is done with the file `f` if it is. Signal handlers run when nothing is held any more, since
  * they may not come back. */
-#define UVP_ON(fd, real, mine)                                   \
-	for (;;) {                                               \
-		struct uvp_file *f = uvp_begin(fd);              \
-		long uvp_r;                                      \
-                                                                 \
-		if (uvp_likely(!f))                              \
-			return real;                             \
-		uvp_r = uvp_end(f, mine);                        \
-		if (uvp_likely(uvp_r != -UVP_AGAIN))             \
-			return (__typeof__(real))uvp_ret(uvp_r); \
-	}
+#define UVP_ON(fd, real, mine)                                           \
+	do {                                                             \
+		for (;;) {                                               \
+			struct uvp_file *f = uvp_begin(fd);              \
+			long uvp_r;                                      \
+                                                                         \
+			if (uvp_likely(!f))                              \
+				return UVP_REAL(real);                   \
+			uvp_r = uvp_end(f, mine);                        \
+			if (uvp_likely(uvp_r != -UVP_AGAIN))             \
+				return (__typeof__(real))uvp_ret(uvp_r); \
+		}                                                        \
+	} while (0)
 
 /* A socket of the stack that belongs to the process we were fork()ed from. */
 static inline bool
@@ -260,6 +296,7 @@ void uvp_table_fork_child(void);
  * still has for it is stale (the number was closed behind our back), and what the stack itself
  * opens is moved away. Returns the number to hand out. */
 int uvp_opened_slow(int fd);
+void uvp_opened_app(int fd); /* for the application, although the thread is inside */
 
 static inline int
 uvp_opened(int fd)
@@ -270,6 +307,23 @@ uvp_opened(int fd)
 		return uvp_opened_slow(fd);
 	return fd;
 }
+
+/* A call of the C library that is a cancellation point: not while a thread of the application is
+ * inside, where it holds things. */
+#define UVP_REAL(call)                                                                     \
+	({                                                                                 \
+		__typeof__(call) uvp_real_ret;                                             \
+		int uvp_cancel_state;                                                      \
+                                                                                           \
+		if (uvp_unlikely(uvp_self.depth && !uvp_self.of_the_stack)) {              \
+			pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &uvp_cancel_state); \
+			uvp_real_ret = (call);                                             \
+			pthread_setcancelstate(uvp_cancel_state, NULL);                    \
+		} else {                                                                   \
+			uvp_real_ret = (call);                                             \
+		}                                                                          \
+		uvp_real_ret;                                                              \
+	})
 
 /* Result or -errno into the C convention. */
 static inline long

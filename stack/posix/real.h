@@ -116,6 +116,7 @@
 	X(_exit)           \
 	X(quick_exit)      \
 	X(pthread_create)  \
+	X(pthread_cancel)  \
 	X(sigaction)
 
 struct uvp_real {

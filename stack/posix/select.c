@@ -100,7 +100,9 @@ run(const struct sets *s, int n, uint64_t deadline, const sigset_t *mask)
 			return -ENOMEM;
 	}
 	gather(s, n, fds);
-	r = uvp_poll(fds, count, deadline, mask);
+	do
+		r = uvp_poll(fds, count, deadline, mask);
+	while (r == -UVP_AGAIN);
 	for (i = 0; i < count && r > 0; i++)
 		if (fds[i].revents & POLLNVAL)
 			r = -EBADF;
@@ -138,7 +140,7 @@ select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *tv)
 	int r;
 
 	if (kernel_only())
-		return R(select)(n, in, out, ex, tv);
+		return UVP_REAL(R(select)(n, in, out, ex, tv));
 	if (tv) {
 		if (tv->tv_sec < 0 || tv->tv_usec < 0)
 			return (int)uvp_ret(-EINVAL);
@@ -165,7 +167,7 @@ pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *ts, c
 	int r;
 
 	if (kernel_only())
-		return R(pselect)(n, in, out, ex, ts, mask);
+		return UVP_REAL(R(pselect)(n, in, out, ex, ts, mask));
 	r = uvp_deadline_ts(ts, &deadline);
 	return (int)uvp_ret(r < 0 ? r : run_checked(n, in, out, ex, deadline, mask));
 }

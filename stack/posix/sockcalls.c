@@ -123,7 +123,7 @@ file_bind(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 UVP_EXPORT int
 bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	UVP_ON(fd, R(bind)(fd, addr, len), file_bind(f, addr, len))
+	UVP_ON(fd, R(bind)(fd, addr, len), file_bind(f, addr, len));
 }
 
 /* listen() without bind(): ANY, a port of the system's choice. */
@@ -166,7 +166,7 @@ file_listen(struct uvp_file *f, int fd, int backlog)
 UVP_EXPORT int
 listen(int fd, int backlog)
 {
-	UVP_ON(fd, R(listen)(fd, backlog), file_listen(f, fd, backlog))
+	UVP_ON(fd, R(listen)(fd, backlog), file_listen(f, fd, backlog));
 }
 
 /* ------------------------------------------------------------------------------------- connect */
@@ -251,7 +251,7 @@ file_connect(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 UVP_EXPORT int
 connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	UVP_ON(fd, R(connect)(fd, addr, len), file_connect(f, addr, len))
+	UVP_ON(fd, R(connect)(fd, addr, len), file_connect(f, addr, len));
 }
 
 /* -------------------------------------------------------------------------------------- accept */
@@ -268,11 +268,12 @@ struct accept_arg {
 static ssize_t
 accept_kernel(struct accept_arg *a)
 {
-	int r = R(accept4)(a->fd, a->addr, a->len, a->flags);
+	int r = (int)uvs_syscall5(SYS_accept4, a->fd, (long)a->addr, (long)a->len, a->flags, 0);
 
 	if (r < 0)
-		return -errno;
-	a->result = uvp_opened(r);
+		return r;
+	uvp_opened_app(r);
+	a->result = r;
 	return 0;
 }
 
@@ -372,18 +373,21 @@ uvp_accept(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len, in
 	if (r == 0)
 		r = a.sock ? accept_install(f, &a) : a.result;
 	if (a.number >= 0)
-		R(close)(a.number);
+		uvs_sys_close(a.number);
 	return r;
 }
 
 UVP_EXPORT int
-accept4(int fd, struct sockaddr *addr, socklen_t *len,
-	int flags){UVP_ON(fd, uvp_opened(R(accept4)(fd, addr, len, flags)),
-			  uvp_accept(f, fd, addr, len, flags))}
-
-UVP_EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
+accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	UVP_ON(fd, uvp_opened(R(accept)(fd, addr, len)), uvp_accept(f, fd, addr, len, 0))
+	UVP_ON(fd, uvp_opened(R(accept4)(fd, addr, len, flags)),
+	       uvp_accept(f, fd, addr, len, flags));
+}
+
+UVP_EXPORT int
+accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	UVP_ON(fd, uvp_opened(R(accept)(fd, addr, len)), uvp_accept(f, fd, addr, len, 0));
 }
 
 /* --------------------------------------------------------------------------- names and options */
@@ -407,7 +411,7 @@ file_getsockname(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *l
 UVP_EXPORT int
 getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	UVP_ON(fd, R(getsockname)(fd, addr, len), file_getsockname(f, fd, addr, len))
+	UVP_ON(fd, R(getsockname)(fd, addr, len), file_getsockname(f, fd, addr, len));
 }
 
 static int
@@ -421,7 +425,7 @@ file_getpeername(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *l
 UVP_EXPORT int
 getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	UVP_ON(fd, R(getpeername)(fd, addr, len), file_getpeername(f, fd, addr, len))
+	UVP_ON(fd, R(getpeername)(fd, addr, len), file_getpeername(f, fd, addr, len));
 }
 
 static bool
@@ -448,14 +452,17 @@ file_setsockopt(struct uvp_file *f, int fd, int level, int name, const void *val
 }
 
 UVP_EXPORT int
-getsockopt(int fd, int level, int name, void *val,
-	   socklen_t *len){UVP_ON(fd, R(getsockopt)(fd, level, name, val, len),
-				  file_getsockopt(f, fd, level, name, val, len))}
+getsockopt(int fd, int level, int name, void *val, socklen_t *len)
+{
+	UVP_ON(fd, R(getsockopt)(fd, level, name, val, len),
+	       file_getsockopt(f, fd, level, name, val, len));
+}
 
-UVP_EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
+UVP_EXPORT int
+setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
 	UVP_ON(fd, R(setsockopt)(fd, level, name, val, len),
-	       file_setsockopt(f, fd, level, name, val, len))
+	       file_setsockopt(f, fd, level, name, val, len));
 }
 
 /* ------------------------------------------------------------------------------------ shutdown */
@@ -488,7 +495,7 @@ file_shutdown(struct uvp_file *f, int fd, int how)
 UVP_EXPORT int
 shutdown(int fd, int how)
 {
-	UVP_ON(fd, R(shutdown)(fd, how), file_shutdown(f, fd, how))
+	UVP_ON(fd, R(shutdown)(fd, how), file_shutdown(f, fd, how));
 }
 
 static int
@@ -509,5 +516,5 @@ file_sockatmark(struct uvp_file *f, int fd)
 UVP_EXPORT int
 sockatmark(int fd)
 {
-	UVP_ON(fd, R(sockatmark)(fd), file_sockatmark(f, fd))
+	UVP_ON(fd, R(sockatmark)(fd), file_sockatmark(f, fd));
 }

@@ -99,6 +99,8 @@ sleep_once(struct uvs_waiter *waiter, int kernel_fd, short dir, uint64_t deadlin
 	int r;
 
 	r = UVP_IN(uvs_wait(waiter, kernel_fd >= 0 ? &k : NULL, deadline));
+	if (uvp_cancelled())
+		return -UVP_AGAIN;
 	if (r > 0)
 		return 0;
 	if (r == 0)
@@ -116,13 +118,15 @@ run_blocking(struct uvp_file *f, short dir, int kernel_fd, uvp_op op, void *arg)
 	uint32_t mask = dir == POLLIN ? EPOLLIN | EPOLLRDHUP : EPOLLOUT;
 	uint64_t timeout = uvs_sock_timeout(f->sock, dir);
 	uint64_t deadline = timeout ? uvp_now() + timeout : UVP_FOREVER;
-	struct uvs_waiter *waiter = UVP_IN(uvs_waiter_self());
+	struct uvs_waiter *waiter = uvp_waiter();
 	struct uvp_wake wake;
 	ssize_t r;
 	int w = 0;
 
 	if (!waiter)
 		return -ENOMEM;
+	if (uvp_cancelled())
+		return -UVP_AGAIN;
 	uvp_wake_add(&wake, f->sock, waiter, mask);
 	for (;;) {
 		r = op(f, arg);

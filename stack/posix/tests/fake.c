@@ -15,6 +15,7 @@
  * uvs_progress() drives them.
  */
 #include "stack/core/log.h"
+#include "stack/core/sys.h"
 #include "stack/posix/real.h"
 #include "stack/sock/sock.h"
 
@@ -396,7 +397,7 @@ uvs_sock_events(const struct uvs_sock *s)
 {
 	struct pollfd p = {.fd = s->fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP};
 
-	R(poll)(&p, 1, 0);
+	uvs_sys_ppoll(&p, 1, &(struct timespec){0}, NULL);
 	return (uint16_t)p.revents;
 }
 
@@ -433,7 +434,7 @@ static int
 take(int ep, uint32_t mask)
 {
 	struct epoll_event ev[64];
-	int i, n = R(epoll_wait)(ep, ev, 64, 0);
+	int i, n = (int)uvs_syscall5(SYS_epoll_wait, ep, (long)ev, 64, 0, 0);
 
 	for (i = 0; i < n; i++) {
 		struct uvs_sock *s = ev[i].data.ptr;
@@ -479,8 +480,8 @@ uvs_waiter_wake(struct uvs_waiter *w)
 {
 	uint64_t one = 1;
 
-	if (!atomic_exchange(&w->woken, true) && R(write)(w->evfd, &one, sizeof(one)) < 0)
-		return;
+	if (!atomic_exchange(&w->woken, true))
+		uvs_sys_write(w->evfd, &one, sizeof(one));
 }
 
 static bool
@@ -490,8 +491,7 @@ consume(struct uvs_waiter *w)
 
 	if (!atomic_load(&w->woken))
 		return false;
-	if (R(read)(w->evfd, &n, sizeof(n)) < 0)
-		n = 0;
+	uvs_sys_read(w->evfd, &n, sizeof(n));
 	atomic_store(&w->woken, false);
 	return true;
 }
@@ -526,9 +526,9 @@ sleep_on(struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline)
 		ts.tv_nsec = (long)(left % 1000000000u);
 		tsp = &ts;
 	}
-	r = R(ppoll)(fds, n + 3, tsp, k ? k->sigmask : NULL);
+	r = uvs_sys_ppoll(fds, n + 3, tsp, k ? k->sigmask : NULL);
 	if (r < 0)
-		return -errno;
+		return r;
 	for (i = 0, r = 0; i < n; i++) {
 		k->fds[i].revents = fds[i].revents;
 		r |= fds[i].revents ? 2 : 0;
