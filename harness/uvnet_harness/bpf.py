@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_long, c_uint, c_uint32, c_void_p
-from functools import lru_cache
+from functools import cache, lru_cache
 
 DLT_EN10MB = 1
 SNAPLEN = 65535
@@ -58,12 +58,8 @@ class Filter:
         header = _Header(0, 0, len(frame), len(frame))
         return bool(_libpcap().pcap_offline_filter(byref(self._program), byref(header), frame))
 
-    def __del__(self) -> None:
-        if self._program.bf_insns:
-            _libpcap().pcap_freecode(byref(self._program))
 
-
-@lru_cache(maxsize=256)
+@cache
 def compiled(expression: str) -> Filter:
-    """The compiled filter, kept."""
+    """The compiled filter. It is kept, as is libpcap's program in it: there are few different ones."""
     return Filter(expression)
