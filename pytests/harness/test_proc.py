@@ -97,6 +97,8 @@ def test_kernel_kills_children_of_a_killed_harness(tmp_path):
     words = [sys.executable, "-c", program, harness, str(tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
         child = int(parent.stdout.readline())
+        # The signal is asked for between fork and exec; a death before that is the reaper's.
+        wait.until(lambda: Path(f"/proc/{child}/comm").read_text(encoding="ascii") == "sleep\n", 10, "the exec")
         parent.kill()
         assert wait.process_end(child, 5)
 

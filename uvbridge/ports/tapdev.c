@@ -335,7 +335,7 @@ link_changed(struct uvp_port *port)
 	ssize_t n;
 
 	while ((n = recv(port->watch.fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
-		int left = (int)n;
+		unsigned int left = (unsigned int)n;
 
 		for (struct nlmsghdr *nh = (struct nlmsghdr *)buf; NLMSG_OK(nh, left);
 		     nh = NLMSG_NEXT(nh, left))

@@ -208,8 +208,10 @@ stream_end(struct stream *s)
 static void
 watchdog(int sig)
 {
+	static const char text[] = "!! hung\n";
+
 	(void)sig;
-	fail("hung");
+	_exit(write(1, text, sizeof(text) - 1) < 0 ? 5 : 4);
 }
 
 int

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The same program on the kernel and on the stack: same returns, errno and events.
+
+The program, ``build/stack/posix/tests/diff``, prints what each call answered; nothing of ours is linked
+into it. ``loopback = stack`` gives it 127.0.0.1 on the stack as well. The self-checking stress cases, each
+one of the traps of interposition, run beside it.
+"""
+
+import difflib
+import os
+import subprocess
+
+import pytest
+
+AREAS = ["tcp", "udp", "poll", "select", "epoll", "fd", "signal", "wake"]
+
+STRESS = [
+    "lost_wakeups", "fd_reuse", "cancellation", "exclusive", "signal_storm", "spawn_while_streaming",
+    "fork_while_streaming", "fork_child_view", "vfork_waits", "close_everything", "daemonize", "nothing_inherited",
+]  # fmt: skip
+
+
+def cases(program, area):
+    """The program's cases of an area."""
+    listed = subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    return [case for case in listed if case.startswith(area + "_")]
+
+
+@pytest.fixture
+def tool(net):
+    """Path of one of the test programs of stack/posix."""
+    return lambda name: os.fspath(net.build.directory / "stack" / "posix" / "tests" / name)
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_stack_answers_as_the_kernel(net, tool, area):
+    program, host = tool("diff"), net.host(queues=2, loopback="stack")
+    wanted = cases(program, area)
+    assert wanted
+    for case in wanted:
+        kernel = subprocess.run([program, case], capture_output=True, text=True, check=True).stdout
+        stack = host.run(program, case).stdout
+        difference = "\n".join(difflib.unified_diff(kernel.split("\n"), stack.split("\n"), "kernel", "stack", lineterm=""))
+        assert not difference, f"{case}:\n{difference}"
+
+
+@pytest.mark.parametrize("case", STRESS)
+def test_stress(net, tool, case):
+    host = net.host(queues=2, loopback="stack")
+    assert f"ok {case}" in host.run(tool("stress"), case, timeout=90, env={"STRESS_STACK": "1"}).check().stdout
