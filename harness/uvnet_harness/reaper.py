@@ -26,9 +26,10 @@ class Reaper:
 
     def __init__(self) -> None:
         read_end, self._write_end = os.pipe()
+        started = journal.start_time(os.getpid())
         # -S -E: it needs nothing but the standard library, and starts faster.
         self._process = subprocess.Popen(
-            [sys.executable, "-S", "-E", __file__, str(read_end), str(os.getpid())],
+            [sys.executable, "-S", "-E", __file__, str(read_end), str(os.getpid()), str(started)],
             pass_fds=[read_end],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
@@ -50,14 +51,15 @@ class Reaper:
 
 
 def main() -> None:
-    """`reaper.py FD PID`: wait for EOF on FD and the end of PID, then sweep."""
-    fd, pid = int(sys.argv[1]), int(sys.argv[2])
+    """`reaper.py FD PID STARTED`: wait for EOF on FD and the end of PID, then sweep."""
+    fd, pid, started = map(int, sys.argv[1:4])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while os.read(fd, 64):
         pass
     # The pipe closes a moment before the process is gone; its journal counts as a leftover only then.
-    wait.process_end(pid, 60)
+    if journal.alive(pid, started):  # and its number is not somebody else's by now
+        wait.process_end(pid, 60)
     journal.sweep()
 
 
