@@ -100,7 +100,7 @@
 #include <stdint.h>
 
 #define UVB_ABI_MAGIC   0x6567646972627675ULL /* "uvbridge", little-endian */
-#define UVB_ABI_VERSION 1u
+#define UVB_ABI_VERSION 2u
 
 #define UVB_CACHE_LINE 64
 #define UVB_PAGE       4096

@@ -18,106 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "uvbridge/internal.h"
+#include "uvbridge/tx.h"
 
-#define HEAD_MAX     192 /* bytes of a frame that are parsed */
-#define PUBLISH_EACH 64  /* frames at most that wait, filled, for the end of a long burst */
-#define SCAN_MAX     512 /* cells looked at for a free one, per call: a burst is bounded work */
-#define AHEAD        8   /* cells fetched before they are taken */
-#define CONF_NEVER   1u  /* a conf_seq that no stable configuration has: odd */
-#define WARM_CELLS   64  /* cells are taken in blocks of this many, see cells_turn() */
-
-/* To one receive queue: the sender's own idea of the voq. */
-struct lane {
-	struct uvb_voq_shm *voq;
-	struct uvb_rxq_shm *rxq;
-	uint32_t head;      /* with what is staged */
-	uint32_t published; /* as the receiver knows it */
-	uint32_t tail;      /* as last read */
-	uint32_t staged_bytes;
-	uint64_t rang; /* value of `armed` when the bell was last rung */
-	int bell;      /* -1: not opened yet */
-	uint8_t rxq_id;
-};
-
-/* To one port: its receive configuration, compiled. */
-struct dest {
-	uint32_t checked; /* number of the burst in which life and conf were looked at */
-	uint32_t life;
-	uint32_t conf_seq;
-	bool up;
-	bool conf_valid;
-	uint32_t flags;
-	uint32_t len_max;
-	uint32_t reta_mask;
-	uint32_t nb_mac, nb_mc;
-	uint16_t key_len; /* of what rss was compiled from */
-	uint8_t key[UVB_KEY_MAX];
-	uint32_t sent; /* frames ever staged towards the port, modulo 2^32 */
-	uint32_t done; /* of these, known to be consumed */
-	struct uvb_port_shm *shm;
-	struct uvb_pair_shm *pair;
-	uint16_t id;
-	uint8_t reta[UVB_RETA_MAX];
-	uint64_t mac[UVB_MAC_MAX];
-	uint64_t mc[UVB_MC_MAX];
-	struct lane lane[UVB_MAX_QUEUES];
-	struct uvb_rss rss;
-};
-
-struct uvb_txq {
-	struct uvb_dev *dev;
-	struct uvb_cell *cells;
-	uint32_t nb_cells;
-	uint32_t cursor;    /* next cell to look at */
-	uint32_t warm;      /* block of cells to come back to */
-	uint32_t skipped;   /* cells found taken in the current block */
-	uint32_t scan_left; /* cells this call may still look at in vain */
-	uint32_t burst;     /* number of the current burst */
-	uint32_t held;      /* cells believed in flight, over all destinations */
-	uint32_t depth;     /* of a voq */
-	uint32_t source;    /* bit number at the receivers */
-	uint32_t now_s;
-	uint32_t capture; /* 1 + port, or 0 */
-	uint64_t now_ns;  /* of the burst, while there is a capture */
-	uint16_t port;
-	uint16_t txq;
-	uint32_t nb_touched;
-	uint64_t src_mac, dst_mac; /* last looked up in this burst */
-	uint32_t dst_port;
-	bool src_known, dst_known;
-	struct dest *run; /* where the last frame went, while nothing but its flow can change */
-	struct uvb_fdb fdb;
-	struct uvb_txq_shm *shm;
-	uint64_t packets, bytes, flooded; /* this queue's counters as they will be stored */
-	struct lane *touched[PUBLISH_EACH];
-	struct dest *dest[UVB_MAX_PORTS];
-};
-
-/* A frame on its way through the switch. */
-struct passage {
-	const struct uvb_frame *frame;
-	const uint8_t *head; /* its first bytes in one piece */
-	uint32_t head_len;
-	bool parsed;
-	struct uvb_flow flow;
-	uint64_t dst, src;
-	/* What became of it, for the capture port. */
-	uint32_t hash;
-	uint16_t cell_flags;
-	uint16_t out_port;
-	uint8_t out_rxq;
-	uint8_t verdict;
-	uint8_t cap_rxq;
-	uint8_t cap_verdict;
-	uint8_t scratch[HEAD_MAX];
-};
-
-enum outcome {
-	OUT_SENT,
-	OUT_DROPPED,
-	OUT_NO_CELL,
-};
+#define SCAN_MAX   512 /* cells looked at for a free one, per call: a burst is bounded work */
+#define AHEAD      8   /* cells fetched before they are taken */
+#define CONF_NEVER 1u  /* a conf_seq that no stable configuration has: odd */
+#define WARM_CELLS 64  /* cells are taken in blocks of this many, see cells_turn() */
 
 /* ------------------------------------------------------------------------------- destinations */
 
@@ -528,7 +434,7 @@ stage(struct uvb_txq *q, struct dest *d, struct lane *l, struct uvb_cell *c, uin
 	l->staged_bytes += bytes;
 	d->sent++;
 	q->held++;
-	if (q->nb_touched == PUBLISH_EACH)
+	if (q->nb_touched == UVB_TX_PUBLISH_EACH)
 		publish(q);
 }
 
@@ -658,7 +564,8 @@ send_to(struct uvb_txq *q, uint32_t port, struct passage *p)
 		p->verdict = why == UVB_PD_DOWN ? UVB_V_NO_DST : UVB_V_FILTERED;
 		return OUT_DROPPED;
 	}
-	q->run = d;
+	if (UVB_LIKELY((q->special | d->special) == 0))
+		q->run = d;
 	return enqueue(q, d, pick_rxq(d, p), p);
 }
 
@@ -780,7 +687,7 @@ head_of(struct passage *p, const struct uvb_frame *f)
 {
 	struct reader r = {f->seg, 0};
 
-	p->head_len = f->len < HEAD_MAX ? f->len : HEAD_MAX;
+	p->head_len = f->len < UVB_TX_HEAD_MAX ? f->len : UVB_TX_HEAD_MAX;
 	if (UVB_LIKELY(f->seg->len >= p->head_len)) {
 		p->head = f->seg->base;
 		return;
@@ -873,7 +780,7 @@ uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 			uvb_add(&q->shm->no_cell, 1);
 			break;
 		}
-		if (UVB_UNLIKELY((i + 1) % PUBLISH_EACH == 0))
+		if (UVB_UNLIKELY((i + 1) % UVB_TX_PUBLISH_EACH == 0))
 			publish(q);
 	}
 	publish(q);

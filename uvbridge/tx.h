@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge/tx.h - a transmit queue as the files that make a frame's way through the switch see it.
+ *
+ * tx.c has the way of a frame that nobody treats specially, from the burst to the receiver's ring.
+ * Whatever a port asks for beyond that - VLANs, faults, flow rules - has a file of its own and two
+ * places to hang on:
+ *
+ *  - special of the queue: something is asked of what its port sends. Set at the start of a burst.
+ *  - special of a destination: something is asked of what that port receives. Set when the
+ *    destination is looked at, once per burst.
+ *
+ * While both are 0 and one frame's addresses are those of the frame before, tx.c does not look at
+ * either again (q->run): that is what a frame costs nobody asked anything of.
+ *
+ * The order in which a frame meets them:
+ *   1. faults of the source port, on the way out           (the cable of the sender)
+ *   2. the source port's place in the switch: who may send what, which VLAN it is in, storms
+ *   3. learning and look-up, mirrors; then for each destination
+ *   4. the destination port's place in the switch: may it have the frame, and with which tag
+ *   5. faults of the destination port, on the way in       (the cable of the receiver)
+ *   6. the receiving NIC: link, filters, flow rules, RSS
+ *   7. the voq
+ *
+ * Everything here is private to the process and to the thread that transmits on the queue.
+ */
+#ifndef UVBRIDGE_TX_H
+#define UVBRIDGE_TX_H
+
+#include "uvbridge/internal.h"
+
+#define UVB_TX_HEAD_MAX     192 /* bytes of a frame that are parsed */
+#define UVB_TX_PUBLISH_EACH 64  /* frames at most that wait, filled, for the end of a long burst */
+
+/* To one receive queue: the sender's own idea of the voq. */
+struct lane {
+	struct uvb_voq_shm *voq;
+	struct uvb_rxq_shm *rxq;
+	uint32_t head;      /* with what is staged */
+	uint32_t published; /* as the receiver knows it */
+	uint32_t tail;      /* as last read */
+	uint32_t staged_bytes;
+	uint64_t rang; /* value of `armed` when the bell was last rung */
+	int bell;      /* -1: not opened yet */
+	uint8_t rxq_id;
+};
+
+/* To one port: its receive configuration, compiled. */
+struct dest {
+	uint32_t checked; /* number of the burst in which life and conf were looked at */
+	uint32_t life;
+	uint32_t conf_seq;
+	bool up;
+	bool conf_valid;
+	uint32_t special; /* not 0: frames to it take no short cut */
+	uint32_t flags;
+	uint32_t len_max;
+	uint32_t reta_mask;
+	uint32_t nb_mac, nb_mc;
+	uint16_t key_len; /* of what rss was compiled from */
+	uint8_t key[UVB_KEY_MAX];
+	uint32_t sent; /* frames ever staged towards the port, modulo 2^32 */
+	uint32_t done; /* of these, known to be consumed */
+	struct uvb_port_shm *shm;
+	struct uvb_pair_shm *pair;
+	uint16_t id;
+	uint8_t reta[UVB_RETA_MAX];
+	uint64_t mac[UVB_MAC_MAX];
+	uint64_t mc[UVB_MC_MAX];
+	struct lane lane[UVB_MAX_QUEUES];
+	struct uvb_rss rss;
+};
+
+struct uvb_txq {
+	struct uvb_dev *dev;
+	struct uvb_cell *cells;
+	uint32_t nb_cells;
+	uint32_t cursor;    /* next cell to look at */
+	uint32_t warm;      /* block of cells to come back to */
+	uint32_t skipped;   /* cells found taken in the current block */
+	uint32_t scan_left; /* cells this call may still look at in vain */
+	uint32_t burst;     /* number of the current burst */
+	uint32_t held;      /* cells believed in flight, over all destinations */
+	uint32_t depth;     /* of a voq */
+	uint32_t source;    /* bit number at the receivers */
+	uint32_t now_s;
+	uint32_t special; /* not 0: frames from it take no short cut */
+	uint32_t capture; /* 1 + port, or 0 */
+	uint64_t now_ns;  /* of the burst, while there is a capture */
+	uint16_t port;
+	uint16_t txq;
+	uint32_t nb_touched;
+	uint64_t src_mac, dst_mac; /* last looked up in this burst */
+	uint32_t dst_port;
+	bool src_known, dst_known;
+	struct dest *run; /* where the last frame went, while nothing but its flow can change */
+	struct uvb_fdb fdb;
+	struct uvb_txq_shm *shm;
+	uint64_t packets, bytes, flooded; /* this queue's counters as they will be stored */
+	struct lane *touched[UVB_TX_PUBLISH_EACH];
+	struct dest *dest[UVB_MAX_PORTS];
+};
+
+/* A frame on its way through the switch. */
+struct passage {
+	const struct uvb_frame *frame;
+	const uint8_t *head; /* its first bytes in one piece */
+	uint32_t head_len;
+	bool parsed;
+	struct uvb_flow flow;
+	uint64_t dst, src;
+	/* What became of it, for the capture port. */
+	uint32_t hash;
+	uint16_t cell_flags;
+	uint16_t out_port;
+	uint8_t out_rxq;
+	uint8_t verdict;
+	uint8_t cap_rxq;
+	uint8_t cap_verdict;
+	uint8_t scratch[UVB_TX_HEAD_MAX];
+};
+
+enum outcome {
+	OUT_SENT,
+	OUT_DROPPED,
+	OUT_NO_CELL,
+};
+
+#endif /* UVBRIDGE_TX_H */
