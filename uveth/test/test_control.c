@@ -333,7 +333,7 @@ information(void)
 	struct rte_eth_txq_info tx;
 	struct rte_eth_rxq_info rx;
 	uint32_t ptypes[32];
-	char fw[32];
+	char fw[32], want[32];
 	struct port a, b;
 
 	pair_open(&a, &b, &s);
@@ -347,8 +347,9 @@ information(void)
 	CHECK_EQ(tx.nb_desc, 256);
 	CHECK_EQ(tx.conf.offloads, RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE);
 	CHECK_EQ(rte_eth_dev_fw_version_get(a.id, fw, sizeof(fw)), 0);
-	CHECK(strcmp(fw, "uvbridge ABI 1") == 0);
-	CHECK_EQ(rte_eth_dev_fw_version_get(a.id, fw, 4), sizeof("uvbridge ABI 1"));
+	snprintf(want, sizeof(want), "uvbridge ABI %u", UVB_ABI_VERSION);
+	CHECK(strcmp(fw, want) == 0);
+	CHECK_EQ(rte_eth_dev_fw_version_get(a.id, fw, 4), (int)strlen(want) + 1);
 	CHECK(rte_eth_dev_get_supported_ptypes(a.id, RTE_PTYPE_L4_MASK, ptypes, 32) == 4);
 	CHECK_EQ(rte_eth_dev_is_removed(a.id), 0);
 	CHECK_EQ(rte_eth_tx_done_cleanup(a.id, 0, 0), 0);
