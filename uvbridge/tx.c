@@ -4,7 +4,7 @@
  * receiver's ring.
  *
  * What a frame costs that goes to one port, in the steady state (receiver polling, addresses
- * known):
+ * known, the frame before it went the same way: run_frames()):
  *  - one copy, of its bytes;
  *  - no locked instruction; one full fence per burst and no system call;
  *  - lines taken from the receiver: the cell's first line (it wrote FREE there) and the lines of
@@ -21,9 +21,9 @@
 #include "uvbridge/tx.h"
 
 #define SCAN_MAX   512 /* cells looked at for a free one, per call: a burst is bounded work */
-#define AHEAD      8   /* cells fetched before they are taken */
-#define CONF_NEVER 1u  /* a conf_seq that no stable configuration has: odd */
-#define WARM_CELLS 64  /* cells are taken in blocks of this many, see cells_turn() */
+#define AHEAD      12
+#define CONF_NEVER 1u /* a conf_seq that no stable configuration has: odd */
+#define WARM_CELLS 64 /* cells are taken in blocks of this many, see cells_turn() */
 
 /* ------------------------------------------------------------------------------- destinations */
 
@@ -80,6 +80,7 @@ compile_conf(struct dest *d, const struct uvb_conf *c)
 	if (d->key_len == c->key_len && memcmp(d->key, c->key, c->key_len) == 0)
 		return;
 	uvb_rss_compile(&d->rss, c->rss_types, c->key, c->key_len);
+	d->flow_valid = false;
 	d->key_len = c->key_len;
 	memcpy(d->key, c->key, c->key_len);
 }
@@ -197,7 +198,7 @@ cells_turn(struct uvb_txq *q)
 }
 
 /* The cell we shall most likely want `AHEAD` frames from now: its receiver has the lines. */
-static void
+static inline void
 prefetch_cell(const struct uvb_txq *q)
 {
 	uint32_t at = q->cursor + AHEAD;
@@ -211,7 +212,7 @@ prefetch_cell(const struct uvb_txq *q)
 }
 
 /* A free cell, or NULL. It is ours until its owner word is stored. */
-static struct uvb_cell *
+static inline struct uvb_cell *
 cell_take(struct uvb_txq *q)
 {
 	struct uvb_cell *c;
@@ -259,16 +260,24 @@ read_bytes(struct reader *r, uint8_t *to, uint32_t len)
 	}
 }
 
+/* The head of a cell with a whole frame in it. */
+static inline void
+cell_head(struct uvb_cell *c, uint32_t len, uint16_t flags, uint32_t hash)
+{
+	c->len = (uint16_t)len;
+	c->flags = flags;
+	c->hash = hash;
+	c->next = UVB_CELL_END;
+	c->total = len;
+	c->deliver_at = 0;
+	c->sent_at = 0;
+}
+
 static void
 cell_fill(const struct uvb_txq *q, struct uvb_cell *c, const struct passage *p, uint32_t len)
 {
-	c->len = (uint16_t)len;
-	c->flags = p->cell_flags;
-	c->hash = p->hash;
-	c->next = UVB_CELL_END;
+	cell_head(c, len, p->cell_flags, p->hash);
 	c->total = p->frame->len;
-	c->deliver_at = 0;
-	c->sent_at = 0;
 	if (UVB_LIKELY(!(p->cell_flags & UVB_CELL_COPY)))
 		return;
 	c->cap_src = q->port;
@@ -299,9 +308,9 @@ fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 {
 	struct uvb_cell *cell[UVB_CHAIN_MAX];
 	struct reader r = {p->frame->seg, 0};
-	uint32_t n = frame_cells(p->frame->len), left = p->frame->len;
+	uint32_t n = frame_cells(p->frame->len), left = p->frame->len, i = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
+	do {
 		cell[i] = cell_take(q);
 		if (cell[i] == NULL) {
 			give_back(cell, i);
@@ -309,8 +318,8 @@ fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 		}
 		atomic_store_explicit(&cell[i]->owner, owner, memory_order_relaxed);
 		UVB_KILL_POINT(UVB_KILL_TX_CHAINED);
-	}
-	for (uint32_t i = 0; i < n; i++) {
+	} while (++i < n);
+	for (i = 0; i < n; i++) {
 		uint32_t len = left < UVB_CELL_ROOM ? left : UVB_CELL_ROOM;
 
 		cell_fill(q, cell[i], p, len);
@@ -326,24 +335,29 @@ struct block16 {
 	uint64_t a, b;
 };
 
-/* Small frames in place of a call: blocks of 16 bytes, the last one overlapping. */
+static inline void
+copy16(uint8_t *to, const uint8_t *from)
+{
+	struct block16 b;
+
+	memcpy(&b, from, sizeof(b));
+	memcpy(to, &b, sizeof(b));
+}
+
+/* Small frames without a call: blocks of 16 bytes, the last ones overlapping. */
 static inline void
 copy_frame(uint8_t *to, const uint8_t *from, uint32_t len)
 {
-	struct block16 last;
-
-	if (len > 128 || len < 16) {
+	if (UVB_UNLIKELY(len > 128 || len < 32)) {
 		memcpy(to, from, len);
 		return;
 	}
-	memcpy(&last, from + len - 16, 16);
-	for (uint32_t at = 0; at + 16 < len; at += 16) {
-		struct block16 b;
-
-		memcpy(&b, from + at, 16);
-		memcpy(to + at, &b, 16);
+	for (uint32_t at = 0; at + 32 < len; at += 32) {
+		copy16(to + at, from + at);
+		copy16(to + at + 16, from + at + 16);
 	}
-	memcpy(to + len - 16, &last, 16);
+	copy16(to + len - 32, from + len - 32);
+	copy16(to + len - 16, from + len - 16);
 }
 
 static struct uvb_cell *
@@ -417,11 +431,10 @@ publish(struct uvb_txq *q)
 }
 
 /* Step 1, and the slot of step 2. */
-static void
-stage(struct uvb_txq *q, struct dest *d, struct lane *l, struct uvb_cell *c, uint64_t owner)
+static inline void
+stage(struct uvb_txq *q, struct dest *d, struct lane *l, struct uvb_cell *c, uint32_t bytes,
+      uint64_t owner)
 {
-	uint32_t bytes = c->total;
-
 	UVB_KILL_POINT(UVB_KILL_TX_FILLED);
 	atomic_store_explicit(&c->owner, owner, memory_order_relaxed);
 	UVB_KILL_POINT(UVB_KILL_TX_OWNED);
@@ -476,12 +489,15 @@ nic_filter(const struct dest *d, const struct passage *p)
 }
 
 /* The hash of the commonest frames, straight from their bytes: TCP or UDP over IPv4 without
- * options, where addresses and ports lie side by side. */
+ * options, where addresses and ports lie side by side. Frames come in trains: the last flow's hash
+ * is kept. */
 static inline bool
-hash_plain_ipv4(const struct uvb_rss *rss, const uint8_t *head, uint32_t len, uint32_t *hash)
+hash_plain_ipv4(struct dest *d, const uint8_t *head, uint32_t len, uint32_t *hash)
 {
+	const struct uvb_rss *rss = &d->rss;
 	const uint8_t *in = head + 26;
-	uint32_t type;
+	uint32_t type, ports;
+	uint64_t addresses;
 
 	if (len < 38 || head[12] != 8 || head[13] != 0 || head[14] != 0x45 ||
 	    (head[20] & 0x3f) != 0 || head[21] != 0)
@@ -489,10 +505,19 @@ hash_plain_ipv4(const struct uvb_rss *rss, const uint8_t *head, uint32_t len, ui
 	type = head[23] == 6 ? UVB_RSS_IPV4_TCP : head[23] == 17 ? UVB_RSS_IPV4_UDP : 0;
 	if (!(type & rss->types))
 		return false;
-	*hash = rss->table[0][in[0]] ^ rss->table[1][in[1]] ^ rss->table[2][in[2]] ^
-		rss->table[3][in[3]] ^ rss->table[4][in[4]] ^ rss->table[5][in[5]] ^
-		rss->table[6][in[6]] ^ rss->table[7][in[7]] ^ rss->table[8][in[8]] ^
-		rss->table[9][in[9]] ^ rss->table[10][in[10]] ^ rss->table[11][in[11]];
+	memcpy(&addresses, in, sizeof(addresses));
+	memcpy(&ports, in + sizeof(addresses), sizeof(ports));
+	if (addresses != d->flow_addresses || ports != d->flow_ports || !d->flow_valid) {
+		d->flow_addresses = addresses;
+		d->flow_ports = ports;
+		d->flow_hash = rss->table[0][in[0]] ^ rss->table[1][in[1]] ^ rss->table[2][in[2]] ^
+			       rss->table[3][in[3]] ^ rss->table[4][in[4]] ^ rss->table[5][in[5]] ^
+			       rss->table[6][in[6]] ^ rss->table[7][in[7]] ^ rss->table[8][in[8]] ^
+			       rss->table[9][in[9]] ^ rss->table[10][in[10]] ^
+			       rss->table[11][in[11]];
+		d->flow_valid = true;
+	}
+	*hash = d->flow_hash;
 	return true;
 }
 
@@ -509,11 +534,11 @@ hash_any(const struct dest *d, struct passage *p)
 }
 
 static inline uint32_t
-pick_rxq(const struct dest *d, struct passage *p)
+pick_rxq(struct dest *d, struct passage *p)
 {
 	p->cell_flags = p->frame->flags & UVB_CELL_CSUM_OK;
 	p->hash = 0;
-	if (!hash_plain_ipv4(&d->rss, p->head, p->head_len, &p->hash) && !hash_any(d, p))
+	if (!hash_plain_ipv4(d, p->head, p->head_len, &p->hash) && !hash_any(d, p))
 		return 0;
 	p->cell_flags |= UVB_CELL_HASH;
 	return d->reta[p->hash & d->reta_mask];
@@ -545,8 +570,17 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 		return OUT_NO_CELL;
 	p->verdict = UVB_V_DELIVERED;
 	p->out_rxq = (uint8_t)rxq;
-	stage(q, d, l, c, owner);
+	stage(q, d, l, c, p->frame->len, owner);
 	return OUT_SENT;
+}
+
+/* What follows may be more of the same: see run_frames(). */
+static void
+run_begin(struct uvb_txq *q, struct dest *d, const struct passage *p)
+{
+	q->run = d;
+	q->run_max = d->len_max < UVB_CELL_ROOM ? d->len_max : UVB_CELL_ROOM;
+	memcpy(q->run_addresses, p->head, sizeof(q->run_addresses));
 }
 
 static enum outcome
@@ -565,7 +599,7 @@ send_to(struct uvb_txq *q, uint32_t port, struct passage *p)
 		return OUT_DROPPED;
 	}
 	if (UVB_LIKELY((q->special | d->special) == 0))
-		q->run = d;
+		run_begin(q, d, p);
 	return enqueue(q, d, pick_rxq(d, p), p);
 }
 
@@ -643,8 +677,8 @@ forward(struct uvb_txq *q, struct passage *p)
 
 	/* The same addresses as the frame before, which went to one port: all but its length has
 	 * been looked at. */
-	if (UVB_LIKELY(q->run != NULL && p->dst == q->dst_mac && p->src == q->src_mac &&
-		       p->frame->len <= q->run->len_max)) {
+	if (q->run != NULL && p->dst == q->dst_mac && p->src == q->src_mac &&
+	    p->frame->len <= q->run->len_max) {
 		p->out_port = q->run->id;
 		return enqueue(q, q->run, pick_rxq(q->run, p), p);
 	}
@@ -738,6 +772,92 @@ take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 	return true;
 }
 
+/* -------------------------------------------------------------------------------- the short way */
+
+static inline bool
+run_addressed(const struct uvb_txq *q, const uint8_t *head)
+{
+	uint64_t a[2], b[2];
+
+	/* Twelve bytes, as two words that overlap. */
+	memcpy(&a[0], head, 8);
+	memcpy(&a[1], head + 4, 8);
+	memcpy(&b[0], q->run_addresses, 8);
+	memcpy(&b[1], q->run_addresses + 4, 8);
+	return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+}
+
+/* The queue of a frame of the run, and its hash. false: not to be told from the first bytes. */
+static inline bool
+run_pick(struct dest *d, const struct uvb_frame *f, uint32_t *rxq, uint16_t *flags, uint32_t *hash)
+{
+	*rxq = 0;
+	*hash = 0;
+	*flags = f->flags & UVB_CELL_CSUM_OK;
+	if (d->rss.types == 0)
+		return true;
+	if (UVB_UNLIKELY(!hash_plain_ipv4(d, f->seg->base, f->len, hash)))
+		return false;
+	*flags |= UVB_CELL_HASH;
+	*rxq = d->reta[*hash & d->reta_mask];
+	return true;
+}
+
+static inline bool
+run_frame(struct uvb_txq *q, struct dest *d, const struct uvb_frame *f)
+{
+	struct uvb_cell *c;
+	struct lane *l;
+	uint32_t rxq, hash;
+	uint16_t flags;
+
+	if (UVB_UNLIKELY(f->len > q->run_max || f->len < UVB_FRAME_MIN || f->nb_seg != 1 ||
+			 !run_addressed(q, f->seg->base) || !run_pick(d, f, &rxq, &flags, &hash)))
+		return false;
+	l = &d->lane[rxq];
+	if (UVB_UNLIKELY(l->voq == NULL || lane_full(q, l)))
+		return false;
+	c = cell_take(q);
+	if (UVB_UNLIKELY(c == NULL))
+		return false;
+	cell_head(c, f->len, flags, hash);
+	copy_frame(c->data, f->seg->base, f->len);
+	stage(q, d, l, c, f->len, UVB_OWNER(UVB_LIFE_GEN(d->life), d->id, rxq, l->head));
+	q->bytes += f->len;
+	return true;
+}
+
+/* How many of n frames to d certainly stay below the limit of over_threshold(): each takes one cell
+ * and counts towards `sent` and `held`. */
+static inline uint16_t
+run_allowance(const struct uvb_txq *q, const struct dest *d, uint16_t n)
+{
+	uint32_t taken = d->sent - d->done + q->held;
+	uint32_t left = taken < q->nb_cells ? (q->nb_cells - taken + 1) / 2 : 0;
+
+	return n < left ? n : (uint16_t)left;
+}
+
+/* Frames that go where the one before them went: same addresses, one segment, one cell, and nobody
+ * watches. Returns how many of the n were sent; the first that is different in any way, or meets a
+ * difficulty, is left to take_frame(). */
+static uint16_t
+run_frames(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
+{
+	struct dest *d = q->run;
+	uint16_t i;
+
+	n = run_allowance(q, d, n);
+	for (i = 0; i < n; i++) {
+		if (i + 4 < n)
+			__builtin_prefetch(frame[i + 4].seg->base);
+		if (UVB_UNLIKELY(!run_frame(q, d, &frame[i])))
+			break;
+	}
+	q->packets += i;
+	return i;
+}
+
 static void
 burst_begin(struct uvb_txq *q)
 {
@@ -765,25 +885,45 @@ burst_end(struct uvb_txq *q)
 	atomic_store_explicit(&q->shm->flooded, q->flooded, memory_order_relaxed);
 }
 
+/* Up to n frames, the first of a run by the long way. Adds to *taken; false: no cell is free. */
+static bool
+take_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n, uint16_t *taken)
+{
+	uint16_t i = 0;
+
+	while (i < n) {
+		if (UVB_LIKELY(q->run != NULL && q->capture == 0))
+			i += run_frames(q, &frame[i], n - i);
+		if (i == n)
+			break;
+		if (UVB_UNLIKELY(!take_frame(q, &frame[i]))) {
+			*taken += i;
+			return false;
+		}
+		i++;
+	}
+	*taken += n;
+	return true;
+}
+
 uint16_t
 uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 {
-	uint16_t i;
+	uint16_t i = 0;
 
 	if (UVB_UNLIKELY(!uvb_dev_up(q->dev)))
 		return 0;
 	burst_begin(q);
-	for (i = 0; i < n; i++) {
-		if (i + 2 < n)
-			__builtin_prefetch(frame[i + 2].seg->base);
-		if (UVB_UNLIKELY(!take_frame(q, &frame[i]))) {
+	while (i < n) {
+		uint16_t part = n - i < UVB_TX_PUBLISH_EACH ? n - i : UVB_TX_PUBLISH_EACH;
+
+		if (!take_burst(q, &frame[i], part, &i)) {
 			uvb_add(&q->shm->no_cell, 1);
 			break;
 		}
-		if (UVB_UNLIKELY((i + 1) % UVB_TX_PUBLISH_EACH == 0))
-			publish(q);
+		publish(q);
 	}
-	publish(q);
+	publish(q); /* what was staged before the cells ran out */
 	burst_end(q);
 	return i;
 }

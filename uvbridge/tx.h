@@ -65,6 +65,10 @@ struct dest {
 	struct uvb_pair_shm *pair;
 	uint16_t id;
 	uint8_t reta[UVB_RETA_MAX];
+	bool flow_valid; /* the last flow that was hashed, see hash_plain_ipv4() */
+	uint32_t flow_ports;
+	uint32_t flow_hash;
+	uint64_t flow_addresses;
 	uint64_t mac[UVB_MAC_MAX];
 	uint64_t mc[UVB_MC_MAX];
 	struct lane lane[UVB_MAX_QUEUES];
@@ -93,7 +97,11 @@ struct uvb_txq {
 	uint64_t src_mac, dst_mac; /* last looked up in this burst */
 	uint32_t dst_port;
 	bool src_known, dst_known;
-	struct dest *run; /* where the last frame went, while nothing but its flow can change */
+	/* Where the last frame went, while nothing but its flow can change; the addresses in it as
+	 * they stand in a frame, and the longest frame that goes there in one cell. */
+	struct dest *run;
+	uint8_t run_addresses[12];
+	uint32_t run_max;
 	struct uvb_fdb fdb;
 	struct uvb_txq_shm *shm;
 	uint64_t packets, bytes, flooded; /* this queue's counters as they will be stored */
