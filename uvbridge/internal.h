@@ -310,6 +310,12 @@ const char *uvb_conf_check(const struct uvb_conf *conf, uint16_t nb_rxq);
 void uvb_conf_write(struct uvb_port_shm *port, const struct uvb_conf *conf);
 bool uvb_conf_read(struct uvb_port_shm *port, struct uvb_conf *conf, uint32_t *seq);
 
+struct uvb_ctl_answer; /* control.h */
+
+/* Be the port that the daemon's answer to an attach names: identity and queues. dev->map and
+ * dev->dirfd are open. */
+int uvb_dev_take(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_ERR_LEN]);
+
 int uvb_control_connect(const char *path, char err[UVB_ERR_LEN]);
 /* Send a request and wait for the answer, up to timeout_ms; 0 or negative errno. */
 int uvb_control_call(int fd, const void *req, size_t req_len, void *rep, size_t rep_len,

@@ -190,6 +190,14 @@ make_queues(struct uvb_dev *dev, char err[UVB_ERR_LEN])
 	return 0;
 }
 
+int
+uvb_dev_take(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_ERR_LEN])
+{
+	int rc = take_answer(dev, ans, err);
+
+	return rc == 0 ? make_queues(dev, err) : rc;
+}
+
 static void
 dev_free(struct uvb_dev *dev)
 {
@@ -226,9 +234,7 @@ dev_attach(struct uvb_dev *dev, const struct uvb_attach *req, char err[UVB_ERR_L
 	if (dev->control < 0)
 		return dev->control;
 	rc = request_attach(dev, req, &ans, err);
-	if (rc == 0)
-		rc = take_answer(dev, &ans, err);
-	return rc == 0 ? make_queues(dev, err) : rc;
+	return rc == 0 ? uvb_dev_take(dev, &ans, err) : rc;
 }
 
 /* ------------------------------------------------------------------------------------- detach */

@@ -309,8 +309,10 @@ round_robin(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
 			break;
 		if (s->deficit > 0 && source_avail(q, s) == 0) {
 			s->deficit = 0;
-			if (k == 0 && ++s->idle > IDLE_MAX && source_retire(q, q->turn))
+			if (k == 0 && ++s->idle > IDLE_MAX && source_retire(q, q->turn)) {
+				in_vain--; /* one fewer to look at */
 				continue;
+			}
 		}
 		q->turn++;
 	}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A fabric within one process, see lab.h.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "uvbridge/lab.h"
+
+/* The daemon's event loop, which there is none of. */
+int
+watch_add(struct daemon *d, struct watch *w)
+{
+	(void)d;
+	(void)w;
+	return 0;
+}
+
+void
+watch_del(struct daemon *d, struct watch *w)
+{
+	(void)d;
+	(void)w;
+}
+
+void
+log_line(struct daemon *d, const char *fmt, ...)
+{
+	(void)d;
+	(void)fmt;
+}
+
+static void __attribute__((noreturn)) fail(const char *what, int rc, const char *err)
+{
+	fprintf(stderr, "lab: %s: %s: %s\n", what, strerror(-rc), err);
+	abort();
+}
+
+void
+lab_up(struct lab *lab, const struct uvb_hdr *shape)
+{
+	struct uvb_hdr hdr = *shape;
+	char err[UVB_ERR_LEN] = "";
+	int rc;
+
+	memset(lab, 0, sizeof(*lab));
+	snprintf(lab->dir, sizeof(lab->dir), "/dev/shm/uvblab-XXXXXX");
+	if (mkdtemp(lab->dir) == NULL)
+		fail("directory", -errno, lab->dir);
+	snprintf(lab->daemon.path, sizeof(lab->daemon.path), "%s", lab->dir);
+	snprintf(hdr.name, sizeof(hdr.name), "lab");
+	lab->daemon.dirfd = open(lab->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = uvb_map_create(&lab->daemon.map, lab->daemon.dirfd, &hdr, err);
+	if (rc != 0)
+		fail("segment", rc, err);
+	uvb_fdb_init(&lab->daemon.fdb, &lab->daemon.map);
+	ports_adopt(&lab->daemon);
+}
+
+void
+lab_down(struct lab *lab)
+{
+	DIR *dir = opendir(lab->dir);
+	struct dirent *e;
+
+	while (dir != NULL && (e = readdir(dir)) != NULL)
+		unlinkat(lab->daemon.dirfd, e->d_name, 0);
+	if (dir != NULL)
+		closedir(dir);
+	rmdir(lab->dir);
+	uvb_map_close(&lab->daemon.map);
+	close(lab->daemon.dirfd);
+}
+
+struct uvb_dev *
+lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
+	   enum uvb_port_kind kind)
+{
+	struct uvb_ctl_attach req = {.nb_rxq = nb_rxq, .nb_txq = nb_txq, .kind = (uint16_t)kind};
+	struct client client = {.port = -1, .pid = getpid(), .uid = geteuid()};
+	struct uvb_ctl_answer ans = {.epoch = lab->daemon.map.epoch};
+	struct uvb_dev *dev = calloc(1, sizeof(*dev));
+	char err[UVB_ERR_LEN] = "";
+	int rc;
+
+	snprintf(req.name, sizeof(req.name), "%s", name);
+	rc = port_attach(&lab->daemon, &client, &req, &ans);
+	if (rc != 0 || dev == NULL)
+		fail(name, rc, ans.text);
+	lab->daemon.port[ans.port].client = NULL; /* as after an adoption */
+	dev->pid = getpid();
+	dev->kind = (uint16_t)kind;
+	dev->control = -1;
+	dev->dirfd = fcntl(lab->daemon.dirfd, F_DUPFD_CLOEXEC, 0);
+	rc = uvb_map_open(&dev->map, dev->dirfd, true, err);
+	if (rc == 0)
+		rc = uvb_dev_take(dev, &ans, err);
+	if (rc != 0)
+		fail(name, rc, err);
+	memcpy(&dev->hdr, dev->map.base, sizeof(dev->hdr));
+	return dev;
+}
+
+void
+lab_adopt(struct lab *lab)
+{
+	for (uint32_t i = 0; i < lab->daemon.map.nb_ports; i++)
+		if (lab->daemon.port[i].pidfd.fd >= 0)
+			close(lab->daemon.port[i].pidfd.fd);
+	ports_adopt(&lab->daemon);
+}
