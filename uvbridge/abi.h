@@ -39,9 +39,11 @@
  *  daemon    uvbridged. Writes the header, port life words and names, and - only while a port is
  *            not attached - every word of which that port would be the writer. Control only:
  *            traffic flows while it is stopped or dead.
- *  owner     the process attached as a port (one thread per queue at a time, as in ethdev).
- *  sender    the owner of the source port, on the thread that transmits on that txq.
- *  receiver  the owner of the destination port, on the thread that receives on that rxq.
+ *  owner     the process that attached a port. It alone writes the port's configuration.
+ *  member    the owner, or another process that joined: any of them may use any queue of the port,
+ *            one thread of one of them per queue at a time. Who uses which, they settle themselves.
+ *  sender    the member that transmits on that txq, on the thread that does.
+ *  receiver  the member that receives on that rxq, on the thread that does.
  *
  * Trust
  * -----
@@ -50,9 +52,20 @@
  * at attach, checked, and never read again. (All ports of one fabric map it writable; the fabric
  * directory's permissions, mode 0700, say who may be a port at all.)
  *
+ * Life and death of a port
+ * ------------------------
+ * The daemon watches every member (its control connection and a pidfd). The link goes down with the
+ * owner, or, if the port was attached as shared, with its last member. The words of its queues are
+ * the members' until the last of them is gone: only then is the port reclaimed, because a process
+ * that has not yet seen the link go down may be in the middle of a burst.
+ *
+ * Of a port that lives on, the queue of a dead member is repaired by whoever hands it out next
+ * (uvb_rxq_reset, uvb_txq_reset): steps 2 and 3 below, for that queue alone. A configuration its
+ * owner was writing when it died is the one before: it is written beside it.
+ *
  * Reclaim
  * -------
- * Life is watched by the daemon (the control connection and a pidfd). On the death of port x:
+ * Of port x:
  *  1. life(x) = DOWN (release). Senders stop on their next burst.
  *  2. As the *receiver* x: for each voq into x and each position p in [tail, head), the cell there
  *     is set FREE if its owner word says (any gen, x, q, p); tail = head.
@@ -75,7 +88,7 @@
  * ------------------------------------------------------------------------
  *  word           writer                     order    reader                   order
  *  port.life      daemon                     release  senders, once per burst  acquire
- *  port.conf.seq  owner                      release  senders, once per burst  acquire
+ *  port.conf_seq  owner                      release  senders, once per burst  acquire
  *  cell.owner     sender FREE->x             relaxed  receiver (after head)    relaxed
  *                 receiver/daemon x->FREE    release  sender, seeking          acquire
  *  voq.head       sender                     release  receiver, daemon         acquire
@@ -121,6 +134,9 @@
 #define UVB_KEY_MAX   52
 #define UVB_MAC_MAX   64 /* unicast addresses of a port, the primary one included */
 #define UVB_MC_MAX    64 /* multicast addresses of a port */
+
+#define UVB_MEMBERS_MAX 64 /* processes of a port */
+#define UVB_OWNER_SLOT  0
 
 /* Shape of a fabric unless told otherwise. Memory is used where it is touched. */
 #define UVB_DEFAULT_PORTS  32
@@ -211,9 +227,10 @@ enum uvb_port_kind {
 #define UVB_CONF_PROMISC  (1u << 1)
 #define UVB_CONF_ALLMULTI (1u << 2)
 
-/* What the NIC does on receive. Writer: the owner, under conf.seq (odd while it writes). A sender
- * keeps a compiled copy (Toeplitz tables) and compiles again when seq has moved to another even
- * number; while seq is odd it goes on with the copy it has: it never waits. */
+/* What the NIC does on receive. Writer: the owner, who writes the one of two that is not in force
+ * and then says so in conf_seq. A sender keeps a compiled copy (Toeplitz tables) and compiles again
+ * when conf_seq has moved; if it moves while it reads, it goes on with the copy it has: it never
+ * waits. An owner that dies while it writes leaves the other one in force. */
 struct uvb_conf {
 	uint32_t flags;     /* UVB_CONF_* */
 	uint16_t nb_rxq;    /* queues in use, 1 .. the number attached with */
@@ -230,23 +247,32 @@ struct uvb_conf {
 	uint8_t mc[UVB_MC_MAX][8];
 };
 
+/* A process that may use the port's queues. */
+struct uvb_member {
+	uint32_t pid; /* 0: nobody */
+	uint32_t uid;
+	uint64_t start; /* field 22 of /proc/PID/stat: tells a reused pid from the old one */
+};
+
+#define UVB_PORT_SHARED (1u << 0) /* outlives its owner, as long as another member lives */
+
 struct uvb_port_shm {
 	/* Writer: the daemon. */
 	alignas(UVB_PAGE) _Atomic uint32_t life;
 	_Atomic uint32_t kind; /* enum uvb_port_kind */
-	uint16_t nb_rxq;       /* receive queues the owner holds; the others are the daemon's */
+	uint16_t nb_rxq;       /* receive queues its members hold; the others are the daemon's */
 	uint16_t nb_txq;
-	uint32_t pid;
-	uint64_t pid_start; /* field 22 of /proc/PID/stat: tells a reused pid from the old one */
-	uint32_t uid;
-	uint32_t pad;
+	uint32_t flags;       /* UVB_PORT_* */
 	uint64_t attached_ns; /* CLOCK_MONOTONIC */
 	char name[UVB_NAME_LEN];
-	/* Writer: the owner. */
+	struct uvb_member member[UVB_MEMBERS_MAX]; /* [UVB_OWNER_SLOT]: the owner */
+	/* Writer: the owner. In force: conf[UVB_CONF_INDEX(conf_seq)]; an odd number is nonsense.
+	 */
 	alignas(UVB_CACHE_LINE) _Atomic uint32_t conf_seq;
 	uint32_t pad2;
-	struct uvb_conf conf;
+	struct uvb_conf conf[2];
 };
+#define UVB_CONF_INDEX(seq) ((seq) >> 1 & 1)
 
 /* ------------------------------------------------------------------------------------- queues */
 
@@ -259,7 +285,7 @@ struct uvb_rxq_shm {
 	 * until the receiver has woken. */
 	_Atomic uint64_t armed;
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t leaf[UVB_MAX_SOURCES / 64];
-	/* Counters. Writer: the receiver. */
+	/* Counters. Writer: the receiver, or who stands in for one that is gone. */
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets;
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t nombuf; /* the receiver had nowhere to put them */
@@ -267,6 +293,8 @@ struct uvb_rxq_shm {
 	_Atomic uint64_t bad;    /* references or indices that made no sense */
 	_Atomic uint64_t sleeps; /* times armed without anything pending */
 	_Atomic uint64_t wakes;  /* times the bell was taken */
+	_Atomic uint64_t
+		lost; /* thrown away by a reset or a reclaim: nobody was there to receive */
 };
 
 /* Why a sender drops a frame that no single destination is to blame for. */

@@ -77,7 +77,12 @@ median(const struct durations *d)
 static struct uvb_dev *
 attach(const struct options *o, const char *name, uint8_t last)
 {
-	struct uvb_attach req = {o->fabric, name, {2, 0, 0, 0, 0, last}, 1, 1, UVB_KIND_WIRE};
+	struct uvb_attach req = {.fabric = o->fabric,
+				 .name = name,
+				 .mac = {2, 0, 0, 0, 0, last},
+				 .nb_rxq = 1,
+				 .nb_txq = 1,
+				 .kind = UVB_KIND_WIRE};
 	char err[UVB_ERR_LEN];
 	struct uvb_conf conf;
 	struct uvb_dev *dev;

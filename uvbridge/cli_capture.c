@@ -170,7 +170,11 @@ struct options {
 static int
 run(struct recorder *r, const char *fabric, const struct options *o, FILE *f)
 {
-	struct uvb_attach req = {fabric, "capture", {0}, 1, 1, UVB_KIND_CAPTURE};
+	struct uvb_attach req = {.fabric = fabric,
+				 .name = "capture",
+				 .nb_rxq = 1,
+				 .nb_txq = 1,
+				 .kind = UVB_KIND_CAPTURE};
 	char err[UVB_ERR_LEN];
 	int rc = uvb_open(&req, &r->dev, err);
 

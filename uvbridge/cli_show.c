@@ -22,6 +22,20 @@ port_name(const struct uvb_map *m, uint32_t port)
 	return t;
 }
 
+/* The owner, and how many more processes there are. */
+static void
+add_pids(struct table *t, const struct uvb_port_shm *p)
+{
+	uint32_t more = 0;
+
+	for (uint32_t i = UVB_OWNER_SLOT + 1; i < UVB_MEMBERS_MAX; i++)
+		more += p->member[i].pid != 0;
+	if (more != 0)
+		table_add(t, "%u+%u", p->member[UVB_OWNER_SLOT].pid, more);
+	else
+		table_add(t, "%u", p->member[UVB_OWNER_SLOT].pid);
+}
+
 static void
 show_ports(const struct uvb_view *v)
 {
@@ -52,7 +66,7 @@ show_ports(const struct uvb_view *v)
 		table_add(&t, "%s", uvb_kind_name(atomic_load(&p->kind)));
 		table_add(&t, "%s%s", uvb_state_name(atomic_load(&p->life)),
 			  c.flags & UVB_CONF_STARTED ? "" : ",stopped");
-		table_add(&t, "%u", p->pid);
+		add_pids(&t, p);
 		table_add(&t, "%02x:%02x:%02x:%02x:%02x:%02x", c.mac[0][0], c.mac[0][1],
 			  c.mac[0][2], c.mac[0][3], c.mac[0][4], c.mac[0][5]);
 		table_add(&t, "%u", c.mtu);
@@ -96,8 +110,8 @@ show_rxqs(const struct uvb_map *m)
 {
 	struct table t;
 
-	table_begin(&t, "port|rxq|packets|bytes|waiting|imissed|nombuf|stale|bad|sleeps|wakes",
-		    "lrrrrrrrrrr");
+	table_begin(&t, "port|rxq|packets|bytes|waiting|imissed|nombuf|stale|bad|lost|sleeps|wakes",
+		    "lrrrrrrrrrrr");
 	for (uint32_t i = 0; i < m->nb_ports; i++)
 		for (uint32_t q = 0; uvb_map_ever_attached(m, i) && q < m->nb_queues; q++) {
 			const struct uvb_rxq_shm *r = uvb_map_rxq(m, i, q);
@@ -115,6 +129,7 @@ show_rxqs(const struct uvb_map *m)
 			table_add(&t, "%" PRIu64, uvb_load(&r->nombuf));
 			table_add(&t, "%" PRIu64, uvb_load(&r->stale));
 			table_add(&t, "%" PRIu64, uvb_load(&r->bad));
+			table_add(&t, "%" PRIu64, uvb_load(&r->lost));
 			table_add(&t, "%" PRIu64, uvb_load(&r->sleeps));
 			table_add(&t, "%" PRIu64, uvb_load(&r->wakes));
 		}
@@ -252,6 +267,8 @@ show_drops(const struct uvb_view *v)
 			add_drop(&t, "any", q, port_name(m, d), "imissed", full);
 			add_drop(&t, "any", q, port_name(m, d), "nombuf",
 				 uvb_load(&uvb_map_rxq(m, d, q)->nombuf));
+			add_drop(&t, "any", q, port_name(m, d), "lost",
+				 uvb_load(&uvb_map_rxq(m, d, q)->lost));
 		}
 	table_end(&t, stdout);
 }

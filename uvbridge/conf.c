@@ -84,14 +84,13 @@ copy_words(void *to, const void *from)
 void
 uvb_conf_write(struct uvb_port_shm *port, const struct uvb_conf *conf)
 {
-	uint32_t seq = atomic_load_explicit(&port->conf_seq, memory_order_relaxed) | 1;
+	uint32_t seq = (atomic_load_explicit(&port->conf_seq, memory_order_relaxed) & ~1u) + 2;
 
-	atomic_store_explicit(&port->conf_seq, seq, memory_order_relaxed);
-	/* The words must not be seen before the odd number. */
+	/* Who reads the words of this one now has to see that another is in force since. */
 	atomic_thread_fence(memory_order_release);
+	copy_words(&port->conf[UVB_CONF_INDEX(seq)], conf);
 	UVB_KILL_POINT(UVB_KILL_CONF);
-	copy_words(&port->conf, conf);
-	atomic_store_explicit(&port->conf_seq, seq + 1, memory_order_release);
+	atomic_store_explicit(&port->conf_seq, seq, memory_order_release);
 }
 
 bool
@@ -101,7 +100,7 @@ uvb_conf_read(struct uvb_port_shm *port, struct uvb_conf *conf, uint32_t *seq)
 
 	if (before & 1)
 		return false;
-	copy_words(conf, &port->conf);
+	copy_words(conf, &port->conf[UVB_CONF_INDEX(before)]);
 	atomic_thread_fence(memory_order_acquire);
 	*seq = before;
 	return atomic_load_explicit(&port->conf_seq, memory_order_relaxed) == before;
@@ -114,6 +113,14 @@ uvb_conf_default(const struct uvb_dev *dev, struct uvb_conf *conf)
 }
 
 int
+uvb_conf_get(const struct uvb_dev *dev, struct uvb_conf *conf)
+{
+	uint32_t seq;
+
+	return uvb_conf_read(dev->shm, conf, &seq) ? 0 : -EAGAIN;
+}
+
+int
 uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_LEN])
 {
 	const char *why = uvb_conf_check(conf, dev->nb_rxq);
@@ -123,6 +130,9 @@ uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_
 	if (!uvb_dev_up(dev))
 		return uvb_fail(err, -ENODEV, "port %s is no longer attached: its fabric went down",
 				dev->name);
+	if (dev->member != UVB_OWNER_SLOT)
+		return uvb_fail(err, -EPERM, "port %s is configured by its owner, process %u, only",
+				dev->name, dev->shm->member[UVB_OWNER_SLOT].pid);
 	uvb_conf_write(dev->shm, conf);
 	return 0;
 }

@@ -8,10 +8,11 @@
  * -EPROTO and hangs up otherwise, and accepts connections of its own user and of root only
  * (SO_PEERCRED).
  *
- * A connection that has attached a port is that port's life line: when it ends, the port is
- * reclaimed
+ * A connection that has attached or joined a port is the life line of one member of it. When it
+ * ends, the member is gone
  * - at once if its process has ended or no longer maps the segment; if the process lives and still
  * maps it (an application that closed descriptors it does not know), then when the process ends.
+ * What becomes of the port then is in abi.h, "Life and death of a port".
  */
 #ifndef UVBRIDGE_CONTROL_H
 #define UVBRIDGE_CONTROL_H
@@ -31,6 +32,7 @@ enum uvb_ctl_type {
 	UVB_CTL_DOWN = 3,
 	UVB_CTL_PING = 4,
 	UVB_CTL_FLUSH = 5, /* forget all addresses */
+	UVB_CTL_JOIN = 6,  /* be a further member of a port */
 	UVB_CTL_ANSWER = 0x80,
 };
 
@@ -48,14 +50,25 @@ struct uvb_ctl_attach {
 	uint8_t mac[6];          /* all zero: the daemon derives one */
 	uint16_t nb_rxq;         /* 0: all */
 	uint16_t nb_txq;
-	uint16_t kind; /* enum uvb_port_kind */
-	uint32_t pad;
+	uint16_t kind;  /* enum uvb_port_kind */
+	uint32_t flags; /* UVB_CTL_ATTACH_* */
+};
+#define UVB_CTL_ATTACH_SHARED (1u << 0) /* UVB_PORT_SHARED */
+#define UVB_CTL_ATTACH_ADOPT  (1u << 1) /* be the owner of a shared port that has none */
+
+struct uvb_ctl_join {
+	struct uvb_ctl_hdr hdr;
+	uint32_t port;
+	uint32_t gen;
 };
 
+/* By the owner: the port's link goes down. By another member: it leaves. */
 struct uvb_ctl_detach {
 	struct uvb_ctl_hdr hdr;
 	uint32_t port;
 	uint32_t gen; /* which attachment is meant */
+	uint32_t member;
+	uint32_t pad;
 };
 
 struct uvb_ctl_down {
@@ -74,12 +87,13 @@ struct uvb_ctl_answer {
 	int32_t status; /* 0 or negative errno */
 	uint32_t pid;   /* of the daemon */
 	uint64_t epoch;
-	uint32_t port; /* ATTACH */
+	uint32_t port; /* ATTACH, JOIN, and the following */
 	uint32_t gen;
 	uint16_t nb_rxq;
 	uint16_t nb_txq;
 	uint8_t mac[6];
-	uint8_t pad[6];
+	uint16_t member;
+	uint8_t pad[4];
 	char name[UVB_NAME_LEN];
 	char text[UVB_CTL_TEXT]; /* when status is not 0: one sentence */
 };

@@ -15,6 +15,7 @@
 union message {
 	struct uvb_ctl_hdr hdr;
 	struct uvb_ctl_attach attach;
+	struct uvb_ctl_join join;
 	struct uvb_ctl_detach detach;
 	struct uvb_ctl_down down;
 	struct uvb_ctl_plain plain;
@@ -31,8 +32,8 @@ client_end(struct daemon *d, struct client *c)
 		*at = c->next;
 	watch_del(d, &c->watch);
 	close(c->watch.fd);
-	if (c->port >= 0)
-		port_lifeline_cut(d, (uint32_t)c->port);
+	if (c->member != NULL)
+		member_lifeline_cut(d, c->member);
 	free(c);
 }
 
@@ -41,6 +42,12 @@ handle_attach(struct daemon *d, struct client *c, union message *m, struct uvb_c
 {
 	m->attach.name[UVB_NAME_LEN - 1] = '\0';
 	return port_attach(d, c, &m->attach, ans);
+}
+
+static int
+handle_join(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	return port_join(d, c, &m->join, ans);
 }
 
 static int
@@ -95,6 +102,7 @@ static const struct {
 		      struct uvb_ctl_answer *ans);
 } requests[] = {
 	[UVB_CTL_ATTACH] = {sizeof(struct uvb_ctl_attach), handle_attach},
+	[UVB_CTL_JOIN] = {sizeof(struct uvb_ctl_join), handle_join},
 	[UVB_CTL_DETACH] = {sizeof(struct uvb_ctl_detach), handle_detach},
 	[UVB_CTL_DOWN] = {sizeof(struct uvb_ctl_down), handle_down},
 	[UVB_CTL_PING] = {sizeof(struct uvb_ctl_plain), handle_ping},
@@ -190,7 +198,6 @@ client_new(struct daemon *d, int fd)
 	if (c == NULL)
 		return NULL;
 	c->watch = (struct watch){client_ready, fd};
-	c->port = -1;
 	c->pid = cred.pid;
 	c->uid = cred.uid;
 	return c;

@@ -5,13 +5,12 @@
  *   FREE --attach--> UP --detach, death--> DOWN --reclaimed--> FREE
  *
  * Only these moves exist, only the daemon makes them, and each is one store to the life word after
- * everything it promises. A daemon that died in DOWN left a reclaim half done; its successor does
- * it again from the start.
+ * everything it promises. A port stays DOWN while a process is still a member of it: its queues'
+ * words are not the daemon's before. A daemon that died in DOWN left a reclaim half done; its
+ * successor does it again from the start.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "uvbridge/proc.h"
@@ -48,69 +47,6 @@ flood_set(struct daemon *d, uint32_t id, bool on)
 		atomic_fetch_and(word, ~(1ULL << (id & 63)));
 }
 
-/* ------------------------------------------------------------------------------------ life lines
- */
-
-static void
-pidfd_close(struct daemon *d, struct port *p)
-{
-	if (p->pidfd.fd < 0)
-		return;
-	watch_del(d, &p->pidfd);
-	close(p->pidfd.fd);
-	p->pidfd.fd = -1;
-}
-
-static void port_gone(struct daemon *d, uint32_t id, bool died);
-
-static void
-pidfd_ready(struct daemon *d, struct watch *w)
-{
-	struct port *p = (struct port *)((char *)w - offsetof(struct port, pidfd));
-	uint32_t id = (uint32_t)(p - d->port);
-
-	log_line(d, "port %u (%s): process %u ended", id, uvb_map_port(&d->map, id)->name,
-		 uvb_map_port(&d->map, id)->pid);
-	port_gone(d, id, true);
-}
-
-static int
-pidfd_watch(struct daemon *d, uint32_t id, pid_t pid)
-{
-	struct port *p = &d->port[id];
-
-	p->pidfd.fd = -1;
-	if (pid <= 0)
-		return -ESRCH;
-	p->pidfd.fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	p->pidfd.ready = pidfd_ready;
-	if (p->pidfd.fd < 0)
-		return -errno;
-	return watch_add(d, &p->pidfd);
-}
-
-/* The connection ended. Has the port? If its process maps the segment still, it may be using it at
- * this moment: then its words stay its own until the process ends. */
-void
-port_lifeline_cut(struct daemon *d, uint32_t id)
-{
-	struct uvb_port_shm *shm = uvb_map_port(&d->map, id);
-	struct port *p = &d->port[id];
-	struct pollfd pfd = {.fd = p->pidfd.fd, .events = POLLIN};
-
-	p->client = NULL;
-	if (p->pidfd.fd >= 0 && poll(&pfd, 1, 0) == 0 &&
-	    uvb_proc_maps((pid_t)shm->pid, d->map.fd) != UVB_MAPS_NO) {
-		log_line(
-			d,
-			"port %u (%s): connection closed, process %u lives and has it mapped: kept",
-			id, shm->name, shm->pid);
-		return;
-	}
-	log_line(d, "port %u (%s): connection closed", id, shm->name);
-	port_gone(d, id, true);
-}
-
 /* --------------------------------------------------------------------------------------- reclaim
  */
 
@@ -144,23 +80,47 @@ reclaim(struct daemon *d, uint32_t id)
 	return cells;
 }
 
+/* From UP to DOWN: nobody sends to it any more. */
 static void
-port_gone(struct daemon *d, uint32_t id, bool died)
+link_down(struct daemon *d, uint32_t id)
 {
 	struct uvb_port_shm *shm = uvb_map_port(&d->map, id);
-	uint64_t start = uvb_now_ns(), cells;
 
-	if (d->port[id].client != NULL)
-		d->port[id].client->port = -1;
-	d->port[id].client = NULL;
-	pidfd_close(d, &d->port[id]);
+	if (!is_up(shm))
+		return;
+	flood_set(d, id, false);
 	life_set(shm, UVB_LIFE_GEN(life_of(shm)), UVB_PORT_DOWN);
-	cells = reclaim(d, id);
+}
+
+static void
+port_free(struct daemon *d, uint32_t id, bool died)
+{
+	struct uvb_port_shm *shm = uvb_map_port(&d->map, id);
+	uint64_t start = uvb_now_ns(), cells = reclaim(d, id);
+
 	if (died)
 		count_reclaim(d, cells, uvb_now_ns() - start);
 	log_line(d, "port %u (%s): %s, %llu cells freed in %llu us", id, shm->name,
 		 died ? "reclaimed" : "detached", (unsigned long long)cells,
 		 (unsigned long long)((uvb_now_ns() - start) / 1000));
+}
+
+void
+port_settle(struct daemon *d, uint32_t id, bool died)
+{
+	struct uvb_port_shm *shm = uvb_map_port(&d->map, id);
+	bool owned = d->port[id].member[UVB_OWNER_SLOT].present;
+	uint32_t n = members_count(d, id);
+
+	if (n == 0 || (!owned && !(shm->flags & UVB_PORT_SHARED)))
+		link_down(d, id);
+	if (UVB_LIFE_STATE(life_of(shm)) != UVB_PORT_DOWN)
+		return;
+	if (n == 0)
+		port_free(d, id, died);
+	else
+		log_line(d, "port %u (%s): link down, %u of its processes are still there", id,
+			 shm->name, n);
 }
 
 /* ---------------------------------------------------------------------------------------- attach
@@ -184,8 +144,10 @@ static int
 check_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *req,
 	     struct uvb_ctl_answer *ans)
 {
-	if (c->port >= 0)
+	if (c->member != NULL)
 		return refuse(ans, -EBUSY, "this connection has attached a port already");
+	if (req->flags & ~(UVB_CTL_ATTACH_SHARED | UVB_CTL_ATTACH_ADOPT))
+		return refuse(ans, -EINVAL, "unknown flags 0x%x", req->flags);
 	if (req->name[0] != '\0' && !uvb_name_ok(req->name))
 		return refuse(ans, -EINVAL, "not a name for a port");
 	if (req->mac[0] & 1)
@@ -230,18 +192,6 @@ choose_slot(struct daemon *d, const char *name)
 	return best;
 }
 
-static bool
-name_taken(struct daemon *d, const char *name)
-{
-	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
-		const struct uvb_port_shm *p = uvb_map_port(&d->map, i);
-
-		if (is_up(p) && strcmp(p->name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The same for the same names on every machine, so that captures compare. FNV-1a. */
 static void
 derive_mac(const char *fabric, const char *name, uint8_t mac[6])
@@ -260,8 +210,7 @@ derive_mac(const char *fabric, const char *name, uint8_t mac[6])
 
 /* Everything of the slot but its life word, which is FREE: the words are the daemon's. */
 static void
-fill_slot(struct daemon *d, uint32_t id, const struct client *c, const struct uvb_ctl_attach *req,
-	  const char *name)
+fill_slot(struct daemon *d, uint32_t id, const struct uvb_ctl_attach *req, const char *name)
 {
 	struct uvb_port_shm *p = uvb_map_port(&d->map, id);
 	static const uint8_t none[6];
@@ -276,22 +225,25 @@ fill_slot(struct daemon *d, uint32_t id, const struct client *c, const struct uv
 	p->nb_rxq = req->nb_rxq != 0 ? req->nb_rxq : (uint16_t)d->map.nb_queues;
 	p->nb_txq = req->nb_txq != 0 ? req->nb_txq : (uint16_t)d->map.nb_queues;
 	atomic_store(&p->kind, req->kind);
-	p->pid = (uint32_t)c->pid;
-	p->pid_start = uvb_proc_start(c->pid);
-	p->uid = (uint32_t)c->uid;
+	p->flags = req->flags & UVB_CTL_ATTACH_SHARED ? UVB_PORT_SHARED : 0;
 	p->attached_ns = uvb_now_ns();
 	uvb_conf_fill(&conf, p->nb_rxq, mac);
 	uvb_conf_write(p, &conf);
 }
 
 static void
-fill_answer(const struct uvb_port_shm *p, uint32_t id, uint32_t gen, struct uvb_ctl_answer *ans)
+fill_answer(struct uvb_port_shm *p, uint32_t id, uint32_t slot, struct uvb_ctl_answer *ans)
 {
+	struct uvb_conf conf = {0};
+	uint32_t seq;
+
+	uvb_conf_read(p, &conf, &seq);
 	ans->port = id;
-	ans->gen = gen;
+	ans->gen = UVB_LIFE_GEN(life_of(p));
+	ans->member = (uint16_t)slot;
 	ans->nb_rxq = p->nb_rxq;
 	ans->nb_txq = p->nb_txq;
-	memcpy(ans->mac, p->conf.mac[0], 6);
+	memcpy(ans->mac, conf.mac[0], 6);
 	memcpy(ans->name, p->name, sizeof(ans->name));
 }
 
@@ -301,24 +253,50 @@ bring_up(struct daemon *d, struct client *c, uint32_t id, const struct uvb_ctl_a
 {
 	struct uvb_port_shm *p = uvb_map_port(&d->map, id);
 	uint32_t gen = (UVB_LIFE_GEN(life_of(p)) + 1) & 0xffffff;
-	int rc;
 
 	gen += gen == 0;
-	d->port[id].client = c;
-	c->port = (int32_t)id;
-	c->gen = gen;
-	rc = pidfd_watch(d, id, c->pid);
-	if (rc != 0)
-		log_line(d, "port %u: no pidfd (%s), only its connection is watched", id,
-			 strerror(-rc));
+	member_add(d, id, UVB_OWNER_SLOT, gen, c);
 	life_set(p, gen, UVB_PORT_UP);
 	if (req->kind == UVB_KIND_CAPTURE)
 		atomic_store(&uvb_map_hdr(&d->map)->capture_port, id + 1);
 	else
 		flood_set(d, id, true);
-	fill_answer(p, id, gen, ans);
-	log_line(d, "port %u (%s): attached by process %u, generation %u, %u+%u queues", id,
-		 p->name, p->pid, gen, p->nb_rxq, p->nb_txq);
+	fill_answer(p, id, UVB_OWNER_SLOT, ans);
+	log_line(d, "port %u (%s): attached by process %d, generation %u, %u+%u queues", id,
+		 p->name, (int)c->pid, gen, p->nb_rxq, p->nb_txq);
+}
+
+static int32_t
+find_up(struct daemon *d, const char *name)
+{
+	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
+		const struct uvb_port_shm *p = uvb_map_port(&d->map, i);
+
+		if (is_up(p) && strcmp(p->name, name) == 0)
+			return (int32_t)i;
+	}
+	return -1;
+}
+
+/* Be the owner of a port that lost its own and lives on: nothing of it changes. */
+static int
+port_adopt(struct daemon *d, struct client *c, const struct uvb_ctl_attach *req,
+	   struct uvb_ctl_answer *ans)
+{
+	int32_t id = find_up(d, req->name);
+	struct uvb_port_shm *p;
+
+	if (id < 0)
+		return refuse(ans, -ENOENT, "there is no living port \"%.31s\" to adopt",
+			      req->name);
+	p = uvb_map_port(&d->map, (uint32_t)id);
+	if (d->port[id].member[UVB_OWNER_SLOT].present)
+		return refuse(ans, -EBUSY, "port \"%.31s\" has an owner, process %u", req->name,
+			      p->member[UVB_OWNER_SLOT].pid);
+	member_add(d, (uint32_t)id, UVB_OWNER_SLOT, UVB_LIFE_GEN(life_of(p)), c);
+	fill_answer(p, (uint32_t)id, UVB_OWNER_SLOT, ans);
+	log_line(d, "port %d (%s): process %d is its owner now", id, p->name, (int)c->pid);
+	return 0;
 }
 
 int
@@ -331,7 +309,9 @@ port_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *req
 
 	if (rc != 0)
 		return rc;
-	if (req->name[0] != '\0' && name_taken(d, req->name))
+	if (req->flags & UVB_CTL_ATTACH_ADOPT)
+		return port_adopt(d, c, req, ans);
+	if (req->name[0] != '\0' && find_up(d, req->name) >= 0)
 		return refuse(ans, -EEXIST, "a port named \"%.31s\" is attached already",
 			      req->name);
 	id = choose_slot(d, req->name);
@@ -343,11 +323,11 @@ port_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *req
 	snprintf(name, sizeof(name), "%s", req->name);
 	if (name[0] == '\0')
 		snprintf(name, sizeof(name), "port%d", id);
-	if (req->name[0] == '\0' && name_taken(d, name))
+	if (req->name[0] == '\0' && find_up(d, name) >= 0)
 		return refuse(ans, -EEXIST, "a port named \"%.31s\" is attached already", name);
 	/* What late senders left for the slot's last owner. */
 	uvb_drain_port(&d->map, (uint32_t)id, 0);
-	fill_slot(d, (uint32_t)id, c, req, name);
+	fill_slot(d, (uint32_t)id, req, name);
 	bring_up(d, c, (uint32_t)id, req, ans);
 	return 0;
 }
@@ -357,55 +337,73 @@ port_detach(struct daemon *d, struct client *c, const struct uvb_ctl_detach *req
 	    struct uvb_ctl_answer *ans)
 {
 	struct uvb_port_shm *p;
+	struct member *m;
 
+	if (req->port >= d->map.nb_ports || req->member >= UVB_MEMBERS_MAX)
+		return refuse(ans, -EINVAL, "no port %u or no member %u", req->port, req->member);
+	p = uvb_map_port(&d->map, req->port);
+	m = &d->port[req->port].member[req->member];
+	if (UVB_LIFE_GEN(life_of(p)) != req->gen || !m->present)
+		return 0; /* gone already, which is what was wanted */
+	/* On its own connection, or, after the daemon was replaced, by its own process. */
+	if (m->client != c && (m->client != NULL || (uint32_t)c->pid != p->member[req->member].pid))
+		return refuse(ans, -EPERM, "port %u: process %u is that member", req->port,
+			      p->member[req->member].pid);
+	member_remove(d, m);
+	if (req->member == UVB_OWNER_SLOT)
+		link_down(d, req->port);
+	else
+		log_line(d, "port %u (%s): process %d left", req->port, p->name, (int)c->pid);
+	port_settle(d, req->port, false);
+	return 0;
+}
+
+int
+port_join(struct daemon *d, struct client *c, const struct uvb_ctl_join *req,
+	  struct uvb_ctl_answer *ans)
+{
+	struct uvb_port_shm *p;
+	int32_t slot;
+
+	if (c->member != NULL)
+		return refuse(ans, -EBUSY, "this connection has attached a port already");
 	if (req->port >= d->map.nb_ports)
 		return refuse(ans, -EINVAL, "no port %u", req->port);
 	p = uvb_map_port(&d->map, req->port);
 	if (life_of(p) != UVB_LIFE(req->gen, UVB_PORT_UP))
-		return 0; /* gone already, which is what was wanted */
-	/* On its own connection, or, after the daemon was replaced, by its own process. */
-	if (d->port[req->port].client != c &&
-	    (d->port[req->port].client != NULL || (uint32_t)c->pid != p->pid))
-		return refuse(ans, -EPERM, "port %u belongs to process %u", req->port, p->pid);
-	port_gone(d, req->port, false);
+		return refuse(ans, -ESTALE, "port %u is no longer the one it was", req->port);
+	slot = members_free_slot(d, req->port);
+	if (slot < 0)
+		return refuse(ans, -ENOSPC,
+			      "port %.31s has %u processes already, which is all it can", p->name,
+			      UVB_MEMBERS_MAX);
+	member_add(d, req->port, (uint32_t)slot, req->gen, c);
+	fill_answer(p, req->port, (uint32_t)slot, ans);
+	log_line(d, "port %u (%s): joined by process %d", req->port, p->name, (int)c->pid);
 	return 0;
 }
 
 /* ------------------------------------------------------------------------------ all of the ports
  */
 
-static void
-adopt_up(struct daemon *d, uint32_t id)
-{
-	struct uvb_port_shm *p = uvb_map_port(&d->map, id);
-	int rc = -ESRCH;
-
-	if (uvb_proc_alive((pid_t)p->pid, p->pid_start))
-		rc = pidfd_watch(d, id, (pid_t)p->pid);
-	if (rc == 0 && uvb_proc_maps((pid_t)p->pid, d->map.fd) != UVB_MAPS_NO) {
-		log_line(d, "port %u (%s): adopted, process %u", id, p->name, p->pid);
-		return;
-	}
-	port_gone(d, id, true);
-}
-
 int
 ports_adopt(struct daemon *d)
 {
 	struct uvb_hdr *h = uvb_map_hdr(&d->map);
 
-	for (uint32_t i = 0; i < UVB_MAX_PORTS; i++)
-		d->port[i].pidfd.fd = -1;
 	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
 		struct uvb_port_shm *p = uvb_map_port(&d->map, i);
 
 		p->name[UVB_NAME_LEN - 1] = '\0';
 		if (UVB_LIFE_GEN(life_of(p)) == 0)
 			continue;
-		if (is_up(p))
-			adopt_up(d, i);
-		else
-			port_gone(d, i, UVB_LIFE_STATE(life_of(p)) == UVB_PORT_DOWN);
+		if (UVB_LIFE_STATE(life_of(p)) == UVB_PORT_FREE) {
+			memset(p->member, 0, sizeof(p->member)); /* of an attach half done */
+			reclaim(d, i);                           /* of late senders */
+			continue;
+		}
+		members_adopt(d, i);
+		port_settle(d, i, true);
 	}
 	/* Hints may be those of a moment in which the last daemon died. */
 	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
@@ -418,7 +416,8 @@ ports_adopt(struct daemon *d)
 	return 0;
 }
 
-/* Whatever arrived for those who are not there: late senders, queues a port did not take. */
+/* Whatever arrived for those who are not there: late senders, queues a port did not take. A port
+ * that has members has its queues, although its link is down. */
 static void
 drain_absent(struct daemon *d)
 {
@@ -426,7 +425,7 @@ drain_absent(struct daemon *d)
 		const struct uvb_port_shm *p = uvb_map_port(&d->map, i);
 
 		if (UVB_LIFE_GEN(life_of(p)) != 0)
-			uvb_drain_pending(&d->map, i, is_up(p) ? p->nb_rxq : 0);
+			uvb_drain_pending(&d->map, i, members_count(d, i) != 0 ? p->nb_rxq : 0);
 	}
 }
 
@@ -473,7 +472,8 @@ ports_attached(struct daemon *d, char *text, size_t room)
 			continue;
 		if (at + UVB_NAME_LEN + 32 < room)
 			at += (size_t)snprintf(text + at, room - at, "%s%s (process %u)",
-					       n != 0 ? ", " : "", p->name, p->pid);
+					       n != 0 ? ", " : "", p->name,
+					       p->member[UVB_OWNER_SLOT].pid);
 		n++;
 	}
 	return n;

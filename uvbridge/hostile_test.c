@@ -124,7 +124,7 @@ scribble_receiver(void)
 	uint16_t id = uvb_id(evil);
 	struct uvb_voq_shm *v = uvb_map_voq(m, id, (uint32_t)(rnd() & 1), uvb_id(a), 0);
 	struct uvb_rxq_shm *q = uvb_map_rxq(m, id, (uint32_t)(rnd() & 1));
-	uint8_t *conf = (uint8_t *)&evil->shm->conf;
+	uint8_t *conf = (uint8_t *)&evil->shm->conf[rnd() & 1];
 
 	switch (rnd() % 5) {
 	case 0:

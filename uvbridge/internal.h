@@ -60,8 +60,12 @@ enum uvb_kill {
 	UVB_KILL_RX_TAIL,      /* tail stored */
 	UVB_KILL_RX_CLEARED,   /* pending bit cleared, head not looked at again */
 	UVB_KILL_RX_ARMED,     /* armed, pending not looked at */
-	UVB_KILL_CONF,         /* conf_seq odd */
-	UVB_KILL_MAX
+	UVB_KILL_CONF,         /* the next configuration written, not in force */
+	UVB_KILL_MAX,
+	/* Of who repairs a queue, which a port in traffic does not pass. */
+	UVB_KILL_RESET_VOQ = UVB_KILL_MAX, /* some voqs drained, others not, nothing counted */
+	UVB_KILL_RESET_ANNOUNCED,          /* rings announced, leaked cells not freed */
+	UVB_KILL_RESET_MAX
 };
 
 /* ---------------------------------------------------------------------------------- segment.c */
@@ -93,7 +97,8 @@ int uvb_map_open(struct uvb_map *map, int dirfd, bool writable, char err[UVB_ERR
 void uvb_map_close(struct uvb_map *map);
 
 /* Which pages of [off, off + len) of the segment exist: a bit each, from malloc; NULL when there is
- * no memory. Looking at a page through the mapping would make it exist. */
+ * no memory or no descriptor: take all of them to exist then. Looking at a page through the mapping
+ * would make it exist. */
 uint64_t *uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len);
 
 /* Which voqs into (dst, rxq) exist, by their pages. `pages` is the caller's to free(); without
@@ -281,7 +286,8 @@ struct uvb_dev {
 	struct uvb_hdr hdr; /* as it was at attach, for uvb_hdr() */
 	int dirfd;
 	int control;
-	pid_t pid; /* who attached; a forked child is not the port */
+	pid_t pid;       /* who attached; a forked child is not the port */
+	uint16_t member; /* UVB_OWNER_SLOT: the owner; UVB_MEMBER_NONE: none, only looks */
 	uint16_t id;
 	uint16_t nb_rxq;
 	uint16_t nb_txq;
@@ -294,7 +300,9 @@ struct uvb_dev {
 	struct uvb_port_shm *shm;
 	struct uvb_rxq *rxq[UVB_MAX_QUEUES];
 	struct uvb_txq *txq[UVB_MAX_QUEUES];
+	int bell[UVB_MAX_QUEUES]; /* of the receive queues */
 };
+#define UVB_MEMBER_NONE UINT16_MAX
 
 static inline bool
 uvb_dev_up(const struct uvb_dev *dev)
@@ -312,6 +320,8 @@ bool uvb_conf_read(struct uvb_port_shm *port, struct uvb_conf *conf, uint32_t *s
 
 struct uvb_ctl_answer; /* control.h */
 
+struct uvb_dev *uvb_dev_new(void); /* nobody yet; to uvb_forget() or uvb_close(); NULL: no memory */
+
 /* Be the port that the daemon's answer to an attach names: identity and queues. dev->map and
  * dev->dirfd are open. */
 int uvb_dev_take(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_ERR_LEN]);
@@ -323,9 +333,12 @@ int uvb_control_call(int fd, const void *req, size_t req_len, void *rep, size_t 
 
 /* -------------------------------------------------------------------------------- tx.c, rx.c */
 
+/* A handle; _renew: forget what this process believes of the queue and read it anew. */
 struct uvb_txq *uvb_txq_new(struct uvb_dev *dev, uint16_t txq);
+void uvb_txq_renew(struct uvb_txq *q);
 void uvb_txq_free(struct uvb_txq *q);
 struct uvb_rxq *uvb_rxq_new(struct uvb_dev *dev, uint16_t rxq);
+void uvb_rxq_renew(struct uvb_rxq *q);
 void uvb_rxq_free(struct uvb_rxq *q);
 
 /* Steps 3 and 4 of the protocol: tell the receiver that there is something. */
@@ -362,7 +375,8 @@ bool uvb_cell_stands(const struct uvb_map *map, uint32_t source, uint32_t cell, 
 
 /* ---------------------------------------------------------------------------------- reclaim.c */
 
-/* Only by the daemon, for words whose owner is not attached. */
+/* Only by the daemon, for words whose members are gone (see port.h for one queue of a living
+ * port). */
 
 /* Free everything that waits in the queues of port x from `first_rxq` on. Returns cells freed. */
 uint64_t uvb_drain_port(const struct uvb_map *map, uint32_t port, uint32_t first_rxq);

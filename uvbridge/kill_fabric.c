@@ -143,8 +143,8 @@ published(uint8_t to)
 static void
 set_owner(uint8_t who, pid_t pid)
 {
-	port_of(who)->pid = (uint32_t)pid;
-	port_of(who)->pid_start = uvb_proc_start(pid);
+	port_of(who)->member[UVB_OWNER_SLOT].pid = (uint32_t)pid;
+	port_of(who)->member[UVB_OWNER_SLOT].start = uvb_proc_start(pid);
 }
 
 /* A sleeper is let sleep. */
@@ -499,7 +499,7 @@ static void
 attach(void *arg)
 {
 	struct uvb_ctl_attach req = {.nb_rxq = 1, .nb_txq = 1, .kind = UVB_KIND_WIRE, .name = "v"};
-	struct client client = {.port = -1, .pid = NOBODY};
+	struct client client = {.pid = NOBODY};
 	struct uvb_ctl_answer ans = {0};
 
 	(void)arg;
@@ -510,11 +510,12 @@ static void
 detach(void *arg)
 {
 	struct uvb_ctl_detach req = {.port = uvb_id(dev[V]), .gen = dev[V]->gen};
-	struct client client = {.port = uvb_id(dev[V]), .pid = NOBODY};
+	struct member *owner = &lab.daemon.port[uvb_id(dev[V])].member[UVB_OWNER_SLOT];
+	struct client client = {.member = owner, .pid = NOBODY};
 	struct uvb_ctl_answer ans = {0};
 
 	(void)arg;
-	lab.daemon.port[uvb_id(dev[V])].client = &client;
+	owner->client = &client;
 	port_detach(&lab.daemon, &client, &req, &ans);
 }
 

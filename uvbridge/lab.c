@@ -80,9 +80,9 @@ lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
 	   enum uvb_port_kind kind)
 {
 	struct uvb_ctl_attach req = {.nb_rxq = nb_rxq, .nb_txq = nb_txq, .kind = (uint16_t)kind};
-	struct client client = {.port = -1, .pid = getpid(), .uid = geteuid()};
+	struct client client = {.pid = getpid(), .uid = geteuid()};
 	struct uvb_ctl_answer ans = {.epoch = lab->daemon.map.epoch};
-	struct uvb_dev *dev = calloc(1, sizeof(*dev));
+	struct uvb_dev *dev = uvb_dev_new();
 	char err[UVB_ERR_LEN] = "";
 	int rc;
 
@@ -90,10 +90,8 @@ lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
 	rc = port_attach(&lab->daemon, &client, &req, &ans);
 	if (rc != 0 || dev == NULL)
 		fail(name, rc, ans.text);
-	lab->daemon.port[ans.port].client = NULL; /* as after an adoption */
-	dev->pid = getpid();
+	client.member->client = NULL; /* as after an adoption */
 	dev->kind = (uint16_t)kind;
-	dev->control = -1;
 	dev->dirfd = fcntl(lab->daemon.dirfd, F_DUPFD_CLOEXEC, 0);
 	rc = uvb_map_open(&dev->map, dev->dirfd, true, err);
 	if (rc == 0)
@@ -104,11 +102,19 @@ lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
 	return dev;
 }
 
+static void
+forget_members(struct port *p)
+{
+	for (uint32_t i = 0; i < UVB_MEMBERS_MAX; i++)
+		if (p->member[i].present && p->member[i].pidfd.fd >= 0)
+			close(p->member[i].pidfd.fd);
+	memset(p->member, 0, sizeof(p->member));
+}
+
 void
 lab_adopt(struct lab *lab)
 {
 	for (uint32_t i = 0; i < lab->daemon.map.nb_ports; i++)
-		if (lab->daemon.port[i].pidfd.fd >= 0)
-			close(lab->daemon.port[i].pidfd.fd);
+		forget_members(&lab->daemon.port[i]);
 	ports_adopt(&lab->daemon);
 }

@@ -130,19 +130,11 @@ call_failed(int rc, char err[UVB_ERR_LEN])
 }
 
 static int
-request_attach(struct uvb_dev *dev, const struct uvb_attach *req, struct uvb_ctl_answer *ans,
-	       char err[UVB_ERR_LEN])
+request(struct uvb_dev *dev, const void *msg, size_t len, struct uvb_ctl_answer *ans,
+	char err[UVB_ERR_LEN])
 {
-	struct uvb_ctl_attach msg = {.hdr = ctl_hdr(UVB_CTL_ATTACH, sizeof(msg)),
-				     .nb_rxq = req->nb_rxq,
-				     .nb_txq = req->nb_txq,
-				     .kind = (uint16_t)req->kind};
-	int rc;
+	int rc = uvb_control_call(dev->control, msg, len, ans, sizeof(*ans), UVB_CTL_WAIT_MS);
 
-	if (req->name != NULL)
-		snprintf(msg.name, sizeof(msg.name), "%s", req->name);
-	memcpy(msg.mac, req->mac, sizeof(msg.mac));
-	rc = uvb_control_call(dev->control, &msg, sizeof(msg), ans, sizeof(*ans), UVB_CTL_WAIT_MS);
 	if (rc == 0 && (ans->hdr.magic != UVB_CTL_MAGIC || ans->hdr.type != UVB_CTL_ANSWER))
 		rc = -EPROTO;
 	if (rc != 0)
@@ -153,14 +145,43 @@ request_attach(struct uvb_dev *dev, const struct uvb_attach *req, struct uvb_ctl
 	return 0;
 }
 
+static int
+request_attach(struct uvb_dev *dev, const struct uvb_attach *req, struct uvb_ctl_answer *ans,
+	       char err[UVB_ERR_LEN])
+{
+	struct uvb_ctl_attach msg = {.hdr = ctl_hdr(UVB_CTL_ATTACH, sizeof(msg)),
+				     .nb_rxq = req->nb_rxq,
+				     .nb_txq = req->nb_txq,
+				     .kind = (uint16_t)req->kind};
+
+	if (req->name != NULL)
+		snprintf(msg.name, sizeof(msg.name), "%s", req->name);
+	memcpy(msg.mac, req->mac, sizeof(msg.mac));
+	msg.flags =
+		(req->shared ? UVB_CTL_ATTACH_SHARED : 0) | (req->adopt ? UVB_CTL_ATTACH_ADOPT : 0);
+	return request(dev, &msg, sizeof(msg), ans, err);
+}
+
+static int
+request_join(struct uvb_dev *dev, const struct uvb_join *req, struct uvb_ctl_answer *ans,
+	     char err[UVB_ERR_LEN])
+{
+	struct uvb_ctl_join msg = {
+		.hdr = ctl_hdr(UVB_CTL_JOIN, sizeof(msg)), .port = req->port, .gen = req->gen};
+
+	return request(dev, &msg, sizeof(msg), ans, err);
+}
+
 /* The daemon is trusted to be honest, not to be of this build. */
 static int
 take_answer(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_ERR_LEN])
 {
 	if (ans->epoch != dev->map.epoch || ans->port >= dev->map.nb_ports || ans->nb_rxq < 1 ||
-	    ans->nb_rxq > dev->map.nb_queues || ans->nb_txq < 1 || ans->nb_txq > dev->map.nb_queues)
+	    ans->nb_rxq > dev->map.nb_queues || ans->nb_txq < 1 ||
+	    ans->nb_txq > dev->map.nb_queues || ans->member >= UVB_MEMBERS_MAX)
 		return uvb_fail(err, -EPROTO,
 				"the fabric was replaced while the port attached: try again");
+	dev->member = ans->member;
 	dev->id = (uint16_t)ans->port;
 	dev->gen = ans->gen;
 	dev->life = UVB_LIFE(ans->gen, UVB_PORT_UP);
@@ -173,29 +194,50 @@ take_answer(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_
 	return 0;
 }
 
+/* Somebody else may be sleeping on them: what they hold is not for us to take. */
 static int
-make_queues(struct uvb_dev *dev, char err[UVB_ERR_LEN])
+open_bells(struct uvb_dev *dev, char err[UVB_ERR_LEN])
 {
 	for (uint16_t i = 0; i < dev->nb_rxq; i++) {
-		dev->rxq[i] = uvb_rxq_new(dev, i);
-		if (dev->rxq[i] == NULL)
-			return uvb_fail(err, -ENOMEM, "cannot make receive queue %u: %s", i,
-					strerror(errno));
+		dev->bell[i] = uvb_bell_open(dev->dirfd, dev->id, i, true);
+		if (dev->bell[i] < 0)
+			return uvb_fail(err, dev->bell[i],
+					"cannot open the bell of receive queue %u: %s", i,
+					strerror(-dev->bell[i]));
 	}
-	for (uint16_t i = 0; i < dev->nb_txq; i++) {
-		dev->txq[i] = uvb_txq_new(dev, i);
-		if (dev->txq[i] == NULL)
+	return 0;
+}
+
+/* A port whose queues others may be using. */
+static int
+take_port(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_ERR_LEN])
+{
+	int rc = take_answer(dev, ans, err);
+
+	return rc == 0 ? open_bells(dev, err) : rc;
+}
+
+/* Of a port nobody else has yet. */
+static int
+take_queues(struct uvb_dev *dev, char err[UVB_ERR_LEN])
+{
+	for (uint16_t i = 0; i < dev->nb_rxq; i++) {
+		if (uvb_rxq_take(dev, i) == NULL)
+			return uvb_fail(err, -ENOMEM, "no memory for receive queue %u", i);
+		uvb_bell_drain(dev->bell[i]);
+	}
+	for (uint16_t i = 0; i < dev->nb_txq; i++)
+		if (uvb_txq_take(dev, i) == NULL)
 			return uvb_fail(err, -ENOMEM, "no memory for transmit queue %u", i);
-	}
 	return 0;
 }
 
 int
 uvb_dev_take(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_ERR_LEN])
 {
-	int rc = take_answer(dev, ans, err);
+	int rc = take_port(dev, ans, err);
 
-	return rc == 0 ? make_queues(dev, err) : rc;
+	return rc == 0 ? take_queues(dev, err) : rc;
 }
 
 static void
@@ -204,6 +246,8 @@ dev_free(struct uvb_dev *dev)
 	for (uint16_t i = 0; i < UVB_MAX_QUEUES; i++) {
 		uvb_rxq_free(dev->rxq[i]);
 		uvb_txq_free(dev->txq[i]);
+		if (dev->bell[i] >= 0)
+			close(dev->bell[i]);
 	}
 	if (dev->control >= 0)
 		close(dev->control);
@@ -214,14 +258,13 @@ dev_free(struct uvb_dev *dev)
 }
 
 static int
-dev_attach(struct uvb_dev *dev, const struct uvb_attach *req, char err[UVB_ERR_LEN])
+map_fabric(struct uvb_dev *dev, const char *fabric, char err[UVB_ERR_LEN])
 {
-	struct uvb_ctl_answer ans;
-	int rc = uvb_fabric_path(req->fabric, dev->path, err);
+	int rc = uvb_fabric_path(fabric, dev->path, err);
 
 	if (rc != 0)
 		return rc;
-	dev->dirfd = uvb_fd_high(uvb_fabric_open(req->fabric, err));
+	dev->dirfd = uvb_fd_high(uvb_fabric_open(fabric, err));
 	if (dev->dirfd < 0)
 		return dev->dirfd;
 	rc = uvb_map_open(&dev->map, dev->dirfd, true, err);
@@ -230,11 +273,67 @@ dev_attach(struct uvb_dev *dev, const struct uvb_attach *req, char err[UVB_ERR_L
 	close(dev->map.fd);
 	dev->map.fd = -1;
 	memcpy(&dev->hdr, dev->map.base, sizeof(dev->hdr));
+	return 0;
+}
+
+static int
+dev_attach(struct uvb_dev *dev, const struct uvb_attach *req, char err[UVB_ERR_LEN])
+{
+	struct uvb_ctl_answer ans;
+	int rc = map_fabric(dev, req->fabric, err);
+
+	if (rc != 0)
+		return rc;
 	dev->control = connect_at(dev->dirfd, err);
 	if (dev->control < 0)
 		return dev->control;
 	rc = request_attach(dev, req, &ans, err);
-	return rc == 0 ? uvb_dev_take(dev, &ans, err) : rc;
+	if (rc != 0)
+		return rc;
+	return req->adopt ? take_port(dev, &ans, err) : uvb_dev_take(dev, &ans, err);
+}
+
+/* What the segment says of the port, to somebody nobody is told of. */
+static int
+look_at_port(struct uvb_dev *dev, const struct uvb_join *req, char err[UVB_ERR_LEN])
+{
+	struct uvb_port_shm *p = uvb_map_port(&dev->map, req->port);
+	struct uvb_ctl_answer ans = {.epoch = dev->map.epoch,
+				     .port = req->port,
+				     .gen = req->gen,
+				     .nb_rxq = p->nb_rxq,
+				     .nb_txq = p->nb_txq};
+	struct uvb_conf conf;
+	uint32_t seq;
+
+	memcpy(ans.name, p->name, sizeof(ans.name));
+	if (uvb_conf_read(p, &conf, &seq))
+		memcpy(ans.mac, conf.mac[0], sizeof(ans.mac));
+	return take_answer(dev, &ans, err);
+}
+
+static int
+dev_join(struct uvb_dev *dev, const struct uvb_join *req, char err[UVB_ERR_LEN])
+{
+	struct uvb_ctl_answer ans;
+	int rc = map_fabric(dev, req->fabric, err);
+
+	if (rc != 0)
+		return rc;
+	if (dev->map.epoch != req->epoch || req->port >= dev->map.nb_ports)
+		return uvb_fail(err, -ESTALE,
+				"the fabric was taken down and up again since the port was "
+				"attached: reset the port where it was attached, then join again");
+	if (req->look) {
+		rc = look_at_port(dev, req, err);
+		dev->member = UVB_MEMBER_NONE;
+		return rc;
+	}
+	dev->control = connect_at(dev->dirfd, err);
+	if (dev->control < 0)
+		return dev->control;
+	rc = request_join(dev, req, &ans, err);
+	return rc == 0 ? take_port(dev, &ans, err) : rc;
 }
 
 /* ------------------------------------------------------------------------------------- detach */
@@ -242,11 +341,21 @@ dev_attach(struct uvb_dev *dev, const struct uvb_attach *req, char err[UVB_ERR_L
 static int
 request_detach(const struct uvb_dev *dev, int fd)
 {
-	struct uvb_ctl_detach msg = {
-		.hdr = ctl_hdr(UVB_CTL_DETACH, sizeof(msg)), .port = dev->id, .gen = dev->gen};
+	struct uvb_ctl_detach msg = {.hdr = ctl_hdr(UVB_CTL_DETACH, sizeof(msg)),
+				     .port = dev->id,
+				     .gen = dev->gen,
+				     .member = dev->member};
 	struct uvb_ctl_answer ans;
 
 	return uvb_control_call(fd, &msg, sizeof(msg), &ans, sizeof(ans), UVB_CTL_WAIT_MS);
+}
+
+static bool
+still_ours(const struct uvb_dev *dev)
+{
+	uint32_t life = atomic_load_explicit(&dev->shm->life, memory_order_acquire);
+
+	return UVB_LIFE_GEN(life) == dev->gen && UVB_LIFE_STATE(life) != UVB_PORT_FREE;
 }
 
 static void
@@ -254,7 +363,9 @@ detach(const struct uvb_dev *dev)
 {
 	int fd;
 
-	if (dev->shm == NULL || !uvb_dev_up(dev) || request_detach(dev, dev->control) != -EPIPE)
+	/* Link or not: a port that is down waits for its members to leave. */
+	if (dev->shm == NULL || dev->member == UVB_MEMBER_NONE || !still_ours(dev) ||
+	    request_detach(dev, dev->control) != -EPIPE)
 		return;
 	/* Our daemon is gone; another may have taken the fabric over. */
 	fd = connect_at(dev->dirfd, NULL);
@@ -274,6 +385,32 @@ uvb_close(struct uvb_dev *dev)
 	dev_free(dev);
 }
 
+struct uvb_dev *
+uvb_dev_new(void)
+{
+	struct uvb_dev *dev = calloc(1, sizeof(*dev));
+
+	if (dev == NULL)
+		return NULL;
+	dev->dirfd = -1;
+	dev->control = -1;
+	dev->map.fd = -1;
+	dev->pid = getpid();
+	for (uint16_t i = 0; i < UVB_MAX_QUEUES; i++)
+		dev->bell[i] = -1;
+	return dev;
+}
+
+static int
+opened(struct uvb_dev *dev, int rc, struct uvb_dev **out)
+{
+	if (rc != 0)
+		uvb_close(dev);
+	else
+		*out = dev;
+	return rc;
+}
+
 int
 uvb_open(const struct uvb_attach *req, struct uvb_dev **out, char err[UVB_ERR_LEN])
 {
@@ -283,21 +420,22 @@ uvb_open(const struct uvb_attach *req, struct uvb_dev **out, char err[UVB_ERR_LE
 	*out = NULL;
 	if (rc != 0)
 		return rc;
-	dev = calloc(1, sizeof(*dev));
+	dev = uvb_dev_new();
 	if (dev == NULL)
 		return uvb_fail(err, -ENOMEM, "no memory for a port");
-	dev->dirfd = -1;
-	dev->control = -1;
-	dev->map.fd = -1;
-	dev->pid = getpid();
 	dev->kind = (uint16_t)req->kind;
-	rc = dev_attach(dev, req, err);
-	if (rc != 0) {
-		uvb_close(dev);
-		return rc;
-	}
-	*out = dev;
-	return 0;
+	return opened(dev, dev_attach(dev, req, err), out);
+}
+
+int
+uvb_join(const struct uvb_join *req, struct uvb_dev **out, char err[UVB_ERR_LEN])
+{
+	struct uvb_dev *dev = uvb_dev_new();
+
+	*out = NULL;
+	if (dev == NULL)
+		return uvb_fail(err, -ENOMEM, "no memory for a port");
+	return opened(dev, dev_join(dev, req, err), out);
 }
 
 void
@@ -319,6 +457,18 @@ const char *
 uvb_name(const struct uvb_dev *dev)
 {
 	return dev->name;
+}
+
+const char *
+uvb_path(const struct uvb_dev *dev)
+{
+	return dev->path;
+}
+
+uint32_t
+uvb_gen(const struct uvb_dev *dev)
+{
+	return dev->gen;
 }
 
 const uint8_t *
@@ -374,4 +524,34 @@ struct uvb_rxq *
 uvb_rxq(struct uvb_dev *dev, uint16_t rxq)
 {
 	return rxq < dev->nb_rxq ? dev->rxq[rxq] : NULL;
+}
+
+int
+uvb_bell_fd(const struct uvb_dev *dev, uint16_t rxq)
+{
+	return rxq < dev->nb_rxq ? dev->bell[rxq] : -1;
+}
+
+struct uvb_rxq *
+uvb_rxq_take(struct uvb_dev *dev, uint16_t rxq)
+{
+	if (rxq >= dev->nb_rxq || dev->member == UVB_MEMBER_NONE)
+		return NULL;
+	if (dev->rxq[rxq] == NULL)
+		dev->rxq[rxq] = uvb_rxq_new(dev, rxq);
+	else
+		uvb_rxq_renew(dev->rxq[rxq]);
+	return dev->rxq[rxq];
+}
+
+struct uvb_txq *
+uvb_txq_take(struct uvb_dev *dev, uint16_t txq)
+{
+	if (txq >= dev->nb_txq || dev->member == UVB_MEMBER_NONE)
+		return NULL;
+	if (dev->txq[txq] == NULL)
+		dev->txq[txq] = uvb_txq_new(dev, txq);
+	else
+		uvb_txq_renew(dev->txq[txq]);
+	return dev->txq[txq];
 }

@@ -26,7 +26,7 @@ extern "C" {
 
 #define UVB_ERR_LEN 256
 
-struct uvb_dev; /* an attached port, in this process */
+struct uvb_dev; /* an attached port, as this process sees it */
 struct uvb_txq;
 struct uvb_rxq;
 
@@ -37,17 +37,37 @@ struct uvb_attach {
 	uint16_t nb_rxq;    /* 1 .. nb_queues of the fabric; 0: as many as there are */
 	uint16_t nb_txq;
 	enum uvb_port_kind kind;
+	bool shared; /* the port outlives its owner as long as a process that joined lives */
+	bool adopt;  /* be the owner of the shared port `name`, whose own has died */
 };
 
 /* Attach. Blocks for the daemon's answer, at most 2 s. On success *dev is owned by the caller; the
  * port is attached but not started: publish a configuration with UVB_CONF_STARTED.
  * -ENOENT no such fabric, -ETIMEDOUT the daemon does not answer, -EPROTO versions differ,
- * -EEXIST the name is attached already, -ENOSPC no free port, -EACCES, -EINVAL. */
+ * -EEXIST the name is attached already, -ENOSPC no free port, -EACCES, -EINVAL.
+ * With adopt: the port goes on as it was, configuration (uvb_conf_get()) and generation too; queues
+ * are to be taken. -ENOENT there is no such port, -EBUSY it has an owner. */
 int uvb_open(const struct uvb_attach *req, struct uvb_dev **dev, char err[UVB_ERR_LEN]);
 
-/* Detach: tells the daemon and waits until the port is gone, at most 2 s. Frames still in flight
- * towards other ports are delivered. Frees *dev. With the daemon gone it returns at once; a later
- * daemon reclaims the port. */
+/* A port that another process has attached. */
+struct uvb_join {
+	const char *fabric; /* its directory, uvb_path() of the owner */
+	uint64_t epoch;     /* uvb_hdr()->epoch */
+	uint32_t gen;       /* uvb_gen() */
+	uint16_t port;      /* uvb_id() */
+	bool look;          /* only look: tell nobody, use no queue */
+};
+
+/* Be a further process of a port (abi.h, "member"). Queues are to be taken before they are used.
+ * Blocks for the daemon's answer, at most 2 s; not with `look`, which needs no daemon.
+ * -ESTALE the fabric or the port is not the one it was, -ENOSPC UVB_MEMBERS_MAX processes, and as
+ * uvb_open(). */
+int uvb_join(const struct uvb_join *req, struct uvb_dev **dev, char err[UVB_ERR_LEN]);
+
+/* The owner detaches: tells the daemon and waits until the link is down, at most 2 s. Frames still
+ * in flight towards other ports are delivered; the port is reclaimed when its last process has
+ * left. Another member leaves. Frees *dev. With the daemon gone it returns at once; a later daemon
+ * does the rest. */
 void uvb_close(struct uvb_dev *dev);
 
 /* After fork(), in the child: forget the port without detaching it. */
@@ -55,6 +75,8 @@ void uvb_forget(struct uvb_dev *dev);
 
 uint16_t uvb_id(const struct uvb_dev *dev);
 const char *uvb_name(const struct uvb_dev *dev);
+const char *uvb_path(const struct uvb_dev *dev);   /* absolute, of the fabric's directory */
+uint32_t uvb_gen(const struct uvb_dev *dev);       /* generation: which attachment of the port */
 const uint8_t *uvb_mac(const struct uvb_dev *dev); /* the address given or derived at attach */
 const struct uvb_hdr *uvb_hdr(const struct uvb_dev *dev);
 uint16_t uvb_nb_rxq(const struct uvb_dev *dev); /* queues attached with */
@@ -72,8 +94,30 @@ int uvb_control_fd(const struct uvb_dev *dev);
  * Microsoft specification's verification suite, 128 RETA entries round robin, all hash types. */
 void uvb_conf_default(const struct uvb_dev *dev, struct uvb_conf *conf);
 
-/* Check and publish (one writer: the owner). -EINVAL and a sentence if it makes no sense. */
+/* The configuration in force. -EAGAIN if it changed meanwhile: try again. */
+int uvb_conf_get(const struct uvb_dev *dev, struct uvb_conf *conf);
+
+/* Check and publish. -EINVAL and a sentence if it makes no sense, -EPERM if this process is not the
+ * port's owner. */
 int uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_LEN]);
+
+/* -------------------------------------------------------------------- queues of several processes
+ *
+ * A queue is used by one thread of one process at a time. It changes hands like this:
+ *   1. who had it does not touch it any more, or has died;
+ *   2. reset, by anyone of the port: whatever was left half done is brought to an end;
+ *   3. take, by who gets it: its handle forgets what this process once knew of the queue.
+ * The processes agree on who has which by their own means. The owner has taken all of them at the
+ * attach; handles keep their address as long as the device. */
+
+/* Throw away what waits (counted as `lost`), undo an arming. -ENODEV, -EPERM (only looks). */
+int uvb_rxq_reset(struct uvb_dev *dev, uint16_t rxq);
+/* Finish what was published, free what was not. */
+int uvb_txq_reset(struct uvb_dev *dev, uint16_t txq);
+
+/* NULL: no memory, no such queue, or this process only looks. */
+struct uvb_rxq *uvb_rxq_take(struct uvb_dev *dev, uint16_t rxq);
+struct uvb_txq *uvb_txq_take(struct uvb_dev *dev, uint16_t txq);
 
 /* ----------------------------------------------------------------------------------- transmit */
 
@@ -91,7 +135,7 @@ struct uvb_frame {
 	uint32_t len;    /* sum of the segments */
 };
 
-struct uvb_txq *uvb_txq(struct uvb_dev *dev, uint16_t txq);
+struct uvb_txq *uvb_txq(struct uvb_dev *dev, uint16_t txq); /* NULL: not taken */
 
 /* Send a burst: switch, filter, hash, copy, publish, and wake who sleeps. Returns how many frames
  * were taken, from the first on; fewer than n only when all cells of the queue are in flight. A
@@ -115,7 +159,7 @@ struct uvb_rx_frame {
 	uint16_t index;    /* of the frame in its burst */
 };
 
-struct uvb_rxq *uvb_rxq(struct uvb_dev *dev, uint16_t rxq);
+struct uvb_rxq *uvb_rxq(struct uvb_dev *dev, uint16_t rxq); /* NULL: not taken */
 
 /* Look at up to n frames, deficit round robin over the sources by bytes. They stay valid until
  * uvb_rx_done(), which must come before the next peek. */
@@ -133,11 +177,12 @@ void uvb_rx_done(struct uvb_rxq *q, uint16_t nombuf);
 /* Frames waiting now, over all sources (descriptor status, ethdev's rx_queue_count). */
 uint32_t uvb_rx_count(const struct uvb_rxq *q);
 
-/* Throw away everything waiting (a queue that is stopped or started). */
+/* Throw away everything waiting. */
 void uvb_rx_flush(struct uvb_rxq *q);
 
 /* The queue's bell: readable when it rang. For poll/epoll; never read it yourself. */
 int uvb_rxq_fd(const struct uvb_rxq *q);
+int uvb_bell_fd(const struct uvb_dev *dev, uint16_t rxq); /* the same; -1: no such queue */
 
 /* Ask for the bell. Returns true when it is safe to sleep, false when there is work already (the
  * queue is then not armed; with `ring` the bell is rung, so that a poll returns at once). */
@@ -152,7 +197,7 @@ void uvb_rx_disarm(struct uvb_rxq *q);
  * starts over remembers where it started). Any thread; slow path, it reads the other ports' words.
  */
 struct uvb_rxq_stats {
-	uint64_t packets, bytes, nombuf, stale, bad, sleeps, wakes; /* struct uvb_rxq_shm */
+	uint64_t packets, bytes, nombuf, stale, bad, sleeps, wakes, lost; /* struct uvb_rxq_shm */
 	uint64_t full; /* for this queue, dropped by their senders: its voqs were full */
 };
 struct uvb_txq_stats {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Reclaim: what the daemon does in place of a port that cannot. Everything here can be interrupted
- * and done again.
+ * Reclaim: what the daemon does in place of a port that cannot, and the owner of a living port in
+ * place of the process that used a queue of it. Everything here can be interrupted and done again.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -27,8 +29,9 @@ reference(const struct uvb_map *map, const struct uvb_voq_shm *v, uint32_t i)
 
 /* ----------------------------------------------------------------------------- as the receiver */
 
+/* Returns cells freed; the frames they held are added to *lost. */
 static uint64_t
-drain_voq(const struct uvb_map *map, uint32_t dst, uint32_t rxq, uint32_t source)
+drain_voq(const struct uvb_map *map, uint32_t dst, uint32_t rxq, uint32_t source, uint64_t *lost)
 {
 	struct uvb_voq_shm *v =
 		uvb_map_voq(map, dst, rxq, source / map->nb_queues, source % map->nb_queues);
@@ -38,9 +41,13 @@ drain_voq(const struct uvb_map *map, uint32_t dst, uint32_t rxq, uint32_t source
 	uint32_t head = atomic_load_explicit(&v->head, memory_order_acquire);
 	uint64_t freed = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		freed += uvb_chain_free(cells, map->cells_per_txq, reference(map, v, tail + i),
-					UVB_OWNER(0, dst, rxq, tail + i));
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t k = uvb_chain_free(cells, map->cells_per_txq, reference(map, v, tail + i),
+					    UVB_OWNER(0, dst, rxq, tail + i));
+
+		freed += k;
+		*lost += k != 0;
+	}
 	/* A sender may have added more since: the pending bits tell of it again. */
 	if (head - tail > map->voq_depth)
 		atomic_store_explicit(&v->tail, head, memory_order_release);
@@ -49,30 +56,40 @@ drain_voq(const struct uvb_map *map, uint32_t dst, uint32_t rxq, uint32_t source
 	return freed;
 }
 
+static uint64_t
+drain_queue(const struct uvb_map *map, uint32_t port, uint32_t q)
+{
+	uint32_t sources = map->nb_ports * map->nb_queues;
+	struct uvb_rxq_shm *rxq = uvb_map_rxq(map, port, q);
+	struct uvb_voq_pages e;
+	uint64_t freed = 0, lost = 0;
+
+	/* Bits first, then heads: a sender that finds its bit set has its head seen. */
+	atomic_exchange(&rxq->summary, 0);
+	for (uint32_t w = 0; w <= (sources - 1) / 64; w++)
+		if (uvb_load(&rxq->leaf[w]) != 0)
+			atomic_exchange(&rxq->leaf[w], 0);
+	if (uvb_load(&rxq->armed) & 1)
+		atomic_fetch_add(&rxq->armed, 1);
+	atomic_thread_fence(memory_order_seq_cst);
+	e = uvb_voq_pages(map, port, q);
+	for (uint32_t s = 0; s < sources; s++) {
+		if (uvb_voq_exists(map, &e, port, q, s))
+			freed += drain_voq(map, port, q, s, &lost);
+		UVB_KILL_POINT(UVB_KILL_RESET_VOQ);
+	}
+	free(e.pages);
+	uvb_add(&rxq->lost, lost);
+	return freed;
+}
+
 uint64_t
 uvb_drain_port(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 {
-	uint32_t sources = map->nb_ports * map->nb_queues;
 	uint64_t freed = 0;
 
-	for (uint32_t q = first_rxq; q < map->nb_queues; q++) {
-		struct uvb_rxq_shm *rxq = uvb_map_rxq(map, port, q);
-		struct uvb_voq_pages e;
-
-		/* Bits first, then heads: a sender that finds its bit set has its head seen. */
-		atomic_exchange(&rxq->summary, 0);
-		for (uint32_t w = 0; w <= (sources - 1) / 64; w++)
-			if (uvb_load(&rxq->leaf[w]) != 0)
-				atomic_exchange(&rxq->leaf[w], 0);
-		if (uvb_load(&rxq->armed) & 1)
-			atomic_fetch_add(&rxq->armed, 1);
-		atomic_thread_fence(memory_order_seq_cst);
-		e = uvb_voq_pages(map, port, q);
-		for (uint32_t s = 0; s < sources; s++)
-			if (uvb_voq_exists(map, &e, port, q, s))
-				freed += drain_voq(map, port, q, s);
-		free(e.pages);
-	}
+	for (uint32_t q = first_rxq; q < map->nb_queues; q++)
+		freed += drain_queue(map, port, q);
 	return freed;
 }
 
@@ -84,7 +101,7 @@ uvb_drain_pending(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 
 	for (uint32_t q = first_rxq; q < map->nb_queues; q++) {
 		struct uvb_rxq_shm *rxq = uvb_map_rxq(map, port, q);
-		uint64_t words;
+		uint64_t words, lost = 0;
 
 		if (uvb_load(&rxq->summary) == 0)
 			continue;
@@ -96,9 +113,10 @@ uvb_drain_pending(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 				uint32_t s = w * 64 + (uint32_t)__builtin_ctzll(bits);
 
 				if (s < sources)
-					freed += drain_voq(map, port, q, s);
+					freed += drain_voq(map, port, q, s, &lost);
 			}
 		}
+		uvb_add(&rxq->lost, lost);
 	}
 	return freed;
 }
@@ -177,16 +195,92 @@ free_leaked(const struct sender *s)
 	return freed;
 }
 
+static uint64_t
+finish_queue(const struct uvb_map *map, int dirfd, uint32_t port, uint32_t txq)
+{
+	struct sender s = {.map = map, .dirfd = dirfd, .port = port, .txq = txq};
+
+	announce_all(&s);
+	UVB_KILL_POINT(UVB_KILL_RESET_ANNOUNCED);
+	return free_leaked(&s);
+}
+
 uint64_t
 uvb_finish_sender(const struct uvb_map *map, int dirfd, uint32_t port)
 {
 	uint64_t freed = 0;
 
-	for (uint32_t t = 0; t < map->nb_queues; t++) {
-		struct sender s = {.map = map, .dirfd = dirfd, .port = port, .txq = t};
-
-		announce_all(&s);
-		freed += free_leaked(&s);
-	}
+	for (uint32_t t = 0; t < map->nb_queues; t++)
+		freed += finish_queue(map, dirfd, port, t);
 	return freed;
+}
+
+/* ---------------------------------------------------------------------- one queue of a living port
+ */
+
+/* Which pages exist is asked of the file. A port keeps no descriptor of it, and the one of the
+ * directory may not be what it was (an application that closes everything): then every page exists,
+ * as far as we know. */
+static struct uvb_map
+map_with_file(const struct uvb_dev *dev)
+{
+	struct uvb_map map = dev->map;
+	uint64_t epoch;
+
+	map.fd = openat(dev->dirfd, "segment", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (map.fd < 0)
+		return map;
+	if (pread(map.fd, &epoch, sizeof(epoch), offsetof(struct uvb_hdr, epoch)) ==
+		    (ssize_t)sizeof(epoch) &&
+	    epoch == map.epoch)
+		return map;
+	close(map.fd);
+	map.fd = -1;
+	return map;
+}
+
+static void
+map_without_file(const struct uvb_map *map)
+{
+	if (map->fd >= 0)
+		close(map->fd);
+}
+
+static int
+may_reset(const struct uvb_dev *dev, uint16_t queue, uint16_t nb_queues)
+{
+	if (queue >= nb_queues)
+		return -EINVAL;
+	if (dev->member == UVB_MEMBER_NONE)
+		return -EPERM;
+	return uvb_dev_up(dev) ? 0 : -ENODEV;
+}
+
+int
+uvb_rxq_reset(struct uvb_dev *dev, uint16_t rxq)
+{
+	int rc = may_reset(dev, rxq, dev->nb_rxq);
+	struct uvb_map map;
+
+	if (rc != 0)
+		return rc;
+	map = map_with_file(dev);
+	drain_queue(&map, dev->id, rxq);
+	map_without_file(&map);
+	uvb_bell_drain(dev->bell[rxq]);
+	return 0;
+}
+
+int
+uvb_txq_reset(struct uvb_dev *dev, uint16_t txq)
+{
+	int rc = may_reset(dev, txq, dev->nb_txq);
+	struct uvb_map map;
+
+	if (rc != 0)
+		return rc;
+	map = map_with_file(dev);
+	finish_queue(&map, dev->dirfd, dev->id, txq);
+	map_without_file(&map);
+	return 0;
 }

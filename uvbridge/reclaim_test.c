@@ -214,7 +214,8 @@ kill_wait(pid_t pid)
 static void
 test_daemon_dies(void)
 {
-	struct uvb_attach req = {FABRIC, "late", {0}, 1, 1, UVB_KIND_WIRE};
+	struct uvb_attach req = {
+		.fabric = FABRIC, .name = "late", .nb_rxq = 1, .nb_txq = 1, .kind = UVB_KIND_WIRE};
 	char err[UVB_ERR_LEN];
 	struct uvb_dev *late;
 	struct pollfd pfd = {.fd = uvb_control_fd(survivor), .events = POLLIN};

@@ -44,7 +44,6 @@ struct uvb_rxq {
 	struct uvb_rxq_shm *shm;
 	uint64_t owner; /* what the owner word of a cell for us says, but for the position */
 	uint16_t rxq;
-	int bell;
 	uint32_t depth;
 	uint32_t nb_cells; /* of each sender */
 	uint32_t nb_sources;
@@ -453,7 +452,7 @@ uvb_rx_flush(struct uvb_rxq *q)
 int
 uvb_rxq_fd(const struct uvb_rxq *q)
 {
-	return q->bell;
+	return q->dev->bell[q->rxq];
 }
 
 static bool
@@ -482,7 +481,7 @@ uvb_rx_arm(struct uvb_rxq *q, bool ring)
 		uvb_rx_disarm(q);
 	}
 	if (ring)
-		uvb_bell_ring(q->bell);
+		uvb_bell_ring(uvb_rxq_fd(q));
 	return false;
 }
 
@@ -493,7 +492,7 @@ uvb_rx_disarm(struct uvb_rxq *q)
 
 	if (armed & 1)
 		atomic_store(&q->shm->armed, armed + 1);
-	if (uvb_bell_drain(q->bell))
+	if (uvb_bell_drain(uvb_rxq_fd(q)))
 		uvb_add(&q->shm->wakes, 1);
 }
 
@@ -513,20 +512,36 @@ uvb_rxq_new(struct uvb_dev *dev, uint16_t rxq)
 	q->depth = dev->map.voq_depth;
 	q->nb_cells = dev->map.cells_per_txq;
 	q->nb_sources = dev->map.nb_ports * dev->map.nb_queues;
+	q->active = calloc(q->nb_sources, sizeof(*q->active));
+	q->source = calloc(q->nb_sources, sizeof(*q->source));
+	if (q->active != NULL && q->source != NULL) {
+		uvb_rxq_renew(q);
+		return q;
+	}
+	uvb_rxq_free(q);
+	return NULL;
+}
+
+/* Sources that are active without our knowing it have their bits in `leaf` and perhaps not in
+ * `summary`: whoever received before has taken those. */
+void
+uvb_rxq_renew(struct uvb_rxq *q)
+{
+	q->nb_active = 0;
+	q->turn = 0;
+	q->nb_held = 0;
+	q->nb_out = 0;
+	q->nb_touched = 0;
+	memset(q->is_active, 0, sizeof(q->is_active));
+	memset(q->source, 0, q->nb_sources * sizeof(*q->source));
 	q->packets = uvb_load(&q->shm->packets);
 	q->bytes = uvb_load(&q->shm->bytes);
 	q->nombuf = uvb_load(&q->shm->nombuf);
 	q->stale = uvb_load(&q->shm->stale);
 	q->bad = uvb_load(&q->shm->bad);
-	q->active = calloc(q->nb_sources, sizeof(*q->active));
-	q->source = calloc(q->nb_sources, sizeof(*q->source));
-	q->bell = uvb_bell_open(dev->dirfd, dev->id, rxq, true);
-	if (q->active != NULL && q->source != NULL && q->bell >= 0) {
-		uvb_bell_drain(q->bell);
-		return q;
-	}
-	uvb_rxq_free(q);
-	return NULL;
+	for (uint32_t w = 0; w <= (q->nb_sources - 1) / 64; w++)
+		if (uvb_load(&q->shm->leaf[w]) != 0)
+			atomic_fetch_or(&q->shm->summary, 1ULL << w);
 }
 
 void
@@ -534,8 +549,6 @@ uvb_rxq_free(struct uvb_rxq *q)
 {
 	if (q == NULL)
 		return;
-	if (q->bell >= 0)
-		close(q->bell);
 	free(q->active);
 	free(q->source);
 	free(q);

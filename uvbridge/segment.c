@@ -240,7 +240,7 @@ uint64_t *
 uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len)
 {
 	uint64_t pages = page_align(len) / UVB_PAGE;
-	uint64_t *bits = calloc(pages / 64 + 1, sizeof(*bits));
+	uint64_t *bits = map->fd < 0 ? NULL : calloc(pages / 64 + 1, sizeof(*bits));
 	off_t at = (off_t)off, end = (off_t)(off + len), hole;
 
 	while (bits != NULL && at < end) {

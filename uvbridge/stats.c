@@ -13,10 +13,10 @@ uvb_rxq_stats(const struct uvb_dev *dev, uint16_t rxq, struct uvb_rxq_stats *sta
 	const struct uvb_map *map = &dev->map;
 	const struct uvb_rxq_shm *q = uvb_map_rxq(map, dev->id, rxq);
 
-	*stats = (struct uvb_rxq_stats){uvb_load(&q->packets), uvb_load(&q->bytes),
-					uvb_load(&q->nombuf),  uvb_load(&q->stale),
-					uvb_load(&q->bad),     uvb_load(&q->sleeps),
-					uvb_load(&q->wakes),   0};
+	*stats = (struct uvb_rxq_stats){
+		uvb_load(&q->packets), uvb_load(&q->bytes), uvb_load(&q->nombuf),
+		uvb_load(&q->stale),   uvb_load(&q->bad),   uvb_load(&q->sleeps),
+		uvb_load(&q->wakes),   uvb_load(&q->lost),  0};
 	for (uint32_t src = 0; src < map->nb_ports; src++) {
 		if (!uvb_map_ever_attached(map, src))
 			continue;

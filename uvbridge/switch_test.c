@@ -262,7 +262,8 @@ test_no_cells(void)
 static void
 test_attach_errors(void)
 {
-	struct uvb_attach req = {FABRIC, "a", {0}, 1, 1, UVB_KIND_WIRE};
+	struct uvb_attach req = {
+		.fabric = FABRIC, .name = "a", .nb_rxq = 1, .nb_txq = 1, .kind = UVB_KIND_WIRE};
 	char err[UVB_ERR_LEN] = "";
 	struct uvb_dev *dev;
 	uint16_t id;
@@ -281,7 +282,7 @@ test_attach_errors(void)
 	CHECK_EQ(uvb_open(&req, &dev, err), -ENOENT);
 	close_all();
 	/* The slot and its identity come back with the name. */
-	req = (struct uvb_attach){FABRIC, "b", {0}, 0, 0, UVB_KIND_WIRE};
+	req = (struct uvb_attach){.fabric = FABRIC, .name = "b", .kind = UVB_KIND_WIRE};
 	CHECK_EQ(uvb_open(&req, &dev, err), 0);
 	CHECK_EQ(uvb_id(dev), id);
 	CHECK_EQ(uvb_nb_rxq(dev), uvb_hdr(dev)->nb_queues);

@@ -171,7 +171,11 @@ fabric_down(struct fabric *f)
 struct uvb_dev *
 port_up(const char *name, uint16_t nb_rxq, uint16_t nb_txq, uint32_t flags)
 {
-	struct uvb_attach req = {FABRIC, name, {0}, nb_rxq, nb_txq, UVB_KIND_WIRE};
+	struct uvb_attach req = {.fabric = FABRIC,
+				 .name = name,
+				 .nb_rxq = nb_rxq,
+				 .nb_txq = nb_txq,
+				 .kind = UVB_KIND_WIRE};
 	char err[UVB_ERR_LEN] = "";
 	struct uvb_conf conf;
 	struct uvb_dev *dev;

@@ -954,11 +954,30 @@ uvb_txq_new(struct uvb_dev *dev, uint16_t txq)
 	q->depth = dev->map.voq_depth;
 	q->source = uvb_map_queue_index(&dev->map, dev->id, txq);
 	q->shm = uvb_map_txq(&dev->map, dev->id, txq);
+	uvb_fdb_init(&q->fdb, &dev->map);
+	uvb_txq_renew(q);
+	return q;
+}
+
+/* Another process may have sent on it since we did. */
+void
+uvb_txq_renew(struct uvb_txq *q)
+{
 	q->packets = uvb_load(&q->shm->packets);
 	q->bytes = uvb_load(&q->shm->bytes);
 	q->flooded = uvb_load(&q->shm->flooded);
-	uvb_fdb_init(&q->fdb, &dev->map);
-	return q;
+	q->held = 0;
+	q->nb_touched = 0;
+	for (uint32_t i = 0; i < q->dev->map.nb_ports; i++) {
+		struct dest *d = q->dest[i];
+
+		if (d == NULL)
+			continue;
+		d->sent = 0;
+		d->done = 0;
+		for (uint32_t k = 0; k < UVB_MAX_QUEUES; k++)
+			d->lane[k].voq = NULL; /* lane_init() reads it anew */
+	}
 }
 
 static void

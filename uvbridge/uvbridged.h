@@ -21,18 +21,25 @@ struct watch {
 /* A client's connection. */
 struct client {
 	struct watch watch;
-	int32_t port; /* it attached, or -1 */
-	uint32_t gen;
-	pid_t pid; /* 0: in another pid name space */
+	struct member *member; /* whose life line it is, or NULL */
+	uint32_t gen;          /* of the port it is a member of */
+	pid_t pid;             /* 0: in another pid name space */
 	uid_t uid;
 	struct client *next;
 };
 
+/* A process of a port. */
+struct member {
+	struct watch pidfd; /* first; fd -1: none */
+	struct client
+		*client; /* its life line, or NULL (adopted, or lost while the process lives) */
+	uint16_t port, slot;
+	bool present;
+};
+
 /* What the daemon knows of a port beyond the segment. */
 struct port {
-	struct watch pidfd; /* fd -1: none */
-	struct client
-		*client;   /* its life line, or NULL (adopted, or lost while the process lives) */
+	struct member member[UVB_MEMBERS_MAX];
 	uint64_t freed_ns; /* when it was last detached */
 };
 
@@ -63,11 +70,22 @@ int port_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach 
 		struct uvb_ctl_answer *ans);
 int port_detach(struct daemon *d, struct client *c, const struct uvb_ctl_detach *req,
 		struct uvb_ctl_answer *ans);
-void port_lifeline_cut(struct daemon *d, uint32_t id);
+int port_join(struct daemon *d, struct client *c, const struct uvb_ctl_join *req,
+	      struct uvb_ctl_answer *ans);
+/* A member has gone: what becomes of the port. died: not by its own request. */
+void port_settle(struct daemon *d, uint32_t id, bool died);
 void ports_tick(struct daemon *d);
 void ports_end(struct daemon *d);
 /* Names of those attached, for a sentence; returns how many. */
 uint32_t ports_attached(struct daemon *d, char *text, size_t room);
+
+/* daemon_members.c */
+void member_add(struct daemon *d, uint32_t port, uint32_t slot, uint32_t gen, struct client *c);
+void member_remove(struct daemon *d, struct member *m);
+void member_lifeline_cut(struct daemon *d, struct member *m);
+void members_adopt(struct daemon *d, uint32_t port);
+uint32_t members_count(const struct daemon *d, uint32_t port);
+int32_t members_free_slot(const struct daemon *d, uint32_t port); /* not the owner's; -1: none */
 
 /* daemon_control.c */
 void control_accept(struct daemon *d, struct watch *w);

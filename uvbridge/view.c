@@ -210,10 +210,11 @@ put_rxq(FILE *f, const struct uvb_map *m, uint32_t port, uint32_t q)
 	fprintf(f,
 		"{\"id\":%u,\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"nombuf\":%" PRIu64
 		",\"stale\":%" PRIu64 ",\"bad\":%" PRIu64 ",\"sleeps\":%" PRIu64
-		",\"wakes\":%" PRIu64 ",\"waiting\":%" PRIu64 ",\"imissed\":%" PRIu64 "}",
+		",\"wakes\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"waiting\":%" PRIu64
+		",\"imissed\":%" PRIu64 "}",
 		q, uvb_load(&r->packets), uvb_load(&r->bytes), uvb_load(&r->nombuf),
 		uvb_load(&r->stale), uvb_load(&r->bad), uvb_load(&r->sleeps), uvb_load(&r->wakes),
-		sum.waiting, sum.full);
+		uvb_load(&r->lost), sum.waiting, sum.full);
 }
 
 static uint32_t
@@ -272,6 +273,22 @@ put_totals(FILE *f, const struct uvb_map *m, uint32_t port)
 	put_drops(f, uvb_pd_name, drops, UVB_PD_MAX);
 }
 
+/* The processes that joined; the owner has a place of its own. */
+static void
+put_members(FILE *f, const struct uvb_port_shm *p)
+{
+	bool first = true;
+
+	fprintf(f, ",\"shared\":%s,\"members\":[", p->flags & UVB_PORT_SHARED ? "true" : "false");
+	for (uint32_t i = UVB_OWNER_SLOT + 1; i < UVB_MEMBERS_MAX; i++) {
+		if (p->member[i].pid == 0)
+			continue;
+		comma(f, &first);
+		fprintf(f, "%u", p->member[i].pid);
+	}
+	fputs("]", f);
+}
+
 static void
 put_port(FILE *f, const struct uvb_map *m, uint32_t id)
 {
@@ -287,11 +304,12 @@ put_port(FILE *f, const struct uvb_map *m, uint32_t id)
 	put_name(f, p->name);
 	fprintf(f, ",\"kind\":\"%s\",\"state\":\"%s\",\"gen\":%u,\"pid\":%u,\"mac\":",
 		uvb_kind_name(atomic_load(&p->kind)), uvb_state_name(life), UVB_LIFE_GEN(life),
-		p->pid);
+		p->member[UVB_OWNER_SLOT].pid);
 	put_mac(f, conf.mac[0]);
 	fprintf(f, ",\"started\":%s,\"promiscuous\":%s,\"mtu\":%u,\"nb_rxq\":%u,\"nb_txq\":%u",
 		conf.flags & UVB_CONF_STARTED ? "true" : "false",
 		conf.flags & UVB_CONF_PROMISC ? "true" : "false", conf.mtu, nb_rxq, nb_txq);
+	put_members(f, p);
 	put_totals(f, m, id);
 	fputs(",\"rxqs\":[", f);
 	for (uint32_t q = 0; q < nb_rxq && q < m->nb_queues; q++) {
