@@ -222,10 +222,39 @@ enum uvb_port_kind {
 #define UVB_RSS_IPV6_TCP  (1u << 5)
 #define UVB_RSS_IPV6_UDP  (1u << 6)
 #define UVB_RSS_IPV6_SCTP (1u << 7)
+#define UVB_RSS_DEFAULT   0xffu
+#define UVB_RSS_IPV4_FRAG (1u << 8) /* addresses of fragments only */
+#define UVB_RSS_IPV4_OTHER \
+	(1u << 9) /* addresses of what is neither a fragment nor has ports that are hashed */
+#define UVB_RSS_IPV6_FRAG  (1u << 10)
+#define UVB_RSS_IPV6_OTHER (1u << 11)
+/* With the addresses that extension headers have in place of those of the IPv6 header: source from
+ * the Home Address option, destination from a type 2 routing header, where there are such
+ * (Microsoft RSS, RFC 6275). */
+#define UVB_RSS_IPV6_EX     (1u << 12)
+#define UVB_RSS_IPV6_TCP_EX (1u << 13)
+#define UVB_RSS_IPV6_UDP_EX (1u << 14)
+#define UVB_RSS_L2          (1u << 15) /* MAC addresses, source first, of what fits no type above */
+/* Of the input chosen by type, only these fields; the others count as zero. None of a layer's two:
+ * both, unless the other of L3 and L4 names one (of a type with ports): then neither. */
+#define UVB_RSS_L2_SRC (1u << 16)
+#define UVB_RSS_L2_DST (1u << 17)
+#define UVB_RSS_L3_SRC (1u << 18)
+#define UVB_RSS_L3_DST (1u << 19)
+#define UVB_RSS_L4_SRC (1u << 20)
+#define UVB_RSS_L4_DST (1u << 21)
+/* Source and destination are each replaced by their exclusive or: both directions of a connection
+ * hash alike (RTE_ETH_HASH_FUNCTION_SYMMETRIC_TOEPLITZ). */
+#define UVB_RSS_SYMMETRIC (1u << 22)
+#define UVB_RSS_KNOWN     0x7fffffu
 
 #define UVB_CONF_STARTED  (1u << 0) /* receives; otherwise frames to it drop as "rx_stopped" */
 #define UVB_CONF_PROMISC  (1u << 1)
 #define UVB_CONF_ALLMULTI (1u << 2)
+/* Frames whose outermost tag has a VLAN that is not in vlan[] are dropped, promiscuous or not.
+ * Untagged ones pass. */
+#define UVB_CONF_VLAN_FILTER (1u << 3)
+#define UVB_CONF_SENT_AT     (1u << 4) /* wants to know when frames were sent: cell.sent_at */
 
 /* What the NIC does on receive. Writer: the owner, who writes the one of two that is not in force
  * and then says so in conf_seq. A sender keeps a compiled copy (Toeplitz tables) and compiles again
@@ -245,6 +274,8 @@ struct uvb_conf {
 	uint16_t reta[UVB_RETA_MAX];
 	uint8_t mac[UVB_MAC_MAX][8]; /* 6 bytes used */
 	uint8_t mc[UVB_MC_MAX][8];
+	uint32_t vlan[4096 / 32]; /* bit vlan % 32 of word vlan / 32 */
+	uint16_t tpid[2];         /* what is a tag to the VLAN filter: EtherType, outer and inner */
 };
 
 /* A process that may use the port's queues. */
@@ -319,10 +350,11 @@ struct uvb_txq_shm {
 
 /* Why a frame for one destination is dropped: what its NIC or its port would have done. */
 enum uvb_pair_drop {
-	UVB_PD_MAC_FILTER, /* not for it, and it is not promiscuous */
-	UVB_PD_STOPPED,    /* not started ("rx_stopped") */
-	UVB_PD_OVERSIZE,   /* longer than its MTU allows */
-	UVB_PD_DOWN,       /* the FDB names a port that is no longer attached */
+	UVB_PD_MAC_FILTER,  /* not for it, and it is not promiscuous */
+	UVB_PD_STOPPED,     /* not started ("rx_stopped") */
+	UVB_PD_OVERSIZE,    /* longer than its MTU allows */
+	UVB_PD_DOWN,        /* the FDB names a port that is no longer attached */
+	UVB_PD_VLAN_FILTER, /* tagged with a VLAN that is not in its filter */
 	UVB_PD_MAX = 8
 };
 

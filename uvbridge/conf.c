@@ -14,7 +14,6 @@ static const uint8_t default_key[40] = {
 };
 
 #define DEFAULT_RETA 128
-#define ALL_RSS      ((UVB_RSS_IPV6_SCTP << 1) - 1)
 
 void
 uvb_conf_fill(struct uvb_conf *conf, uint16_t nb_rxq, const uint8_t mac[6])
@@ -22,7 +21,7 @@ uvb_conf_fill(struct uvb_conf *conf, uint16_t nb_rxq, const uint8_t mac[6])
 	memset(conf, 0, sizeof(*conf));
 	conf->nb_rxq = nb_rxq;
 	conf->mtu = 1500;
-	conf->rss_types = ALL_RSS;
+	conf->rss_types = UVB_RSS_DEFAULT;
 	conf->key_len = sizeof(default_key);
 	memcpy(conf->key, default_key, sizeof(default_key));
 	conf->reta_size = DEFAULT_RETA;
@@ -30,6 +29,8 @@ uvb_conf_fill(struct uvb_conf *conf, uint16_t nb_rxq, const uint8_t mac[6])
 		conf->reta[i] = i % nb_rxq;
 	conf->nb_mac = 1;
 	memcpy(conf->mac[0], mac, 6);
+	conf->tpid[0] = 0x88a8;
+	conf->tpid[1] = 0x8100;
 }
 
 static const char *
@@ -60,7 +61,7 @@ uvb_conf_check(const struct uvb_conf *c, uint16_t nb_rxq)
 	for (uint16_t i = 0; i < c->reta_size; i++)
 		if (c->reta[i] >= c->nb_rxq)
 			return "a RETA entry names a queue that is not in use";
-	if (c->rss_types & ~ALL_RSS)
+	if (c->rss_types & ~UVB_RSS_KNOWN)
 		return "an unknown RSS hash type";
 	if (c->mtu < 68)
 		return "an MTU below 68";

@@ -219,38 +219,67 @@ bool uvb_bell_drain(int fd); /* was there anything? */
 
 /* What of a frame can be hashed. */
 struct uvb_flow {
-	uint32_t l3_type; /* UVB_RSS_IPV4, UVB_RSS_IPV6 or 0 */
-	uint32_t l4_type; /* UVB_RSS_*_TCP, _UDP, _SCTP or 0 */
+	uint32_t l3_type; /* UVB_RSS_* that would hash its addresses */
+	uint32_t l4_type; /* UVB_RSS_* that would hash addresses and ports */
 	uint32_t l3_len;  /* bytes of addresses; the ports follow them */
 	uint8_t in[UVB_RSS_INPUT_MAX];
+	bool has_ex;    /* IPv6 addresses in extension headers: ex[] differs from in[] */
+	uint8_t ex[32]; /* set if has_ex */
+	uint8_t l2[12]; /* MAC addresses, source first */
 };
 
 /* A compiled key: the hash is the exclusive or of one word for each byte of input. */
 struct uvb_rss {
 	uint32_t types;
+	uint32_t plain; /* of these, types whose input is hashed as it lies in the frame */
 	uint32_t table[UVB_RSS_INPUT_MAX][256];
 };
+
+#define UVB_RSS_EX      (UVB_RSS_IPV6_EX | UVB_RSS_IPV6_TCP_EX | UVB_RSS_IPV6_UDP_EX)
+#define UVB_RSS_L3_ONLY (UVB_RSS_L3_SRC | UVB_RSS_L3_DST)
+#define UVB_RSS_L4_ONLY (UVB_RSS_L4_SRC | UVB_RSS_L4_DST)
+
+/* Hash other types by the same key. */
+static inline void
+uvb_rss_types(struct uvb_rss *rss, uint32_t types)
+{
+	rss->types = types;
+	rss->plain = types & (UVB_RSS_L3_ONLY | UVB_RSS_L4_ONLY | UVB_RSS_SYMMETRIC)
+			     ? 0
+			     : types & ~UVB_RSS_EX;
+}
 
 void uvb_rss_compile(struct uvb_rss *rss, uint32_t types, const uint8_t *key, uint32_t key_len);
 
 /* Parse the first `avail` bytes of a frame. What is cut short has no hash. */
 void uvb_flow_parse(struct uvb_flow *flow, const uint8_t *frame, uint32_t avail);
 
+static inline uint32_t
+uvb_rss_toeplitz(const struct uvb_rss *rss, const uint8_t *in, uint32_t n)
+{
+	uint32_t h = 0;
+
+	for (uint32_t i = 0; i < n; i += 4)
+		h ^= rss->table[i][in[i]] ^ rss->table[i + 1][in[i + 1]] ^
+		     rss->table[i + 2][in[i + 2]] ^ rss->table[i + 3][in[i + 3]];
+	return h;
+}
+
+/* Of what is not hashed as it lies in the frame. */
+bool uvb_rss_hash_chosen(const struct uvb_rss *rss, const struct uvb_flow *flow, uint32_t *hash);
+
+/* The hash of a frame, false if none of the types is one of its. */
 static inline bool
 uvb_rss_hash(const struct uvb_rss *rss, const struct uvb_flow *flow, uint32_t *hash)
 {
-	uint32_t n, h = 0;
-
-	if (flow->l4_type & rss->types)
-		n = flow->l3_len + 4;
-	else if (flow->l3_type & rss->types)
-		n = flow->l3_len;
+	if (UVB_UNLIKELY(flow->has_ex))
+		return uvb_rss_hash_chosen(rss, flow, hash);
+	if (flow->l4_type & rss->plain)
+		*hash = uvb_rss_toeplitz(rss, flow->in, flow->l3_len + 4);
+	else if (rss->types != rss->plain || !(flow->l3_type & rss->plain))
+		return uvb_rss_hash_chosen(rss, flow, hash);
 	else
-		return false;
-	for (uint32_t i = 0; i < n; i += 4)
-		h ^= rss->table[i][flow->in[i]] ^ rss->table[i + 1][flow->in[i + 1]] ^
-		     rss->table[i + 2][flow->in[i + 2]] ^ rss->table[i + 3][flow->in[i + 3]];
-	*hash = h;
+		*hash = uvb_rss_toeplitz(rss, flow->in, flow->l3_len);
 	return true;
 }
 
@@ -419,6 +448,15 @@ uvb_add(_Atomic uint64_t *p, uint64_t n) /* by the one writer: no locked instruc
 			      memory_order_relaxed);
 }
 
-uint64_t uvb_now_ns(void);
+uint64_t uvb_now_ns(void); /* CLOCK_MONOTONIC */
+
+/* The fabric's clock. */
+static inline uint64_t
+uvb_clock_ns(const struct uvb_hdr *hdr)
+{
+	uint64_t ns = uvb_load(&hdr->clock_ns);
+
+	return UVB_LIKELY(ns == 0) ? uvb_now_ns() : ns;
+}
 
 #endif /* UVBRIDGE_INTERNAL_H */

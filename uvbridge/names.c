@@ -11,10 +11,9 @@ const char *const uvb_txd_name[UVB_TXD_MAX] = {
 };
 
 const char *const uvb_pd_name[UVB_PD_MAX] = {
-	[UVB_PD_MAC_FILTER] = "mac_filter",
-	[UVB_PD_STOPPED] = "rx_stopped",
-	[UVB_PD_OVERSIZE] = "rx_oversize",
-	[UVB_PD_DOWN] = "port_down",
+	[UVB_PD_MAC_FILTER] = "mac_filter",   [UVB_PD_STOPPED] = "rx_stopped",
+	[UVB_PD_OVERSIZE] = "rx_oversize",    [UVB_PD_DOWN] = "port_down",
+	[UVB_PD_VLAN_FILTER] = "vlan_filter",
 };
 
 const char *

@@ -508,6 +508,12 @@ uvb_link(const struct uvb_dev *dev)
 	return uvb_dev_up(dev);
 }
 
+uint64_t
+uvb_clock(const struct uvb_dev *dev)
+{
+	return uvb_clock_ns(uvb_map_hdr(&dev->map));
+}
+
 int
 uvb_control_fd(const struct uvb_dev *dev)
 {

@@ -87,6 +87,9 @@ uint32_t uvb_frame_max(const struct uvb_dev *dev); /* bytes of the longest frame
  * stopped or dead). Any thread. */
 bool uvb_link(const struct uvb_dev *dev);
 
+/* The fabric's clock, ns: CLOCK_MONOTONIC, or what a test has made of it. Any thread. */
+uint64_t uvb_clock(const struct uvb_dev *dev);
+
 /* Descriptor that becomes readable (EOF) when the daemon goes away; -1 if it already has. */
 int uvb_control_fd(const struct uvb_dev *dev);
 

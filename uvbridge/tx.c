@@ -62,6 +62,17 @@ lane_init(struct uvb_txq *q, struct dest *d, uint32_t rxq)
 }
 
 static void
+compile_vlan(struct dest *d, const struct uvb_conf *c)
+{
+	d->special &= ~UVB_SPECIAL_VLAN_FILTER;
+	if (!(c->flags & UVB_CONF_VLAN_FILTER))
+		return;
+	d->special |= UVB_SPECIAL_VLAN_FILTER;
+	memcpy(d->vlan, c->vlan, sizeof(d->vlan));
+	memcpy(d->tpid, c->tpid, sizeof(d->tpid));
+}
+
+static void
 compile_conf(struct dest *d, const struct uvb_conf *c)
 {
 	d->flags = c->flags;
@@ -75,7 +86,8 @@ compile_conf(struct dest *d, const struct uvb_conf *c)
 	d->nb_mc = c->nb_mc;
 	for (uint32_t i = 0; i < c->nb_mc; i++)
 		d->mc[i] = uvb_mac48(c->mc[i]);
-	d->rss.types = c->rss_types;
+	compile_vlan(d, c);
+	uvb_rss_types(&d->rss, c->rss_types);
 	/* The tables take microseconds; most changes leave the key alone. */
 	if (d->key_len == c->key_len && memcmp(d->key, c->key, c->key_len) == 0)
 		return;
@@ -473,6 +485,17 @@ mac_passes(const struct dest *d, uint64_t mac)
 	       listed(d->mc, d->nb_mc, mac);
 }
 
+static bool
+vlan_passes(const struct dest *d, const struct passage *p)
+{
+	uint32_t type = (uint32_t)p->head[12] << 8 | p->head[13], vlan;
+
+	if ((type != d->tpid[0] && type != d->tpid[1]) || p->head_len < 16)
+		return true;
+	vlan = (p->head[14] & 15u) << 8 | p->head[15];
+	return (d->vlan[vlan / 32] >> vlan % 32) & 1;
+}
+
 /* Why the receiver's NIC drops it; UVB_PD_MAX: it does not. */
 static enum uvb_pair_drop
 nic_filter(const struct dest *d, const struct passage *p)
@@ -485,6 +508,8 @@ nic_filter(const struct dest *d, const struct passage *p)
 		return UVB_PD_OVERSIZE;
 	if (UVB_UNLIKELY(!mac_passes(d, p->dst)))
 		return UVB_PD_MAC_FILTER;
+	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_VLAN_FILTER) && !vlan_passes(d, p))
+		return UVB_PD_VLAN_FILTER;
 	return UVB_PD_MAX;
 }
 
@@ -503,7 +528,7 @@ hash_plain_ipv4(struct dest *d, const uint8_t *head, uint32_t len, uint32_t *has
 	    (head[20] & 0x3f) != 0 || head[21] != 0)
 		return false;
 	type = head[23] == 6 ? UVB_RSS_IPV4_TCP : head[23] == 17 ? UVB_RSS_IPV4_UDP : 0;
-	if (!(type & rss->types))
+	if (!(type & rss->plain))
 		return false;
 	memcpy(&addresses, in, sizeof(addresses));
 	memcpy(&ports, in + sizeof(addresses), sizeof(ports));
@@ -552,6 +577,16 @@ drop_full(struct lane *l, struct passage *p)
 	return OUT_DROPPED;
 }
 
+/* The fabric's clock as it was in this burst when somebody first asked. */
+static uint64_t
+burst_ns(struct uvb_txq *q)
+{
+	if (q->now_burst != q->burst)
+		q->now_ns = uvb_clock_ns(uvb_map_hdr(&q->dev->map));
+	q->now_burst = q->burst;
+	return q->now_ns;
+}
+
 /* Into one voq. */
 static enum outcome
 enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
@@ -568,6 +603,8 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	c = p->frame->len <= UVB_CELL_ROOM ? fill_one(q, p) : fill_chain(q, p, owner);
 	if (UVB_UNLIKELY(c == NULL))
 		return OUT_NO_CELL;
+	if (UVB_UNLIKELY(d->flags & UVB_CONF_SENT_AT))
+		c->sent_at = burst_ns(q);
 	p->verdict = UVB_V_DELIVERED;
 	p->out_rxq = (uint8_t)rxq;
 	stage(q, d, l, c, p->frame->len, owner);
@@ -874,7 +911,7 @@ burst_begin(struct uvb_txq *q)
 	q->capture = atomic_load_explicit(&uvb_map_hdr(&q->dev->map)->capture_port,
 					  memory_order_relaxed);
 	if (UVB_UNLIKELY(q->capture != 0))
-		q->now_ns = uvb_now_ns();
+		burst_ns(q);
 }
 
 static void

@@ -32,6 +32,9 @@
 #define UVB_TX_HEAD_MAX     192 /* bytes of a frame that are parsed */
 #define UVB_TX_PUBLISH_EACH 64  /* frames at most that wait, filled, for the end of a long burst */
 
+/* What makes a destination special. */
+#define UVB_SPECIAL_VLAN_FILTER (1u << 0)
+
 /* To one receive queue: the sender's own idea of the voq. */
 struct lane {
 	struct uvb_voq_shm *voq;
@@ -59,6 +62,8 @@ struct dest {
 	uint32_t nb_mac, nb_mc;
 	uint16_t key_len; /* of what rss was compiled from */
 	uint8_t key[UVB_KEY_MAX];
+	uint16_t tpid[2];
+	uint32_t vlan[4096 / 32];
 	uint32_t sent; /* frames ever staged towards the port, modulo 2^32 */
 	uint32_t done; /* of these, known to be consumed */
 	struct uvb_port_shm *shm;
@@ -90,7 +95,8 @@ struct uvb_txq {
 	uint32_t now_s;
 	uint32_t special; /* not 0: frames from it take no short cut */
 	uint32_t capture; /* 1 + port, or 0 */
-	uint64_t now_ns;  /* of the burst, while there is a capture */
+	uint64_t now_ns;  /* see burst_ns() */
+	uint32_t now_burst;
 	uint16_t port;
 	uint16_t txq;
 	uint32_t nb_touched;
