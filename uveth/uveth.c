@@ -54,6 +54,20 @@ arg_reta(const char *key, const char *value, void *out)
 }
 
 static int
+arg_key(const char *key, const char *value, void *out)
+{
+	uint16_t *len = out;
+
+	if (arg_number(key, value, UVETH_KEY_DEF, UVB_KEY_MAX, len) != 0)
+		return -EINVAL;
+	if (*len == UVETH_KEY_DEF || *len == UVB_KEY_MAX)
+		return 0;
+	UVETH_LOG(ERR, "%s=%s: an RSS key has %u or %u bytes", key, value, UVETH_KEY_DEF,
+		  UVB_KEY_MAX);
+	return -EINVAL;
+}
+
+static int
 arg_string(const char *key, const char *value, char *out, size_t size)
 {
 	if (*value == '\0') {
@@ -122,7 +136,8 @@ args_unknown(const struct rte_kvargs *list, const struct arg *arg, size_t n)
 			k++;
 		if (k < n && list->pairs[i].value != NULL)
 			continue;
-		UVETH_LOG(ERR, "%s '%s': the keys are fabric=, name=, mac=, rxq=, txq=, reta=",
+		UVETH_LOG(ERR,
+			  "%s '%s': the keys are fabric=, name=, mac=, rxq=, txq=, reta=, key=",
 			  k < n ? "no value for key" : "unknown key", list->pairs[i].key);
 		return -EINVAL;
 	}
@@ -136,11 +151,12 @@ args_parse(const char *text, struct uveth_args *args)
 		{"fabric", arg_fabric, args->fabric}, {"name", arg_name, args->name},
 		{"mac", arg_mac, &args->mac},         {"rxq", arg_queues, &args->rxq},
 		{"txq", arg_queues, &args->txq},      {"reta", arg_reta, &args->reta},
+		{"key", arg_key, &args->key},
 	};
 	struct rte_kvargs *list;
 	int rc;
 
-	*args = (struct uveth_args){.reta = UVETH_RETA_DEF};
+	*args = (struct uveth_args){.reta = UVETH_RETA_DEF, .key = UVETH_KEY_DEF};
 	list = rte_kvargs_parse(text != NULL ? text : "", NULL);
 	if (list == NULL) {
 		UVETH_LOG(ERR, "cannot read the device arguments '%s': key=value,... is expected",
@@ -219,7 +235,7 @@ port_init(struct rte_eth_dev *eth)
 	memcpy(eth->data->mac_addrs[0].addr_bytes, uvb_mac(local->dev), RTE_ETHER_ADDR_LEN);
 	uvb_conf_default(local->dev, &port->conf);
 	port->conf.reta_size = port->args.reta;
-	port->conf.key_len = UVETH_KEY_LEN;
+	port->conf.key_len = port->args.key;
 	port->ptypes = UVETH_PTYPES;
 
 	eth->data->dev_flags = RTE_ETH_DEV_INTR_LSC | RTE_ETH_DEV_AUTOFILL_QUEUE_XSTATS;
@@ -304,5 +320,5 @@ static struct rte_vdev_driver uveth_driver = {
 
 RTE_PMD_REGISTER_VDEV(net_uveth, uveth_driver);
 RTE_PMD_REGISTER_PARAM_STRING(net_uveth, "fabric=<string> name=<string> mac=<mac> "
-					 "rxq=<1-16> txq=<1-16> reta=<64|128|256|512>");
+					 "rxq=<1-16> txq=<1-16> reta=<64|128|256|512> key=<40|52>");
 RTE_LOG_REGISTER(uveth_logtype, pmd.net.uveth, NOTICE);

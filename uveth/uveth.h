@@ -43,19 +43,26 @@
 #define UVETH_CHUNK    32  /* frames handed to or asked of the fabric at once */
 #define UVETH_TX_SEGS  128 /* mbuf segments in one chunk, and so in one frame */
 #define UVETH_HDR_MAX  192 /* bytes of headers that checksum offload can rewrite */
-#define UVETH_KEY_LEN  40  /* covers every tuple there is: IPv6, 36 bytes, and the window of 4 */
+#define UVETH_TAGS_MAX 8   /* bytes of VLAN tags that can be inserted */
+#define UVETH_KEY_DEF  40  /* covers every tuple there is: IPv6, 36 bytes, and the window of 4 */
 #define UVETH_RETA_DEF 128
 #define UVETH_OVERHEAD                                                            \
 	(RTE_ETHER_HDR_LEN + RTE_VLAN_HLEN) /* beyond the MTU; no FCS in a fabric \
 					     */
 #define UVETH_MTU_MAX 9216
 
-#define UVETH_RX_OFFLOADS                                               \
+/* Of a queue, and those that concern the port as a whole. */
+#define UVETH_RXQ_OFFLOADS                                              \
 	(RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM | \
-	 RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_RSS_HASH)
-#define UVETH_TX_OFFLOADS                                               \
-	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | \
-	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS | \
+	 RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_SCATTER |    \
+	 RTE_ETH_RX_OFFLOAD_VLAN_STRIP | RTE_ETH_RX_OFFLOAD_QINQ_STRIP)
+#define UVETH_RX_OFFLOADS                                                                    \
+	(UVETH_RXQ_OFFLOADS | RTE_ETH_RX_OFFLOAD_RSS_HASH | RTE_ETH_RX_OFFLOAD_VLAN_FILTER | \
+	 RTE_ETH_RX_OFFLOAD_TIMESTAMP)
+#define UVETH_TX_OFFLOADS                                                  \
+	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |    \
+	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS |    \
+	 RTE_ETH_TX_OFFLOAD_VLAN_INSERT | RTE_ETH_TX_OFFLOAD_QINQ_INSERT | \
 	 RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
 
 #define UVETH_PTYPES (RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK)
@@ -67,6 +74,7 @@ struct uveth_args {
 	struct rte_ether_addr mac; /* all zero: the fabric's choice */
 	uint16_t rxq, txq;         /* 0: as many as the fabric has */
 	uint16_t reta;
+	uint16_t key; /* bytes of the RSS key */
 };
 
 /* What the driver itself counts. Writer: the thread that polls the queue. Part of the port and not
@@ -81,7 +89,8 @@ struct uveth_rx_count {
 } __rte_cache_aligned;
 struct uveth_tx_count {
 	uint64_t too_many_segs;
-	uint64_t bad_offload; /* the mbuf is not what its offload flags say */
+	uint64_t bad_offload; /* the mbuf is not what its offload flags say, or asks for what is not
+			       * offered */
 } __rte_cache_aligned;
 
 /* All counters of a port: only uint64_t (and padding), so that they can be subtracted as an array.
@@ -100,6 +109,13 @@ struct uveth_counters {
 	uint64_t drops[UVB_PD_MAX]; /* by senders, before a queue was chosen */
 };
 
+/* A PTP clock and its registers, see uveth_time.c. */
+struct uveth_timesync {
+	int64_t offset; /* of the port's clock to the fabric's. Writer: the control thread */
+	uint64_t rx_ns; /* fabric's clock; 0: empty. Filled by the polling threads, */
+	uint64_t tx_ns; /* emptied by the control thread */
+};
+
 struct uveth_port {
 	struct uveth_args args;
 	uint16_t max_rxq, max_txq; /* attached with */
@@ -111,6 +127,8 @@ struct uveth_port {
 	struct uveth_counters base; /* what the counters were at the last reset */
 	struct uveth_rx_count rx_count[UVB_MAX_QUEUES];
 	struct uveth_tx_count tx_count[UVB_MAX_QUEUES];
+	bool timesync_on;
+	struct uveth_timesync timesync;
 };
 
 /* Queues. Written while the queue is stopped, read by the thread that polls it. */
@@ -125,9 +143,15 @@ struct uveth_rxq {
 	uint16_t nb_desc;
 	uint32_t ptypes; /* as in struct uveth_port */
 	bool on;         /* queue started, link not taken down */
+	bool extra;      /* a frame is not done when it is copied: one of the following */
+	bool strip;      /* VLAN tags */
 	bool inspect;    /* headers are to be read: packet types or checksums */
 	bool verify;     /* checksums */
 	bool deferred;
+	uint16_t tpid[2];                /* as in the frame, outer and inner */
+	int stamp_offset;                /* mbuf's dynamic field for the time of arrival */
+	uint64_t stamp_flag;             /* and the flag that it is valid; 0: not asked for */
+	struct uveth_timesync *timesync; /* NULL: off */
 } __rte_cache_aligned;
 
 struct uveth_txq {
@@ -135,6 +159,7 @@ struct uveth_txq {
 	uint64_t offloads;
 	uint16_t port_id, id;
 	uint16_t nb_desc;
+	uint16_t tpid[2]; /* as in the frame, outer and inner */
 	bool on;
 	bool deferred;
 } __rte_cache_aligned;
@@ -194,6 +219,7 @@ int uveth_tx_queue_stop(struct rte_eth_dev *eth, uint16_t id);
 void uveth_queues_start(struct rte_eth_dev *eth);
 void uveth_queues_stop(struct rte_eth_dev *eth);
 void uveth_queues_gate(struct rte_eth_dev *eth);
+void uveth_rxq_update(struct uveth_rxq *q);
 void uveth_rxq_info(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_rxq_info *info);
 void uveth_txq_info(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_txq_info *info);
 int uveth_rx_burst_mode(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_burst_mode *mode);
@@ -214,11 +240,34 @@ uint16_t uveth_tx_prepare(void *txq, struct rte_mbuf **pkts, uint16_t n);
 int uveth_tx_csum(const struct rte_mbuf *m, uint8_t hdr[UVETH_HDR_MAX], uint16_t *flags);
 void uveth_rx_inspect(struct uveth_rxq *q, struct rte_mbuf *m, bool vouched);
 
+/* uveth_vlan.c */
+void uveth_vlan_strip(const struct uveth_rxq *q, struct rte_mbuf *m);
+int uveth_vlan_insert(const struct uveth_txq *q, const struct rte_mbuf *m, uint8_t *hdr, int len,
+		      uint32_t *tags_len);
+void uveth_vlan_rxq(const struct rte_eth_dev *eth, struct uveth_rxq *q);
+void uveth_vlan_txq(const struct rte_eth_dev *eth, struct uveth_txq *q);
+void uveth_vlan_configure(const struct rte_eth_dev *eth, struct uvb_conf *conf);
+int uveth_vlan_filter_set(struct rte_eth_dev *eth, uint16_t vlan, int on);
+int uveth_vlan_tpid_set(struct rte_eth_dev *eth, enum rte_vlan_type type, uint16_t tpid);
+void uveth_vlan_strip_queue_set(struct rte_eth_dev *eth, uint16_t id, int on);
+int uveth_vlan_offload_set(struct rte_eth_dev *eth, int mask);
+
+/* uveth_time.c */
+void uveth_rx_time(const struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f);
+void uveth_tx_time(const struct uveth_txq *q);
+void uveth_time_configure(const struct rte_eth_dev *eth, struct uvb_conf *conf);
+int uveth_time_rxq(const struct rte_eth_dev *eth, struct uveth_rxq *q);
+int uveth_read_clock(struct rte_eth_dev *eth, uint64_t *clock);
+int uveth_timesync_enable(struct rte_eth_dev *eth);
+int uveth_timesync_disable(struct rte_eth_dev *eth);
+int uveth_timesync_read_rx(struct rte_eth_dev *eth, struct timespec *ts, uint32_t flags);
+int uveth_timesync_read_tx(struct rte_eth_dev *eth, struct timespec *ts);
+int uveth_timesync_adjust(struct rte_eth_dev *eth, int64_t delta);
+int uveth_timesync_read_time(struct rte_eth_dev *eth, struct timespec *ts);
+int uveth_timesync_write_time(struct rte_eth_dev *eth, const struct timespec *ts);
+
 /* uveth_rss.c */
-#define UVETH_RSS_TYPES                                                                    \
-	(RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP |  \
-	 RTE_ETH_RSS_NONFRAG_IPV4_SCTP | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_TCP | \
-	 RTE_ETH_RSS_NONFRAG_IPV6_UDP | RTE_ETH_RSS_NONFRAG_IPV6_SCTP)
+uint64_t uveth_rss_types(void);
 int uveth_rss_configure(struct rte_eth_dev *eth, struct uvb_conf *conf);
 int uveth_rss_hash_update(struct rte_eth_dev *eth, struct rte_eth_rss_conf *rss);
 int uveth_rss_hash_conf_get(struct rte_eth_dev *eth, struct rte_eth_rss_conf *rss);

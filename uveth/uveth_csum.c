@@ -30,8 +30,10 @@
 #include "uveth/uveth.h"
 
 #define TX_CSUM (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK)
-#define TX_OFFLOADS_REFUSED \
-	(RTE_MBUF_F_TX_OFFLOAD_MASK & ~(TX_CSUM | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6))
+#define TX_OFFLOADS_REFUSED                                                         \
+	(RTE_MBUF_F_TX_OFFLOAD_MASK &                                               \
+	 ~(TX_CSUM | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_VLAN | \
+	   RTE_MBUF_F_TX_QINQ | RTE_MBUF_F_TX_IEEE1588_TMST))
 
 /* Where a checksum belongs: parsed from the frame on receive, told by the mbuf on transmit. */
 struct l4_place {

@@ -54,6 +54,8 @@ dev_configure(struct rte_eth_dev *eth)
 
 	next.nb_rxq = RTE_MAX(eth->data->nb_rx_queues, 1); /* transmit only: nothing is received */
 	next.mtu = eth->data->mtu;
+	uveth_vlan_configure(eth, &next);
+	uveth_time_configure(eth, &next);
 	rc = uveth_rss_configure(eth, &next);
 	return rc == 0 ? uveth_publish(eth, &next) : rc;
 }
@@ -134,6 +136,8 @@ dev_reset(struct rte_eth_dev *eth)
 	next.key_len = was.key_len;
 	next.nb_mc = was.nb_mc;
 	memcpy(next.mc, was.mc, sizeof(next.mc));
+	memcpy(next.vlan, was.vlan, sizeof(next.vlan));
+	memcpy(next.tpid, was.tpid, sizeof(next.tpid));
 	memcpy(next.mac[0], eth->data->mac_addrs[0].addr_bytes, RTE_ETHER_ADDR_LEN);
 	port->conf = next;
 	port->rss_nb_rxq = 0;
@@ -285,11 +289,11 @@ dev_infos_get(struct rte_eth_dev *eth, struct rte_eth_dev_info *info)
 	info->max_mac_addrs = UVB_MAC_MAX;
 	info->rx_offload_capa = UVETH_RX_OFFLOADS;
 	info->tx_offload_capa = UVETH_TX_OFFLOADS;
-	info->rx_queue_offload_capa = UVETH_RX_OFFLOADS & ~RTE_ETH_RX_OFFLOAD_RSS_HASH;
+	info->rx_queue_offload_capa = UVETH_RXQ_OFFLOADS;
 	info->tx_queue_offload_capa = UVETH_TX_OFFLOADS;
 	info->reta_size = port->conf.reta_size;
 	info->hash_key_size = port->conf.key_len;
-	info->flow_type_rss_offloads = UVETH_RSS_TYPES;
+	info->flow_type_rss_offloads = uveth_rss_types();
 	info->speed_capa = RTE_ETH_LINK_SPEED_100G;
 	info->rx_desc_lim = (struct rte_eth_desc_lim){
 		.nb_max = RTE_MIN(rx_room, 32768u), .nb_min = 1, .nb_align = 1};
@@ -359,6 +363,20 @@ const struct eth_dev_ops uveth_ops = {
 	.mac_addr_set = mac_addr_set,
 	.set_mc_addr_list = set_mc_addr_list,
 	.mtu_set = mtu_set,
+
+	.vlan_filter_set = uveth_vlan_filter_set,
+	.vlan_tpid_set = uveth_vlan_tpid_set,
+	.vlan_strip_queue_set = uveth_vlan_strip_queue_set,
+	.vlan_offload_set = uveth_vlan_offload_set,
+
+	.read_clock = uveth_read_clock,
+	.timesync_enable = uveth_timesync_enable,
+	.timesync_disable = uveth_timesync_disable,
+	.timesync_read_rx_timestamp = uveth_timesync_read_rx,
+	.timesync_read_tx_timestamp = uveth_timesync_read_tx,
+	.timesync_adjust_time = uveth_timesync_adjust,
+	.timesync_read_time = uveth_timesync_read_time,
+	.timesync_write_time = uveth_timesync_write_time,
 
 	.dev_infos_get = dev_infos_get,
 	.fw_version_get = fw_version_get,

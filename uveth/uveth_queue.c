@@ -28,15 +28,18 @@ rearm_word(uint16_t port_id)
 	return word;
 }
 
-static void
-rxq_inspect(struct uveth_rxq *q, uint32_t ptypes)
+/* What is to be done to each frame, from what is asked of the queue. */
+void
+uveth_rxq_update(struct uveth_rxq *q)
 {
 	const uint64_t csum = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM |
 			      RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+	const uint64_t strip = RTE_ETH_RX_OFFLOAD_VLAN_STRIP | RTE_ETH_RX_OFFLOAD_QINQ_STRIP;
 
-	q->ptypes = ptypes;
+	q->strip = (q->offloads & strip) != 0;
 	q->verify = (q->offloads & csum) != 0;
-	q->inspect = ptypes != 0 || q->verify;
+	q->inspect = q->ptypes != 0 || q->verify;
+	q->extra = q->strip || q->inspect || q->stamp_flag != 0 || q->timesync != NULL;
 }
 
 int
@@ -60,7 +63,14 @@ uveth_rx_queue_setup(struct rte_eth_dev *eth, uint16_t id, uint16_t nb_desc, uns
 	q->nb_desc = nb_desc;
 	q->offloads = conf->offloads | eth->data->dev_conf.rxmode.offloads;
 	q->deferred = conf->rx_deferred_start;
-	rxq_inspect(q, uveth_port(eth)->ptypes);
+	q->ptypes = uveth_port(eth)->ptypes;
+	uveth_vlan_rxq(eth, q);
+	if (uveth_time_rxq(eth, q) != 0) {
+		UVETH_LOG(ERR, "%s: mbufs have no room left for a timestamp", eth->data->name);
+		rte_free(q);
+		return -ENOSPC;
+	}
+	uveth_rxq_update(q);
 	eth->data->rx_queues[id] = q;
 	return 0;
 }
@@ -126,6 +136,7 @@ uveth_tx_queue_setup(struct rte_eth_dev *eth, uint16_t id, uint16_t nb_desc, uns
 	q->nb_desc = nb_desc;
 	q->offloads = conf->offloads | eth->data->dev_conf.txmode.offloads;
 	q->deferred = conf->tx_deferred_start;
+	uveth_vlan_txq(eth, q);
 	eth->data->tx_queues[id] = q;
 	return 0;
 }
@@ -240,8 +251,8 @@ uveth_rx_burst_mode(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_burst_m
 	const struct uveth_rxq *q = eth->data->rx_queues[id];
 	bool scatter = (q->offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0;
 
-	snprintf(mode->info, sizeof(mode->info), "Scalar copy%s%s", scatter ? ", scattered" : "",
-		 q->inspect ? ", headers parsed" : "");
+	snprintf(mode->info, sizeof(mode->info), "Scalar copy%s%s%s", scatter ? ", scattered" : "",
+		 q->strip ? ", tags stripped" : "", q->inspect ? ", headers parsed" : "");
 	return 0;
 }
 
@@ -318,8 +329,10 @@ uveth_ptypes_set(struct rte_eth_dev *eth, uint32_t mask)
 	for (uint16_t i = 0; i < eth->data->nb_rx_queues; i++) {
 		struct uveth_rxq *q = eth->data->rx_queues[i];
 
-		if (q != NULL)
-			rxq_inspect(q, mask & UVETH_PTYPES);
+		if (q == NULL)
+			continue;
+		q->ptypes = mask & UVETH_PTYPES;
+		uveth_rxq_update(q);
 	}
 	return 0;
 }

@@ -15,13 +15,27 @@ static const struct {
 	uint32_t uvb;
 } types[] = {
 	{RTE_ETH_RSS_IPV4, UVB_RSS_IPV4},
+	{RTE_ETH_RSS_FRAG_IPV4, UVB_RSS_IPV4_FRAG},
 	{RTE_ETH_RSS_NONFRAG_IPV4_TCP, UVB_RSS_IPV4_TCP},
 	{RTE_ETH_RSS_NONFRAG_IPV4_UDP, UVB_RSS_IPV4_UDP},
 	{RTE_ETH_RSS_NONFRAG_IPV4_SCTP, UVB_RSS_IPV4_SCTP},
+	{RTE_ETH_RSS_NONFRAG_IPV4_OTHER, UVB_RSS_IPV4_OTHER},
 	{RTE_ETH_RSS_IPV6, UVB_RSS_IPV6},
+	{RTE_ETH_RSS_FRAG_IPV6, UVB_RSS_IPV6_FRAG},
 	{RTE_ETH_RSS_NONFRAG_IPV6_TCP, UVB_RSS_IPV6_TCP},
 	{RTE_ETH_RSS_NONFRAG_IPV6_UDP, UVB_RSS_IPV6_UDP},
 	{RTE_ETH_RSS_NONFRAG_IPV6_SCTP, UVB_RSS_IPV6_SCTP},
+	{RTE_ETH_RSS_NONFRAG_IPV6_OTHER, UVB_RSS_IPV6_OTHER},
+	{RTE_ETH_RSS_IPV6_EX, UVB_RSS_IPV6_EX},
+	{RTE_ETH_RSS_IPV6_TCP_EX, UVB_RSS_IPV6_TCP_EX},
+	{RTE_ETH_RSS_IPV6_UDP_EX, UVB_RSS_IPV6_UDP_EX},
+	{RTE_ETH_RSS_ETH, UVB_RSS_L2},
+	{RTE_ETH_RSS_L2_SRC_ONLY, UVB_RSS_L2_SRC},
+	{RTE_ETH_RSS_L2_DST_ONLY, UVB_RSS_L2_DST},
+	{RTE_ETH_RSS_L3_SRC_ONLY, UVB_RSS_L3_SRC},
+	{RTE_ETH_RSS_L3_DST_ONLY, UVB_RSS_L3_DST},
+	{RTE_ETH_RSS_L4_SRC_ONLY, UVB_RSS_L4_SRC},
+	{RTE_ETH_RSS_L4_DST_ONLY, UVB_RSS_L4_DST},
 };
 
 static uint32_t
@@ -44,12 +58,18 @@ types_to_eth(uint32_t rss_types)
 	return out;
 }
 
+uint64_t
+uveth_rss_types(void)
+{
+	return types_to_eth(UVB_RSS_KNOWN);
+}
+
 static int
 apply(struct uvb_conf *conf, const struct rte_eth_rss_conf *rss)
 {
-	if ((rss->rss_hf & ~UVETH_RSS_TYPES) != 0) {
+	if ((rss->rss_hf & ~uveth_rss_types()) != 0) {
 		UVETH_LOG(ERR, "RSS hash types 0x%" PRIx64 " are not supported, of those asked for",
-			  rss->rss_hf & ~UVETH_RSS_TYPES);
+			  rss->rss_hf & ~uveth_rss_types());
 		return -EINVAL;
 	}
 	if (rss->rss_key != NULL) {
@@ -60,7 +80,8 @@ apply(struct uvb_conf *conf, const struct rte_eth_rss_conf *rss)
 		}
 		memcpy(conf->key, rss->rss_key, conf->key_len);
 	}
-	conf->rss_types = types_to_uvb(rss->rss_hf);
+	/* Symmetry is not a type to ethdev, and not its to change. */
+	conf->rss_types = types_to_uvb(rss->rss_hf) | (conf->rss_types & UVB_RSS_SYMMETRIC);
 	return 0;
 }
 

@@ -49,6 +49,18 @@ rx_prepare(const struct uveth_rxq *q, struct rte_mbuf *m)
 	m->vlan_tci = 0;
 }
 
+/* Beyond copying. Tags go first: the rest reads the frame as the application will. */
+static void
+rx_extra(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
+{
+	if (q->strip)
+		uveth_vlan_strip(q, m);
+	if (q->inspect)
+		uveth_rx_inspect(q, m, (f->flags & UVB_CELL_CSUM_OK) != 0);
+	if (q->stamp_flag != 0 || q->timesync != NULL)
+		uveth_rx_time(q, m, f);
+}
+
 static inline void
 rx_finish(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 {
@@ -56,8 +68,8 @@ rx_finish(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 		m->hash.rss = f->hash;
 		m->ol_flags = RTE_MBUF_F_RX_RSS_HASH;
 	}
-	if (q->inspect)
-		uveth_rx_inspect(q, m, (f->flags & UVB_CELL_CSUM_OK) != 0);
+	if (unlikely(q->extra))
+		rx_extra(q, m, f);
 }
 
 /* Spread a frame that exceeds one mbuf over a chain that begins with `head`. On failure the chain
@@ -176,6 +188,9 @@ uveth_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n)
 /* ---------------------------------------------------------------------------------------- tx */
 
 #define TX_CSUM (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK)
+#define TX_TAGS (RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_TX_QINQ)
+/* What makes a frame more than its bytes. */
+#define TX_WORK (TX_CSUM | TX_TAGS | RTE_MBUF_F_TX_IEEE1588_TMST)
 
 /* Frames on their way to the fabric, described by segments that lie in the mbufs, or in hdr[] where
  * headers are not sent as the mbuf has them. */
@@ -183,7 +198,8 @@ struct tx_chunk {
 	uint16_t nb_frame, nb_seg;
 	struct uvb_frame frame[UVETH_CHUNK];
 	struct uvb_seg seg[UVETH_TX_SEGS];
-	uint8_t hdr[UVETH_CHUNK][UVETH_HDR_MAX];
+	bool stamp; /* one of them wants its time to be known */
+	uint8_t hdr[UVETH_CHUNK][UVETH_TAGS_MAX + UVETH_HDR_MAX];
 };
 
 /* The mbuf chain from `skip` bytes on, as segments appended to those of frame f. */
@@ -205,47 +221,65 @@ tx_segments(struct tx_chunk *c, struct uvb_frame *f, const struct rte_mbuf *m, u
 	return 0;
 }
 
+/* Headers that are not sent as the mbuf has them: the first segment. Returns how many bytes of the
+ * mbuf it stands for, or a negative errno. */
+static int
+tx_headers(const struct uveth_txq *q, struct uvb_seg *seg, uint8_t *hdr, const struct rte_mbuf *m,
+	   uint16_t *flags)
+{
+	uint32_t tags = 0;
+	int len = 0;
+
+	if ((m->ol_flags & TX_CSUM) != 0)
+		len = uveth_tx_csum(m, hdr, flags);
+	if (len >= 0 && (m->ol_flags & TX_TAGS) != 0)
+		len = uveth_vlan_insert(q, m, hdr, len, &tags);
+	*seg = (struct uvb_seg){hdr - tags, len + tags};
+	return len;
+}
+
 /* Everything that is not one plain segment. */
 static int
-tx_describe(struct tx_chunk *c, struct uvb_frame *f, const struct rte_mbuf *m)
+tx_describe(const struct uveth_txq *q, struct tx_chunk *c, struct uvb_frame *f,
+	    const struct rte_mbuf *m)
 {
-	uint8_t *hdr = c->hdr[c->nb_frame];
 	int len;
 
 	*f = (struct uvb_frame){.seg = &c->seg[c->nb_seg]};
-	if ((m->ol_flags & TX_CSUM) == 0)
+	c->stamp |= (m->ol_flags & RTE_MBUF_F_TX_IEEE1588_TMST) != 0;
+	if ((m->ol_flags & (TX_CSUM | TX_TAGS)) == 0)
 		return tx_segments(c, f, m, 0);
 	if (c->nb_seg == UVETH_TX_SEGS)
 		return -ENOBUFS;
-	len = uveth_tx_csum(m, hdr, &f->flags);
+	len = tx_headers(q, &c->seg[c->nb_seg], c->hdr[c->nb_frame] + UVETH_TAGS_MAX, m, &f->flags);
 	if (len < 0)
 		return len;
-	c->seg[c->nb_seg] = (struct uvb_seg){hdr, len};
 	f->nb_seg = 1;
-	f->len = len;
+	f->len = c->seg[c->nb_seg].len;
 	return tx_segments(c, f, m, len);
 }
 
 /* As many of the n mbufs as fit the chunk, up to the first that cannot be sent: the return value
  * says why it stopped there. */
 static int
-tx_gather(struct tx_chunk *c, struct rte_mbuf **pkts, uint16_t n)
+tx_gather(const struct uveth_txq *q, struct tx_chunk *c, struct rte_mbuf **pkts, uint16_t n)
 {
 	int rc = 0;
 
 	c->nb_frame = 0;
 	c->nb_seg = 0;
+	c->stamp = false;
 	for (uint16_t i = 0; i < n; i++) {
 		const struct rte_mbuf *m = pkts[i];
 		struct uvb_frame *f = &c->frame[c->nb_frame];
 
-		if (likely(m->nb_segs == 1 && (m->ol_flags & TX_CSUM) == 0 &&
+		if (likely(m->nb_segs == 1 && (m->ol_flags & TX_WORK) == 0 &&
 			   c->nb_seg < UVETH_TX_SEGS)) {
 			c->seg[c->nb_seg] =
 				(struct uvb_seg){rte_pktmbuf_mtod(m, void *), m->data_len};
 			*f = (struct uvb_frame){&c->seg[c->nb_seg], 1, 0, m->data_len};
 		} else {
-			rc = tx_describe(c, f, m);
+			rc = tx_describe(q, c, f, m);
 			if (rc != 0)
 				break;
 		}
@@ -284,12 +318,14 @@ uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
 	if (unlikely(!q->on))
 		return 0;
 	while (sent < n) {
-		why = tx_gather(&c, pkts + sent, RTE_MIN((uint16_t)(n - sent), UVETH_CHUNK));
+		why = tx_gather(q, &c, pkts + sent, RTE_MIN((uint16_t)(n - sent), UVETH_CHUNK));
 		if (unlikely(c.nb_frame == 0)) {
 			tx_drop(q, pkts[sent++], why);
 			continue;
 		}
 		taken = uvb_tx_burst(u, c.frame, c.nb_frame);
+		if (unlikely(c.stamp) && taken > 0)
+			uveth_tx_time(q);
 		tx_free(q, pkts + sent, taken);
 		sent += taken;
 		if (taken < c.nb_frame)

@@ -148,6 +148,7 @@ static const struct name tx_names[] = {
 	FAR("stopped", STOPPED),
 	FAR("oversize", OVERSIZE),
 	FAR("down", DOWN),
+	FAR("vlan_filter", VLAN_FILTER),
 	TX("far_ring_full", fabric.full),
 	TX("flooded", fabric.flooded),
 	TX("bursts_cut_short", fabric.no_cell),
@@ -159,6 +160,7 @@ static const struct name port_names[] = {
 	{"rx_drop_mac_filter", UVB_PD_MAC_FILTER},
 	{"rx_drop_stopped", UVB_PD_STOPPED},
 	{"rx_drop_oversize", UVB_PD_OVERSIZE},
+	{"rx_drop_vlan_filter", UVB_PD_VLAN_FILTER},
 };
 
 static uint64_t
