@@ -62,9 +62,11 @@ lane_init(struct uvb_txq *q, struct dest *d, uint32_t rxq)
 }
 
 static void
-compile_vlan(struct dest *d, const struct uvb_conf *c)
+compile_special(struct dest *d, const struct uvb_conf *c)
 {
-	d->special &= ~UVB_SPECIAL_VLAN_FILTER;
+	d->special &= ~(UVB_SPECIAL_VLAN_FILTER | UVB_SPECIAL_SENT_AT);
+	if (c->flags & UVB_CONF_SENT_AT)
+		d->special |= UVB_SPECIAL_SENT_AT;
 	if (!(c->flags & UVB_CONF_VLAN_FILTER))
 		return;
 	d->special |= UVB_SPECIAL_VLAN_FILTER;
@@ -86,7 +88,7 @@ compile_conf(struct dest *d, const struct uvb_conf *c)
 	d->nb_mc = c->nb_mc;
 	for (uint32_t i = 0; i < c->nb_mc; i++)
 		d->mc[i] = uvb_mac48(c->mc[i]);
-	compile_vlan(d, c);
+	compile_special(d, c);
 	uvb_rss_types(&d->rss, c->rss_types);
 	/* The tables take microseconds; most changes leave the key alone. */
 	if (d->key_len == c->key_len && memcmp(d->key, c->key, c->key_len) == 0)
@@ -603,7 +605,7 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	c = p->frame->len <= UVB_CELL_ROOM ? fill_one(q, p) : fill_chain(q, p, owner);
 	if (UVB_UNLIKELY(c == NULL))
 		return OUT_NO_CELL;
-	if (UVB_UNLIKELY(d->flags & UVB_CONF_SENT_AT))
+	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_SENT_AT))
 		c->sent_at = burst_ns(q);
 	p->verdict = UVB_V_DELIVERED;
 	p->out_rxq = (uint8_t)rxq;

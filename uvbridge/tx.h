@@ -34,6 +34,7 @@
 
 /* What makes a destination special. */
 #define UVB_SPECIAL_VLAN_FILTER (1u << 0)
+#define UVB_SPECIAL_SENT_AT     (1u << 1)
 
 /* To one receive queue: the sender's own idea of the voq. */
 struct lane {

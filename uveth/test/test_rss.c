@@ -2,6 +2,8 @@
  *
  * test_rss.c - where flows land: predicted from rte_softrss, key and table, never a distribution.
  */
+#include <rte_thash.h>
+
 #include "uveth/test/test.h"
 
 #define ALL_TYPES                                                                         \
@@ -13,10 +15,11 @@
 /* What the driver says is in force. */
 struct rss {
 	uint64_t hf;
-	uint8_t key[40];
+	uint8_t key[52];
+	uint16_t key_len;
 	uint16_t reta[512];
 	uint16_t reta_size;
-	uint16_t zero[3]; /* no padding: two can be compared whole */
+	uint16_t zero[4]; /* no padding: two can be compared whole */
 };
 
 static void
@@ -29,14 +32,14 @@ rss_get(const struct port *p, struct rss *r)
 	memset(r, 0, sizeof(*r));
 	conf.rss_key = r->key;
 	CHECK_EQ(rte_eth_dev_info_get(p->id, &info), 0);
-	CHECK_EQ(info.hash_key_size, sizeof(r->key));
+	r->key_len = info.hash_key_size;
 	r->reta_size = info.reta_size;
 	memset(reta, 0xff, sizeof(reta)); /* all masks set */
 	CHECK_EQ(rte_eth_dev_rss_reta_query(p->id, reta, r->reta_size), 0);
 	for (uint16_t i = 0; i < r->reta_size; i++)
 		r->reta[i] = reta[i / 64].reta[i % 64];
 	CHECK_EQ(rte_eth_dev_rss_hash_conf_get(p->id, &conf), 0);
-	CHECK_EQ(conf.rss_key_len, sizeof(r->key));
+	CHECK_EQ(conf.rss_key_len, r->key_len);
 	r->hf = conf.rss_hf;
 }
 
@@ -128,6 +131,7 @@ changed_at_run_time(void)
 
 	open_rss(&a, &b, NULL);
 	rss_get(&b, &before);
+	CHECK_EQ(before.key_len, sizeof(key));
 	for (size_t i = 0; i < sizeof(key); i++)
 		key[i] = i * 37 + 11;
 	conf.rss_key = key;
@@ -152,6 +156,138 @@ large_table(void)
 	open_rss(&a, &b, "reta=512");
 	reta_set(&b, 512, 5, UINT64_MAX);
 	check_flows(&a, &b);
+	pair_close(&a, &b);
+}
+
+static void
+long_key(void)
+{
+	struct rte_eth_rss_conf conf = {.rss_hf = ALL_TYPES, .rss_key_len = 52};
+	struct port a, b;
+	uint8_t key[52];
+	struct rss r;
+
+	open_rss(&a, &b, "key=52");
+	rss_get(&b, &r);
+	CHECK_EQ(r.key_len, 52);
+	check_flows(&a, &b);
+	for (size_t i = 0; i < sizeof(key); i++)
+		key[i] = i * 41 + 3;
+	conf.rss_key = key;
+	CHECK_EQ(rte_eth_dev_rss_hash_update(b.id, &conf), 0);
+	rss_get(&b, &r);
+	CHECK(memcmp(r.key, key, sizeof(key)) == 0);
+	check_flows(&a, &b);
+	conf.rss_key_len = 40;
+	rte_log_set_level_pattern("pmd.net.uveth", RTE_LOG_CRIT);
+	CHECK(rte_eth_dev_rss_hash_update(b.id, &conf) != 0);
+	rte_log_set_level_pattern("pmd.net.uveth", RTE_LOG_NOTICE);
+	pair_close(&a, &b);
+}
+
+/* The tuple a hash type makes of a flow: fields that do not count are zero. */
+struct input {
+	uint64_t hf;
+	uint8_t proto;
+	bool src, dst, ports, sport, dport;
+};
+
+static uint32_t
+input_hash(const struct input *in, const struct flow *f, const uint8_t *key)
+{
+	uint32_t words = f->version == V6 ? 4 : 1, tuple[9] = {0}, w;
+
+	for (uint32_t i = 0; i < words; i++) {
+		memcpy(&w, f->src + 4 * i, 4);
+		tuple[i] = in->src ? rte_be_to_cpu_32(w) : 0;
+		memcpy(&w, f->dst + 4 * i, 4);
+		tuple[words + i] = in->dst ? rte_be_to_cpu_32(w) : 0;
+	}
+	tuple[2 * words] = (in->sport ? (uint32_t)f->sport << 16 : 0) | (in->dport ? f->dport : 0);
+	return rte_softrss(tuple, 2 * words + in->ports, key);
+}
+
+static void
+every_hash_type(void)
+{
+	static const struct input inputs[] = {
+		{RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6, 6, true, true, false, false, false},
+		{RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_L3_SRC_ONLY, 17, true, false,
+		 false, false, false},
+		{RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_L3_DST_ONLY, 17, false, true,
+		 false, false, false},
+		{RTE_ETH_RSS_TCP, 6, true, true, true, true, true},
+		{RTE_ETH_RSS_UDP | RTE_ETH_RSS_L4_SRC_ONLY, 17, false, false, true, true, false},
+		{RTE_ETH_RSS_UDP | RTE_ETH_RSS_L4_DST_ONLY, 17, false, false, true, false, true},
+		{RTE_ETH_RSS_TCP | RTE_ETH_RSS_L3_SRC_ONLY | RTE_ETH_RSS_L4_DST_ONLY, 6, true,
+		 false, true, false, true},
+		{RTE_ETH_RSS_TCP | RTE_ETH_RSS_L3_DST_ONLY, 6, false, true, true, false, false},
+		/* Of packets without extension headers the addresses are those of the header. */
+		{RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6_EX, 17, true, true, false, false, false},
+		{RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV6_TCP_EX, 6, true, true, true, true,
+		 true},
+		{RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_IPV6_UDP_EX, 17, true, true, true, true,
+		 true},
+	};
+	struct port a, b;
+	struct rss r;
+
+	open_rss(&a, &b, NULL);
+	rss_get(&b, &r);
+	for (size_t i = 0; i < RTE_DIM(inputs); i++) {
+		struct rte_eth_rss_conf conf = {.rss_hf = inputs[i].hf};
+
+		CHECK_EQ(rte_eth_dev_rss_hash_update(b.id, &conf), 0);
+		for (uint32_t n = 0; n < 40; n++) {
+			struct flow f = flow_number(n, n % 2 ? V6 : V4, inputs[i].proto);
+			uint32_t hash = input_hash(&inputs[i], &f, r.key);
+			struct rte_mbuf *m;
+
+			CHECK(send_one(&a, 0, flow_frame(&a, &b, &f, 20)));
+			CHECK_EQ(receive(&b, r.reta[hash % 128], &m, 1), 1);
+			CHECK_EQ(m->hash.rss, hash);
+			rte_pktmbuf_free(m);
+		}
+		CHECK_EQ(receive_all(&b), 0);
+	}
+	pair_close(&a, &b);
+}
+
+/* What is no IP at all, by its MAC addresses. */
+static void
+by_mac_addresses(void)
+{
+	static const struct {
+		uint64_t only;
+		bool src, dst;
+	} c[] = {{0, true, true},
+		 {RTE_ETH_RSS_L2_SRC_ONLY, true, false},
+		 {RTE_ETH_RSS_L2_DST_ONLY, false, true}};
+	struct port a, b;
+	struct rss r;
+
+	open_rss(&a, &b, NULL);
+	rss_get(&b, &r);
+	for (size_t i = 0; i < RTE_DIM(c); i++) {
+		struct rte_eth_rss_conf conf = {.rss_hf = RTE_ETH_RSS_ETH | c[i].only};
+		uint32_t tuple[3], hash;
+		uint8_t in[12] = {0};
+		struct rte_mbuf *m;
+
+		CHECK_EQ(rte_eth_dev_rss_hash_update(b.id, &conf), 0);
+		if (c[i].src)
+			memcpy(in, &a.mac, 6);
+		if (c[i].dst)
+			memcpy(in + 6, &b.mac, 6);
+		memcpy(tuple, in, 12);
+		for (int w = 0; w < 3; w++)
+			tuple[w] = rte_be_to_cpu_32(tuple[w]);
+		hash = rte_softrss(tuple, 3, r.key);
+		CHECK(send_one(&a, 0, plain_frame(&a, &b.mac, 60)));
+		CHECK_EQ(receive(&b, r.reta[hash % 128], &m, 1), 1);
+		CHECK_EQ(m->hash.rss, hash);
+		rte_pktmbuf_free(m);
+	}
 	pair_close(&a, &b);
 }
 
@@ -267,6 +403,9 @@ const struct test rss_tests[] = {
 	{"rss: default key and table", default_key},
 	{"rss: key and table changed at run time", changed_at_run_time},
 	{"rss: table of 512", large_table},
+	{"rss: key of 52 bytes", long_key},
+	{"rss: every hash type", every_hash_type},
+	{"rss: by MAC addresses", by_mac_addresses},
 	{"rss: table update by mask", table_update_masked},
 	{"rss: hash types", hash_types},
 	{"rss: nonsense is refused", nonsense_is_refused},
