@@ -111,6 +111,8 @@ class Conf(Structure):
         ("reta", c_uint16 * RETA_MAX),
         ("mac", (c_uint8 * 8) * MAC_MAX),
         ("mc", (c_uint8 * 8) * MC_MAX),
+        ("vlan", c_uint32 * 128),
+        ("tpid", c_uint16 * 2),
     ]
 
 
