@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stock dpdk-testpmd as the judge: forwarding modes, memory modes, hot-plug, deaths and restarts."""
 
-import re
 import signal
 
 import pytest
