@@ -123,8 +123,10 @@
 #define UVB_MAX_QUEUES  16
 #define UVB_MAX_SOURCES 4096 /* ports x queues: one bit each in a two-level bitmap of 64 x 64 */
 
-#define UVB_NAME_LEN  32 /* with the terminating NUL; [A-Za-z0-9_.-]+ */
-#define UVB_CELL_SIZE 2048
+#define UVB_NAME_LEN 32 /* with the terminating NUL; [A-Za-z0-9_.-]+ */
+/* 2 KiB and two cache lines: at a power of two, the first lines of all cells would share a few sets
+ * of the caches. */
+#define UVB_CELL_SIZE 2176
 #define UVB_CELL_ROOM (UVB_CELL_SIZE - 64) /* bytes of frame in one cell */
 #define UVB_FRAME_MIN 14                   /* an Ethernet header; there is no FCS in the fabric */
 #define UVB_CHAIN_MAX 34                   /* cells of one frame */

@@ -17,6 +17,7 @@
 #include "uvbridge/internal.h"
 
 #define BURST_MAX 256
+#define SPACE     2176  /* bytes from one buffer to the next: no power of two, see UVB_CELL_SIZE */
 #define HISTOGRAM 65536 /* ns */
 #define RING      1024  /* source frames, so that they come from the cache as mbufs do */
 
@@ -31,7 +32,7 @@ struct result {
 
 struct options {
 	const char *fabric;
-	uint32_t size, burst, window;
+	uint32_t size, burst, window, ports, senders;
 	double seconds;
 	bool alone;
 };
@@ -125,13 +126,13 @@ transmit(const struct options *o, struct result *r)
 	static struct uvb_frame frame[RING + BURST_MAX];
 	static struct uvb_seg seg[RING + BURST_MAX];
 	struct uvb_dev *dev = attach(o, "bench-tx", 1);
-	uint8_t *mem = calloc(RING + BURST_MAX, 2048);
+	uint8_t *mem = calloc(RING + BURST_MAX, SPACE);
 	static struct durations d;
 	uint64_t sent = 0, waits = 0, start;
 
 	for (uint32_t i = 0; mem != NULL && i < RING + BURST_MAX; i++) {
-		fill_frame(mem + 2048 * (size_t)i, o->size, i);
-		seg[i] = (struct uvb_seg){mem + 2048 * (size_t)i, o->size};
+		fill_frame(mem + SPACE * (size_t)i, o->size, i);
+		seg[i] = (struct uvb_seg){mem + SPACE * (size_t)i, o->size};
 		frame[i] = (struct uvb_frame){&seg[i], 1, 0, o->size};
 	}
 	atomic_fetch_add(&r->ready, 1);
@@ -162,7 +163,7 @@ receive(const struct options *o, struct result *r)
 	static struct uvb_rx_frame f[BURST_MAX];
 	struct uvb_dev *dev = attach(o, "bench-rx", 2);
 	struct uvb_rxq *q = uvb_rxq(dev, 0);
-	uint8_t *mem = calloc(RING, 2048), src[60];
+	uint8_t *mem = calloc(RING, SPACE), src[60];
 	struct uvb_seg seg = {src, sizeof(src)};
 	struct uvb_frame hello = {&seg, 1, 0, sizeof(src)};
 	static struct durations d;
@@ -181,7 +182,7 @@ receive(const struct options *o, struct result *r)
 		got = uvb_rx_peek(q, f, (uint16_t)o->burst);
 
 		for (uint16_t i = 0; i < got; i++) {
-			memcpy(mem + 2048 * ((n + i) % RING), f[i].data, f[i].len);
+			memcpy(mem + SPACE * ((n + i) % RING), f[i].data, f[i].len);
 			bytes += f[i].len;
 		}
 		uvb_rx_done(q, 0);
@@ -211,15 +212,15 @@ run_alone(const struct options *o)
 	static struct uvb_rx_frame f[BURST_MAX];
 	static struct durations tx, rx;
 	struct uvb_dev *a = attach(o, "bench-tx", 1), *b = attach(o, "bench-rx", 2);
-	uint8_t *mem = calloc(2 * BURST_MAX, 2048);
+	uint8_t *mem = calloc(2 * BURST_MAX, SPACE);
 	uint8_t src[60];
 	struct uvb_seg seg[BURST_MAX], hello_seg = {src, sizeof(src)};
 	struct uvb_frame hello = {&hello_seg, 1, 0, sizeof(src)};
 	uint64_t t[3], end = uvb_now_ns() + (uint64_t)(o->seconds * 1e9);
 
 	for (uint32_t i = 0; mem != NULL && i < BURST_MAX; i++) {
-		fill_frame(mem + 2048 * (size_t)i, o->size, i);
-		seg[i] = (struct uvb_seg){mem + 2048 * (size_t)i, o->size};
+		fill_frame(mem + SPACE * (size_t)i, o->size, i);
+		seg[i] = (struct uvb_seg){mem + SPACE * (size_t)i, o->size};
 		frame[i] = (struct uvb_frame){&seg[i], 1, 0, o->size};
 	}
 	make_hello(src);
@@ -229,7 +230,7 @@ run_alone(const struct options *o)
 		uvb_tx_burst(uvb_txq(a, 0), frame, (uint16_t)o->burst);
 		t[1] = uvb_now_ns();
 		for (uint16_t i = uvb_rx_peek(uvb_rxq(b, 0), f, (uint16_t)o->burst); i-- > 0;)
-			memcpy(mem + 2048 * (size_t)(BURST_MAX + i), f[i].data, f[i].len);
+			memcpy(mem + SPACE * (size_t)(BURST_MAX + i), f[i].data, f[i].len);
 		uvb_rx_done(uvb_rxq(b, 0), 0);
 		t[2] = uvb_now_ns();
 		add_duration(&tx, t[1] - t[0]);
@@ -240,6 +241,56 @@ run_alone(const struct options *o)
 	       o->size, o->burst, median(&tx) / o->burst, median(&rx) / o->burst);
 	uvb_close(a);
 	uvb_close(b);
+	free(mem);
+}
+
+/* What a frame costs, and an attach, as the fabric fills up: ports 1 .. n - 1 send in turn to port
+ * 0, by one thread. `idle` ports are attached and silent. */
+static void
+run_ports(const struct options *o)
+{
+	static struct uvb_frame frame[BURST_MAX];
+	static struct uvb_rx_frame f[BURST_MAX];
+	static struct durations cost, attaching;
+	static struct uvb_seg seg[BURST_MAX];
+	struct uvb_dev *dev[UVB_MAX_PORTS];
+	uint8_t *mem = calloc(2 * BURST_MAX, SPACE), src[60];
+	struct uvb_seg hello_seg = {src, sizeof(src)};
+	struct uvb_frame hello = {&hello_seg, 1, 0, sizeof(src)};
+	uint64_t t, end;
+
+	for (uint32_t i = 0; i < o->ports; i++) {
+		char name[UVB_NAME_LEN];
+
+		snprintf(name, sizeof(name), "bench-%u", i);
+		t = uvb_now_ns();
+		dev[i] = attach(o, name, (uint8_t)(i + 2));
+		add_duration(&attaching, (uvb_now_ns() - t) / 1000);
+	}
+	for (uint32_t i = 0; mem != NULL && i < o->burst; i++) {
+		fill_frame(mem + SPACE * (size_t)i, o->size, 7);
+		seg[i] = (struct uvb_seg){mem + SPACE * (size_t)i, o->size};
+		frame[i] = (struct uvb_frame){&seg[i], 1, 0, o->size};
+	}
+	make_hello(src);
+	uvb_tx_burst(uvb_txq(dev[0], 0), &hello, 1);
+	end = uvb_now_ns() + (uint64_t)(o->seconds * 1e9);
+	do {
+		for (uint32_t i = 1; i <= o->senders; i++) {
+			t = uvb_now_ns();
+			uvb_tx_burst(uvb_txq(dev[i], 0), frame, (uint16_t)o->burst);
+			for (uint16_t k = uvb_rx_peek(uvb_rxq(dev[0], 0), f, (uint16_t)o->burst);
+			     k-- > 0;)
+				memcpy(mem + SPACE * (size_t)(BURST_MAX + k), f[k].data, f[k].len);
+			uvb_rx_done(uvb_rxq(dev[0], 0), 0);
+			add_duration(&cost, uvb_now_ns() - t);
+		}
+	} while (uvb_now_ns() < end);
+	printf("{\"ports\": %u, \"senders\": %u, \"size\": %u, \"frame_ns\": %.1f, "
+	       "\"attach_us\": %.0f}\n",
+	       o->ports, o->senders, o->size, median(&cost) / o->burst, median(&attaching));
+	for (uint32_t i = 0; i < o->ports; i++)
+		uvb_close(dev[i]);
 	free(mem);
 }
 
@@ -278,28 +329,38 @@ run(const struct options *o)
 int
 main(int argc, char **argv)
 {
-	struct options o = {NULL, 0, 32, 256, 2, false};
+	struct options o = {.burst = 32, .window = 256, .seconds = 2};
 	static const uint32_t sizes[] = {64, 256, 1514};
 	int opt;
 
-	while ((opt = getopt(argc, argv, "1s:b:t:w:")) != -1) {
+	while ((opt = getopt(argc, argv, "1s:b:t:w:p:n:")) != -1) {
 		if (opt == 's')
 			o.size = (uint32_t)atoi(optarg);
 		else if (opt == 'b')
 			o.burst = (uint32_t)atoi(optarg);
 		else if (opt == 'w')
 			o.window = (uint32_t)atoi(optarg);
+		else if (opt == 'p')
+			o.ports = (uint32_t)atoi(optarg);
+		else if (opt == 'n')
+			o.senders = (uint32_t)atoi(optarg);
 		else if (opt == '1')
 			o.alone = true;
 		else if (opt == 't')
 			o.seconds = atof(optarg);
 	}
-	if (optind + 1 != argc || o.size > 1984 || o.burst < 1 || o.burst > BURST_MAX) {
+	if (optind + 1 != argc || o.size > SPACE || o.burst < 1 || o.burst > BURST_MAX ||
+	    o.ports > UVB_MAX_PORTS || (o.ports != 0 && o.senders >= o.ports)) {
 		fprintf(stderr, "Usage: uvbridge_bench [-1] [-s SIZE] [-b BURST] [-w WINDOW] [-t "
-				"SECONDS] FABRIC\n");
+				"SECONDS] [-p PORTS -n SENDERS] FABRIC\n");
 		return 2;
 	}
 	o.fabric = argv[optind];
+	if (o.ports != 0) {
+		o.size = o.size != 0 ? o.size : 64;
+		run_ports(&o);
+		return 0;
+	}
 	if (o.size != 0) {
 		(o.alone ? run_alone : run)(&o);
 		return 0;

@@ -56,7 +56,7 @@ def test_jumbo_frames(net, port, peer, path):
     vm, wire = peer(), net.wire("wire")
     wire.configure(mtu=9000)
     port("socket", "vm", "--path", path, "--peer", net.folder / "peer", "--mtu", "9000")
-    for length in (1984, 1985, 4000, 9014):
+    for length in (uvb.CELL_ROOM, uvb.CELL_ROOM + 1, 4000, 9014):
         vm.sendto(frame(VM, wire.mac, length=length), str(path))
         assert len(wire.expect().raw) == length
         wire.send(frame(wire.mac, VM, bytes(range(256)) * 40, 14)[:length])
