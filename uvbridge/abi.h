@@ -98,6 +98,10 @@
  *  rxq.summary    the same
  *  rxq.armed      receiver sets and clears   seq_cst  senders after the fence  relaxed
  *  counters       their one writer           relaxed  anyone                   relaxed
+ *  fault_seq      daemon                     release  senders, once per burst  acquire
+ *  fault.released daemon                     release  receivers that hold      acquire
+ *  decisions.head sender                     release  daemon                   acquire
+ *  decisions.tail daemon                     release  sender, before it writes acquire
  *
  * Sleeping (store-buffering pattern, both sides have a full fence):
  *   sender:    head = ...;   fence;   bit set? else set it;   armed? ring
@@ -176,6 +180,8 @@ struct uvb_hdr {
 		off_voqs; /* struct uvb_voq_shm  [dst port][rxq][src port][txq], voq_stride apart */
 	uint64_t off_cells; /* struct uvb_cell     [src port][txq][cells_per_txq] */
 	uint64_t voq_stride;
+	uint64_t off_faults;    /* struct uvb_fault_shm [UVB_FAULTS_MAX] */
+	uint64_t off_decisions; /* struct uvb_decisions_shm [port][txq] */
 
 	/* Words that change. Writer of each: the daemon. */
 	alignas(UVB_CACHE_LINE) _Atomic uint32_t daemon_pid; /* of the daemon in charge, or last */
@@ -186,9 +192,15 @@ struct uvb_hdr {
 	_Atomic uint64_t reclaimed_cells; /* cells set FREE for the dead */
 	_Atomic uint64_t reclaim_ns_max;  /* longest reclaim */
 	_Atomic uint64_t clock_ns;        /* the virtual clock, ns; 0: time is real */
+	_Atomic uint32_t fault_seq;       /* odd while the fault table is written; "Faults" */
+	_Atomic uint32_t fault_last;      /* handle of the last fault that was made */
+	_Atomic uint64_t clock_offset; /* real time is CLOCK_MONOTONIC and this many ns (clock.h) */
+	_Atomic uint64_t clock_base;   /* clock_ns when time became virtual */
 	/* Ports to flood to: UP and switching. A hint that spares a look at every port; life
 	 * decides. */
 	_Atomic uint64_t flood[UVB_MAX_PORTS / 64];
+	/* Writers: senders, fetch_add: how many decisions of faults there were. Numbers them. */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t decisions;
 };
 
 /* --------------------------------------------------------------------------------------- port */
@@ -337,16 +349,20 @@ enum uvb_tx_drop {
 	UVB_TXD_HAIRPIN,  /* the FDB says the destination is the sender itself */
 	UVB_TXD_NO_PORT,  /* flooded, and there was no other port */
 	UVB_TXD_BAD_SRC,  /* source address is multicast or all-zero */
-	UVB_TXD_MAX = 8
+	UVB_TXD_FAULT,    /* a fault rule of the sender's cable said so */
+	UVB_TXD_LOSS,     /* its link model lost it */
+	UVB_TXD_QUEUE,    /* its link's queue was full */
+	UVB_TXD_MAX = 16
 };
 
 /* Transmit side of (port, txq). Writer: the sender. */
 struct uvb_txq_shm {
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets; /* accepted from the owner */
 	_Atomic uint64_t bytes;
-	_Atomic uint64_t flooded; /* of these, for no port in particular */
-	_Atomic uint64_t no_cell; /* times a burst was cut short: every cell in flight */
-	_Atomic uint64_t bells;   /* receivers woken */
+	_Atomic uint64_t flooded;    /* of these, for no port in particular */
+	_Atomic uint64_t no_cell;    /* times a burst was cut short: every cell in flight */
+	_Atomic uint64_t bells;      /* receivers woken */
+	_Atomic uint64_t fault_dups; /* frames more than were sent: duplicated by faults */
 	_Atomic uint64_t drops[UVB_TXD_MAX];
 };
 
@@ -357,7 +373,10 @@ enum uvb_pair_drop {
 	UVB_PD_OVERSIZE,    /* longer than its MTU allows */
 	UVB_PD_DOWN,        /* the FDB names a port that is no longer attached */
 	UVB_PD_VLAN_FILTER, /* tagged with a VLAN that is not in its filter */
-	UVB_PD_MAX = 8
+	UVB_PD_FAULT,       /* a fault rule of the receiver's cable said so */
+	UVB_PD_LOSS,        /* its link model lost it */
+	UVB_PD_QUEUE,       /* its link's queue was full */
+	UVB_PD_MAX = 16
 };
 
 /* Writer: the sender. Index [source port x nb_queues + txq][destination port]. */
@@ -407,6 +426,7 @@ enum uvb_verdict {
 	UVB_V_VOQ_FULL,
 	UVB_V_FILTERED, /* MAC filter, stopped, oversize */
 	UVB_V_NO_DST,   /* down, hairpin, no port */
+	UVB_V_FAULT,    /* a rule, a lossy link or its queue */
 };
 
 /* Owned by whom the owner word names; everything else in it is written by the sender while FREE. */
@@ -417,7 +437,8 @@ struct uvb_cell {
 	uint32_t hash;       /* RSS hash */
 	uint32_t next;       /* number of the next cell of a longer frame, or UVB_CELL_END */
 	uint32_t total;      /* bytes of the whole frame; in the first cell */
-	uint64_t deliver_at; /* ns of the fabric's clock before which nobody sees it; 0: at once */
+	uint64_t deliver_at; /* ns of the fabric's clock before which nobody sees it; 0: at once;
+			      * UVB_HELD(): when it is released */
 	uint64_t sent_at;    /* ns of the fabric's clock; 0: nobody asked */
 	/* Of copies for the capture port: where the original went. */
 	uint16_t cap_src; /* port */
@@ -425,7 +446,9 @@ struct uvb_cell {
 	uint8_t cap_txq;
 	uint8_t cap_rxq;
 	uint8_t cap_verdict; /* enum uvb_verdict */
-	uint8_t pad[17];     /* data starts on a cache line of its own */
+	uint8_t overtake;    /* with deliver_at: or when so many later frames have passed it */
+	uint32_t cap_fault;  /* handle of the last fault that did something to it, or 0 */
+	uint8_t pad[12];     /* data starts on a cache line of its own */
 	uint8_t data[UVB_CELL_ROOM];
 };
 #define UVB_CELL_END 0xffffffffu
@@ -450,6 +473,153 @@ struct uvb_fdb_bucket {
 #define UVB_FDB_MAC(e)             ((uint64_t)(e) >> 16)
 #define UVB_FDB_PORT(e)            ((uint32_t)((e)&0xffff) - 1)
 
+/* ------------------------------------------------------------------------------------- faults
+ *
+ * What is wrong with a port's cable: rules (a classic BPF filter, skip, count, a verdict) and
+ * models (rate, delay, jitter, loss, ...), each for one direction of one port: tx is the way from
+ * the port into the fabric, rx from the fabric to the port. There is no agent: the sender's
+ * transmit function applies them, those of its own port's tx before switching, those of the
+ * destination's rx after it (tx.h).
+ *
+ * Definitions are written by the daemon alone: fault_seq odd, then handle = 0, the words, handle,
+ * then fault_seq even (release). A handle is never used for anything else afterwards, so whoever
+ * has compiled the fault of a handle need not look at its words again. Senders compare fault_seq
+ * once per burst with the number of their private, checked, compiled copy; while it is odd they go
+ * on with the copy they have. A daemon that dies while it is odd leaves at most one entry without a
+ * handle; its successor makes the number even.
+ *
+ * State that frames change is, word by word, one atomic: counters and the number of a matching
+ * frame by fetch_add, the rest by compare-and-swap. A sender killed in between has counted a frame
+ * that nobody sees, and that is all. Chance needs no state: the n-th frame that a fault looks at
+ * meets the n-th number of a stream made from seed, port and direction, whoever sends it.
+ *
+ * Delay costs no agent either. The cell carries deliver_at, and the voq is the delay line: the
+ * receiver reads the reference as always, but keeps it in a private list until it is time, and
+ * tail advances only past frames that are done. Nothing in the protocol above changes: that cells
+ * between tail and head are FREE already, or taken again for another place, is what reclaim expects
+ * after the death of a receiver in the middle of a burst, too. A receiver that dies loses what it
+ * had parked, as its NIC would. A link can so hold back voq_depth frames for each pair of queues;
+ * more are dropped there as "full".
+ */
+#define UVB_FAULTS_MAX  64
+#define UVB_FAULT_INSNS 480 /* instructions of a filter */
+#define UVB_FAULT_TEXT  256 /* of a filter as the user gave it, with its NUL */
+
+enum uvb_fault_kind {
+	UVB_FAULT_RULE = 1,
+	UVB_FAULT_MODEL = 2,
+};
+
+enum uvb_fault_dir {
+	UVB_FAULT_TX = 0,
+	UVB_FAULT_RX = 1,
+};
+
+/* What a rule does, and what a decision in the log was. */
+enum uvb_fault_verdict {
+	UVB_FAULT_DROP = 1,
+	UVB_FAULT_DUPLICATE,
+	UVB_FAULT_DELAY,    /* by delay_ns; frames behind it overtake it */
+	UVB_FAULT_REORDER,  /* until `length` frames have overtaken it, or delay_ns passed */
+	UVB_FAULT_CORRUPT,  /* one bit, behind the Ethernet header */
+	UVB_FAULT_TRUNCATE, /* to `length` bytes */
+	UVB_FAULT_HOLD,     /* until it is released by hand */
+	UVB_FAULT_LOSS,     /* log: of a model */
+	UVB_FAULT_QUEUE,    /* log: a model's queue was full */
+	UVB_FAULT_VERDICTS
+};
+
+#define UVB_FAULT_REORDERS (1u << 0) /* flags: jitter may change the order */
+#define UVB_FAULT_NORMAL   (1u << 1) /* flags: jitter is normally distributed, not uniformly */
+
+/* A probability: of 2^32; UVB_CERTAIN is always. */
+#define UVB_CERTAIN UINT32_MAX
+
+/* Classic BPF, as libpcap compiles it. */
+struct uvb_bpf_insn {
+	uint16_t code;
+	uint8_t jt, jf;
+	uint32_t k;
+};
+
+struct uvb_fault_def {
+	char port[UVB_NAME_LEN]; /* need not be attached */
+	uint8_t kind;            /* enum uvb_fault_kind */
+	uint8_t dir;             /* enum uvb_fault_dir */
+	uint8_t verdict;         /* rule: enum uvb_fault_verdict, up to HOLD */
+	uint8_t flags;           /* model: UVB_FAULT_* */
+	uint32_t nb_insns;       /* 0: every frame */
+	uint64_t skip, count;    /* rule: of the frames that match; count 0: all from then on */
+	uint64_t delay_ns;       /* up to UVB_FAULT_NS_MAX */
+	uint64_t jitter_ns;      /* uniform: at most so much more or less; normal: sigma */
+	uint64_t rate_bps;       /* bits of frame per second; 0: as fast as they come */
+	uint64_t queue_bytes;    /* that may wait for the rate; 0: any number */
+	uint64_t burst_bytes;    /* that pass without waiting after a pause */
+	uint64_t seed;
+	uint32_t length; /* rule: see verdicts */
+	uint32_t nth;    /* model: every nth frame is lost; 0: none */
+	uint32_t loss;   /* probabilities */
+	uint32_t duplicate;
+	uint32_t corrupt;
+	/* Gilbert and Elliott: good to bad, bad to good, loss while bad, loss while good. All 0:
+	 * off. */
+	uint32_t ge_p, ge_r, ge_bad, ge_good;
+	uint32_t pad;
+	char text[UVB_FAULT_TEXT];
+	struct uvb_bpf_insn insn[UVB_FAULT_INSNS];
+};
+#define UVB_FAULT_NS_MAX 3600000000000ULL /* an hour */
+
+struct uvb_fault_shm {
+	/* Writer: the daemon. */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t handle; /* 0: none here; handle % MAX: its slot */
+	_Atomic uint32_t port; /* id of the port that has def.port's name, or UVB_FAULT_NO_PORT */
+	_Atomic uint64_t released; /* frames let go, of those held; release */
+	/* Writers: senders, one atomic operation each; relaxed. */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t matched; /* frames, those skipped included */
+	_Atomic uint64_t hits;                            /* of these, something was done to */
+	_Atomic uint64_t held;                            /* frames held, ever */
+	_Atomic uint64_t tat;     /* rate: when the line is free again, ns (GCRA) */
+	_Atomic uint64_t ge;      /* frames looked at << 1 | bad */
+	_Atomic uint64_t last_at; /* jitter in order: delivery of the frame before */
+	_Atomic uint64_t lost;    /* of the hits: lost by chance, and */
+	_Atomic uint64_t full;    /* because the queue was full */
+	struct uvb_fault_def def; /* writer: the daemon */
+};
+#define UVB_FAULT_NO_PORT UINT32_MAX
+
+/* deliver_at of a frame that is held: fault (24 bits of handle), and the how-manyth it holds. It is
+ * released when the fault's `released` is greater, or there is no fault of that handle any more. */
+#define UVB_HELD(handle, n) \
+	(1ULL << 63 | ((uint64_t)(handle)&0xffffff) << 39 | ((uint64_t)(n)&0x7fffffffff))
+#define UVB_HELD_IS(at)     ((at) >> 63)
+#define UVB_HELD_HANDLE(at) ((uint32_t)((at) >> 39) & 0xffffff)
+#define UVB_HELD_NUMBER(at) ((at)&0x7fffffffff)
+
+/* What faults decided, on its way to the daemon, who writes RUNDIR/NAME/decisions.log. SPSC; full:
+ * counted as lost. */
+#define UVB_DECISIONS 4096
+#define UVB_NO_TIME   UINT64_MAX
+struct uvb_decision {
+	uint64_t number; /* over all senders */
+	uint64_t time;   /* ns since time became virtual; UVB_NO_TIME: it was real */
+	uint64_t n;      /* the frame's number among those the fault matched */
+	uint64_t arg;    /* ns of delay, bytes left, bit flipped, number held */
+	uint32_t handle;
+	uint32_t len; /* of the frame, bytes */
+	uint32_t verdict;
+	uint32_t pad;
+};
+struct uvb_decisions_shm {
+	/* Writer: the sender. */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t head; /* release */
+	_Atomic uint64_t lost;
+	/* Writer: the daemon. */
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t tail; /* release */
+	/* Writer: the sender, before head. */
+	alignas(UVB_CACHE_LINE) struct uvb_decision entry[UVB_DECISIONS];
+};
+
 /* -------------------------------------------------------------------------------- directory
  * RUNDIR/NAME/ (RUNDIR: $UVNET_RUNDIR, else /dev/shm/uvnet-UID; a tmpfs, so that the segment
  * outlives a crash of the daemon, which then adopts it):
@@ -457,6 +627,7 @@ struct uvb_fdb_bucket {
  *   control          AF_UNIX SEQPACKET socket of the daemon (control.h)
  *   bell.PORT.RXQ    FIFO; one byte wakes the receiver of that queue, any number means one
  *   log              what the daemon has to say
+ *   decisions.log    what faults decided, a JSON object a line (docs/uvbridge.md)
  */
 
 #endif /* UVBRIDGE_ABI_H */

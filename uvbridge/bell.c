@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,6 +26,21 @@ uvb_bell_open(int dirfd, uint32_t port, uint32_t rxq, bool receiver)
 	 * the receiver has just died, and a reader never meets EOF. */
 	fd = openat(dirfd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 	return fd < 0 ? -errno : uvb_fd_high(fd);
+}
+
+int
+uvb_bell_wake(int bell)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	int rc, fd = uvb_fd_high(epoll_create1(EPOLL_CLOEXEC));
+
+	if (fd < 0)
+		return -errno;
+	if (epoll_ctl(fd, EPOLL_CTL_ADD, bell, &ev) == 0)
+		return fd;
+	rc = -errno;
+	close(fd);
+	return rc;
 }
 
 void

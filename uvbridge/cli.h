@@ -26,6 +26,12 @@ bool cli_number(const char *text, uint64_t max, uint64_t *n);
 /* Seconds with a fraction, more than 0. */
 bool cli_seconds(const char *text, double *s);
 
+/* cli_units.c: numbers with units, in the words of tc(8). false: that is none. */
+bool cli_time(const char *text, uint64_t *ns);     /* 20ms, 5us, 100ns, 1s; 0 */
+bool cli_rate(const char *text, uint64_t *bps);    /* 10mbit, 1gbit; 1mbps is 8mbit */
+bool cli_bytes(const char *text, uint64_t *bytes); /* 1514, 1514b, 100kb, 100KiB, 1mb */
+bool cli_percent(const char *text, uint32_t *p);   /* 1%, 0.05%; of 2^32 */
+
 /* cli_daemon.c */
 int cli_up(int argc, char **argv);
 int cli_down(int argc, char **argv);
@@ -40,5 +46,9 @@ int cli_watch(int argc, char **argv);
 
 /* cli_capture.c */
 int cli_capture(int argc, char **argv);
+
+/* cli_fault.c */
+int cli_fault(int argc, char **argv);
+int cli_link(int argc, char **argv);
 
 #endif /* UVBRIDGE_CLI_H */

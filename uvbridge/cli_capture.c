@@ -51,7 +51,7 @@ static void
 make_comment(const struct recorder *r, const struct uvb_rx_frame *f, char *text, size_t room)
 {
 	const struct uvb_cell *c = f->cell;
-	char dst[UVB_NAME_LEN + 8] = "-", hash[16] = "-";
+	char dst[UVB_NAME_LEN + 8] = "-", hash[16] = "-", fault[20] = "";
 
 	if (c->cap_dst < r->map->nb_ports)
 		snprintf(dst, sizeof(dst), "%.31s:%u", name_of(r, c->cap_dst), c->cap_rxq);
@@ -59,8 +59,10 @@ make_comment(const struct recorder *r, const struct uvb_rx_frame *f, char *text,
 		snprintf(dst, sizeof(dst), "flood");
 	if (f->flags & UVB_CELL_HASH)
 		snprintf(hash, sizeof(hash), "%08x", f->hash);
-	snprintf(text, room, "src=%.31s:%u dst=%s hash=%s verdict=%s", name_of(r, f->src_port),
-		 c->cap_txq, dst, hash, uvb_verdict_name(c->cap_verdict));
+	if (c->cap_fault != 0)
+		snprintf(fault, sizeof(fault), " fault=%u", c->cap_fault);
+	snprintf(text, room, "src=%.31s:%u dst=%s hash=%s verdict=%s%s", name_of(r, f->src_port),
+		 c->cap_txq, dst, hash, uvb_verdict_name(c->cap_verdict), fault);
 }
 
 static bool

@@ -33,6 +33,10 @@ enum uvb_ctl_type {
 	UVB_CTL_PING = 4,
 	UVB_CTL_FLUSH = 5, /* forget all addresses */
 	UVB_CTL_JOIN = 6,  /* be a further member of a port */
+	UVB_CTL_FAULT_ADD = 0x10,
+	UVB_CTL_FAULT_REMOVE = 0x11,
+	UVB_CTL_FAULT_RELEASE = 0x12,
+	UVB_CTL_FAULT_SYNC = 0x13, /* write decisions made so far to decisions.log */
 	UVB_CTL_ANSWER = 0x80,
 };
 
@@ -77,7 +81,20 @@ struct uvb_ctl_down {
 	uint32_t pad;
 };
 
-struct uvb_ctl_plain { /* PING, FLUSH */
+/* The filter comes compiled: libpcap is the client's. The daemon checks what it is given. */
+struct uvb_ctl_fault_add {
+	struct uvb_ctl_hdr hdr;
+	struct uvb_fault_def def;
+};
+
+struct uvb_ctl_fault { /* FAULT_REMOVE, FAULT_RELEASE */
+	struct uvb_ctl_hdr hdr;
+	uint32_t handle; /* REMOVE: 0 is all of them */
+	uint32_t pad;
+	uint64_t count; /* RELEASE: frames, the ones held longest; 0: all that are held now */
+};
+
+struct uvb_ctl_plain { /* PING, FLUSH, FAULT_SYNC */
 	struct uvb_ctl_hdr hdr;
 };
 
@@ -94,6 +111,8 @@ struct uvb_ctl_answer {
 	uint8_t mac[6];
 	uint16_t member;
 	uint8_t pad[4];
+	uint32_t handle; /* FAULT_ADD */
+	uint32_t number; /* FAULT_REMOVE: of faults, FAULT_RELEASE: of frames */
 	char name[UVB_NAME_LEN];
 	char text[UVB_CTL_TEXT]; /* when status is not 0: one sentence */
 };

@@ -19,6 +19,8 @@ union message {
 	struct uvb_ctl_detach detach;
 	struct uvb_ctl_down down;
 	struct uvb_ctl_plain plain;
+	struct uvb_ctl_fault_add fault_add;
+	struct uvb_ctl_fault fault;
 };
 
 static void
@@ -96,6 +98,39 @@ handle_flush(struct daemon *d, struct client *c, union message *m, struct uvb_ct
 	return 0;
 }
 
+static int
+handle_fault_add(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	return fault_add(d, &m->fault_add.def, ans);
+}
+
+static int
+handle_fault_remove(struct daemon *d, struct client *c, union message *m,
+		    struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	return fault_remove(d, m->fault.handle, ans);
+}
+
+static int
+handle_fault_release(struct daemon *d, struct client *c, union message *m,
+		     struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	return fault_release(d, m->fault.handle, m->fault.count, ans);
+}
+
+static int
+handle_fault_sync(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	(void)m;
+	(void)ans;
+	decisions_write(d);
+	return 0;
+}
+
 static const struct {
 	uint32_t len;
 	int (*handle)(struct daemon *d, struct client *c, union message *m,
@@ -107,6 +142,10 @@ static const struct {
 	[UVB_CTL_DOWN] = {sizeof(struct uvb_ctl_down), handle_down},
 	[UVB_CTL_PING] = {sizeof(struct uvb_ctl_plain), handle_ping},
 	[UVB_CTL_FLUSH] = {sizeof(struct uvb_ctl_plain), handle_flush},
+	[UVB_CTL_FAULT_ADD] = {sizeof(struct uvb_ctl_fault_add), handle_fault_add},
+	[UVB_CTL_FAULT_REMOVE] = {sizeof(struct uvb_ctl_fault), handle_fault_remove},
+	[UVB_CTL_FAULT_RELEASE] = {sizeof(struct uvb_ctl_fault), handle_fault_release},
+	[UVB_CTL_FAULT_SYNC] = {sizeof(struct uvb_ctl_plain), handle_fault_sync},
 };
 
 /* What is wrong with a message of n bytes, or NULL. */

@@ -90,6 +90,7 @@ link_down(struct daemon *d, uint32_t id)
 		return;
 	flood_set(d, id, false);
 	life_set(shm, UVB_LIFE_GEN(life_of(shm)), UVB_PORT_DOWN);
+	faults_bind(d, id, NULL);
 }
 
 static void
@@ -126,10 +127,7 @@ port_settle(struct daemon *d, uint32_t id, bool died)
 /* ---------------------------------------------------------------------------------------- attach
  */
 
-static int refuse(struct uvb_ctl_answer *ans, int status, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int
+int
 refuse(struct uvb_ctl_answer *ans, int status, const char *fmt, ...)
 {
 	va_list ap;
@@ -256,6 +254,8 @@ bring_up(struct daemon *d, struct client *c, uint32_t id, const struct uvb_ctl_a
 
 	gen += gen == 0;
 	member_add(d, id, UVB_OWNER_SLOT, gen, c);
+	if (req->kind != UVB_KIND_CAPTURE)
+		faults_bind(d, id, p->name);
 	life_set(p, gen, UVB_PORT_UP);
 	if (req->kind == UVB_KIND_CAPTURE)
 		atomic_store(&uvb_map_hdr(&d->map)->capture_port, id + 1);
@@ -391,6 +391,7 @@ ports_adopt(struct daemon *d)
 {
 	struct uvb_hdr *h = uvb_map_hdr(&d->map);
 
+	faults_adopt(d);
 	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
 		struct uvb_port_shm *p = uvb_map_port(&d->map, i);
 
@@ -436,6 +437,7 @@ ports_tick(struct daemon *d)
 	uint64_t now = uvb_now_ns();
 
 	drain_absent(d);
+	decisions_write(d);
 	atomic_store(&h->daemon_beat, now);
 	if (now - d->aged_ns < BEAT_NS)
 		return;

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "uvbridge/abi.h"
+#include "uvbridge/clock.h"
 #include "uvbridge/port.h"
 
 #define UVB_LIKELY(x) __builtin_expect(!!(x), 1)
@@ -82,6 +83,7 @@ struct uvb_map {
 	uint32_t voq_depth;
 	uint32_t fdb_buckets;
 	uint64_t off_ports, off_rxqs, off_txqs, off_pairs, off_fdb, off_voqs, off_cells;
+	uint64_t off_faults, off_decisions;
 	uint64_t voq_stride;
 	uint64_t epoch;
 	char name[UVB_NAME_LEN];
@@ -176,6 +178,19 @@ uvb_map_ever_attached(const struct uvb_map *m, uint32_t port)
 						 memory_order_relaxed)) != 0;
 }
 
+static inline struct uvb_fault_shm *
+uvb_map_fault(const struct uvb_map *m, uint32_t slot)
+{
+	return (struct uvb_fault_shm *)(m->base + m->off_faults) + slot;
+}
+
+static inline struct uvb_decisions_shm *
+uvb_map_decisions(const struct uvb_map *m, uint32_t port, uint32_t txq)
+{
+	return (struct uvb_decisions_shm *)(m->base + m->off_decisions) +
+	       uvb_map_queue_index(m, port, txq);
+}
+
 /* Cells of one txq. */
 static inline struct uvb_cell *
 uvb_map_cells(const struct uvb_map *m, uint32_t src, uint32_t txq)
@@ -210,6 +225,9 @@ int uvb_fail(char err[UVB_ERR_LEN], int code, const char *fmt, ...)
 
 /* Open the bell of a queue: by its receiver (made if need be) or by somebody who rings it. */
 int uvb_bell_open(int dirfd, uint32_t port, uint32_t rxq, bool receiver);
+/* An epoll descriptor with the bell in it, readable when it rang: what a receiver sleeps on. A
+ * timer can be added without its number changing. */
+int uvb_bell_wake(int bell);
 void uvb_bell_ring(int fd);
 bool uvb_bell_drain(int fd); /* was there anything? */
 
@@ -330,6 +348,7 @@ struct uvb_dev {
 	struct uvb_rxq *rxq[UVB_MAX_QUEUES];
 	struct uvb_txq *txq[UVB_MAX_QUEUES];
 	int bell[UVB_MAX_QUEUES]; /* of the receive queues */
+	int wake[UVB_MAX_QUEUES]; /* what is polled in their place, see uvb_bell_wake() */
 };
 #define UVB_MEMBER_NONE UINT16_MAX
 
@@ -434,6 +453,8 @@ extern const char *const uvb_pd_name[UVB_PD_MAX];
 const char *uvb_kind_name(uint32_t kind);
 const char *uvb_state_name(uint32_t life);
 const char *uvb_verdict_name(uint32_t verdict);
+const char *uvb_fault_verdict_name(uint32_t verdict);
+const char *uvb_fault_dir_name(uint32_t dir);
 
 static inline uint64_t
 uvb_load(const _Atomic uint64_t *p)
@@ -449,14 +470,5 @@ uvb_add(_Atomic uint64_t *p, uint64_t n) /* by the one writer: no locked instruc
 }
 
 uint64_t uvb_now_ns(void); /* CLOCK_MONOTONIC */
-
-/* The fabric's clock. */
-static inline uint64_t
-uvb_clock_ns(const struct uvb_hdr *hdr)
-{
-	uint64_t ns = uvb_load(&hdr->clock_ns);
-
-	return UVB_LIKELY(ns == 0) ? uvb_now_ns() : ns;
-}
 
 #endif /* UVBRIDGE_INTERNAL_H */

@@ -7,13 +7,15 @@
 const char *const uvb_txd_name[UVB_TXD_MAX] = {
 	[UVB_TXD_RUNT] = "runt",       [UVB_TXD_OVERSIZE] = "tx_oversize",
 	[UVB_TXD_HAIRPIN] = "hairpin", [UVB_TXD_NO_PORT] = "no_port",
-	[UVB_TXD_BAD_SRC] = "bad_src",
+	[UVB_TXD_BAD_SRC] = "bad_src", [UVB_TXD_FAULT] = "fault_drop",
+	[UVB_TXD_LOSS] = "link_loss",  [UVB_TXD_QUEUE] = "link_queue_full",
 };
 
 const char *const uvb_pd_name[UVB_PD_MAX] = {
 	[UVB_PD_MAC_FILTER] = "mac_filter",   [UVB_PD_STOPPED] = "rx_stopped",
 	[UVB_PD_OVERSIZE] = "rx_oversize",    [UVB_PD_DOWN] = "port_down",
-	[UVB_PD_VLAN_FILTER] = "vlan_filter",
+	[UVB_PD_VLAN_FILTER] = "vlan_filter", [UVB_PD_FAULT] = "fault_drop",
+	[UVB_PD_LOSS] = "link_loss",          [UVB_PD_QUEUE] = "link_queue_full",
 };
 
 const char *
@@ -57,6 +59,28 @@ uvb_verdict_name(uint32_t verdict)
 		return "filtered";
 	case UVB_V_NO_DST:
 		return "no_dst";
+	case UVB_V_FAULT:
+		return "fault";
 	}
 	return "unknown";
+}
+
+const char *
+uvb_fault_verdict_name(uint32_t verdict)
+{
+	static const char *const name[UVB_FAULT_VERDICTS] = {
+		[UVB_FAULT_DROP] = "drop",        [UVB_FAULT_DUPLICATE] = "duplicate",
+		[UVB_FAULT_DELAY] = "delay",      [UVB_FAULT_REORDER] = "reorder",
+		[UVB_FAULT_CORRUPT] = "corrupt",  [UVB_FAULT_TRUNCATE] = "truncate",
+		[UVB_FAULT_HOLD] = "hold",        [UVB_FAULT_LOSS] = "loss",
+		[UVB_FAULT_QUEUE] = "queue_full",
+	};
+
+	return verdict < UVB_FAULT_VERDICTS && name[verdict] != NULL ? name[verdict] : "unknown";
+}
+
+const char *
+uvb_fault_dir_name(uint32_t dir)
+{
+	return dir == UVB_FAULT_TX ? "tx" : "rx";
 }

@@ -200,10 +200,11 @@ open_bells(struct uvb_dev *dev, char err[UVB_ERR_LEN])
 {
 	for (uint16_t i = 0; i < dev->nb_rxq; i++) {
 		dev->bell[i] = uvb_bell_open(dev->dirfd, dev->id, i, true);
-		if (dev->bell[i] < 0)
-			return uvb_fail(err, dev->bell[i],
+		dev->wake[i] = dev->bell[i] >= 0 ? uvb_bell_wake(dev->bell[i]) : dev->bell[i];
+		if (dev->wake[i] < 0)
+			return uvb_fail(err, dev->wake[i],
 					"cannot open the bell of receive queue %u: %s", i,
-					strerror(-dev->bell[i]));
+					strerror(-dev->wake[i]));
 	}
 	return 0;
 }
@@ -246,6 +247,8 @@ dev_free(struct uvb_dev *dev)
 	for (uint16_t i = 0; i < UVB_MAX_QUEUES; i++) {
 		uvb_rxq_free(dev->rxq[i]);
 		uvb_txq_free(dev->txq[i]);
+		if (dev->wake[i] >= 0)
+			close(dev->wake[i]);
 		if (dev->bell[i] >= 0)
 			close(dev->bell[i]);
 	}
@@ -397,7 +400,7 @@ uvb_dev_new(void)
 	dev->map.fd = -1;
 	dev->pid = getpid();
 	for (uint16_t i = 0; i < UVB_MAX_QUEUES; i++)
-		dev->bell[i] = -1;
+		dev->bell[i] = dev->wake[i] = -1;
 	return dev;
 }
 
@@ -535,7 +538,7 @@ uvb_rxq(struct uvb_dev *dev, uint16_t rxq)
 int
 uvb_bell_fd(const struct uvb_dev *dev, uint16_t rxq)
 {
-	return rxq < dev->nb_rxq ? dev->bell[rxq] : -1;
+	return rxq < dev->nb_rxq ? dev->wake[rxq] : -1;
 }
 
 struct uvb_rxq *

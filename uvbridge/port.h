@@ -208,6 +208,7 @@ struct uvb_txq_stats {
 		drops[UVB_TXD_MAX];      /* struct uvb_txq_shm */
 	uint64_t pair_drops[UVB_PD_MAX]; /* of its frames, over all destinations */
 	uint64_t full;                   /* of its frames: the destination's voq was full */
+	uint64_t fault_dups;             /* frames more than were sent: copies made by faults */
 };
 void uvb_rxq_stats(const struct uvb_dev *dev, uint16_t rxq, struct uvb_rxq_stats *stats);
 void uvb_txq_stats(const struct uvb_dev *dev, uint16_t txq, struct uvb_txq_stats *stats);

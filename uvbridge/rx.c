@@ -8,8 +8,12 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "uvbridge/clock.h"
+#include "uvbridge/delay.h"
 #include "uvbridge/internal.h"
 
 #define QUANTUM   6072 /* bytes a source may send in its turn: four full frames */
@@ -30,6 +34,10 @@ struct source {
 	uint16_t id;            /* port x nb_queues + txq */
 	uint16_t port;
 	bool touched; /* pos is ahead of tail, stands in q->touched */
+	/* Places between tail and pos whose frames are parked: tail goes no further than the first
+	 * of them. A bit each, modulo the depth; NULL: there never was one. */
+	uint32_t nb_parked;
+	uint64_t *parked;
 };
 
 /* A frame that is out. */
@@ -37,6 +45,9 @@ struct held {
 	uint32_t len;
 	uint16_t first; /* its cells in q->cell[] */
 	uint16_t nb_cells;
+	uint32_t pos; /* if it was parked: its place, */
+	uint16_t source;
+	bool parked;
 };
 
 struct uvb_rxq {
@@ -44,6 +55,9 @@ struct uvb_rxq {
 	struct uvb_rxq_shm *shm;
 	uint64_t owner; /* what the owner word of a cell for us says, but for the position */
 	uint16_t rxq;
+	int timer; /* in the queue's bell; -1: not needed so far */
+	bool timer_set;
+	struct uvb_delay delay;
 	uint32_t depth;
 	uint32_t nb_cells; /* of each sender */
 	uint32_t nb_sources;
@@ -113,6 +127,69 @@ collect(struct uvb_rxq *q)
 	}
 }
 
+/* ---------------------------------------------------------------------- references not in order */
+
+static uint64_t
+place_bit(const struct uvb_rxq *q, uint32_t pos, uint32_t *word)
+{
+	*word = (pos & (q->depth - 1)) / 64;
+	return 1ULL << (pos & (q->depth - 1) & 63);
+}
+
+static bool
+is_parked(const struct uvb_rxq *q, const struct source *s, uint32_t pos)
+{
+	uint32_t w;
+	uint64_t bit = place_bit(q, pos, &w);
+
+	return s->nb_parked != 0 && (s->parked[w] & bit) != 0;
+}
+
+static void
+mark_parked(const struct uvb_rxq *q, struct source *s, uint32_t pos)
+{
+	uint32_t w;
+	uint64_t bit = place_bit(q, pos, &w);
+
+	s->parked[w] |= bit;
+	s->nb_parked++;
+}
+
+static void
+mark_done(const struct uvb_rxq *q, struct source *s, uint32_t pos)
+{
+	uint32_t w;
+	uint64_t bit = place_bit(q, pos, &w);
+
+	if (!is_parked(q, s, pos))
+		return;
+	s->parked[w] &= ~bit;
+	s->nb_parked--;
+}
+
+/* A source that talks nonsense: its places mean nothing any more. */
+static void
+forget_parked(const struct uvb_rxq *q, struct source *s)
+{
+	if (s->nb_parked == 0)
+		return;
+	memset(s->parked, 0, (q->depth + 63) / 64 * sizeof(*s->parked));
+	s->nb_parked = 0;
+}
+
+/* How far tail may go. */
+static uint32_t
+done_until(const struct uvb_rxq *q, const struct source *s)
+{
+	uint32_t tail = s->tail;
+
+	if (UVB_LIKELY(s->nb_parked == 0))
+		return s->pos;
+	while (tail != s->pos && !is_parked(q, s, tail))
+		tail++;
+	return tail;
+}
+
 /* How many references wait. A head that is further than the ring is long is nonsense: skip it all.
  */
 static uint32_t
@@ -128,6 +205,7 @@ source_avail(struct uvb_rxq *q, struct source *s)
 		return n;
 	q->bad++;
 	s->pos = s->head;
+	forget_parked(q, s);
 	if (!s->touched) {
 		s->tail = s->head;
 		atomic_store_explicit(&s->voq->tail, s->tail, memory_order_release);
@@ -194,17 +272,34 @@ hold_chain(struct uvb_rxq *q, const struct source *s, uint32_t ref, uint64_t own
 	return n;
 }
 
-/* The next reference: fill in the frame, or count why there is none. Everything is read once. */
-static bool
-hold_frame(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_frame *f)
+/* Its time is not now: remember it for later. */
+static void
+park(struct uvb_rxq *q, struct source *s, const struct uvb_cell *c, uint32_t ref, uint32_t pos)
 {
-	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, s->pos++);
-	struct uvb_cell *c = check_cell(q, s, ref, owner);
-	uint32_t n = 1, len;
+	struct uvb_parked p = {.at = c->deliver_at,
+			       .pos = pos,
+			       .cell = ref,
+			       .source = s->id,
+			       .overtake = c->overtake};
 
-	if (UVB_UNLIKELY(c == NULL))
-		return false;
-	len = c->len;
+	if (s->parked == NULL)
+		s->parked = calloc((q->depth + 63) / 64, sizeof(*s->parked));
+	if (s->parked != NULL && uvb_delay_park(&q->delay, p)) {
+		mark_parked(q, s, pos);
+		return;
+	}
+	uvb_chain_free(s->cells, q->nb_cells, ref,
+		       UVB_OWNER_ANY_GEN(q->owner | UVB_OWNER(0, 0, 0, pos)));
+	q->nombuf++;
+}
+
+/* A frame that is shown: fill it in, or count what is wrong. Everything is read once. */
+static bool
+hold_cells(struct uvb_rxq *q, struct source *s, struct uvb_cell *c, uint32_t ref, uint64_t owner,
+	   struct uvb_rx_frame *f)
+{
+	uint32_t n = 1, len = c->len;
+
 	if (UVB_UNLIKELY(c->next != UVB_CELL_END))
 		n = hold_chain(q, s, ref, owner, &len);
 	else
@@ -216,7 +311,8 @@ hold_frame(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_fram
 		atomic_store_explicit(&c->owner, UVB_OWNER_FREE, memory_order_release);
 		return false;
 	}
-	q->held[q->nb_held] = (struct held){len, (uint16_t)q->nb_out, (uint16_t)n};
+	q->held[q->nb_held] =
+		(struct held){.len = len, .first = (uint16_t)q->nb_out, .nb_cells = (uint16_t)n};
 	f->cell = c;
 	f->data = c->data;
 	f->len = len;
@@ -229,6 +325,23 @@ hold_frame(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_fram
 	q->nb_held++;
 	s->deficit -= (int32_t)len;
 	return true;
+}
+
+/* The next reference. */
+static bool
+hold_frame(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_frame *f)
+{
+	uint32_t pos = s->pos++;
+	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, pos);
+	struct uvb_cell *c = check_cell(q, s, ref, owner);
+
+	if (UVB_UNLIKELY(c == NULL))
+		return false;
+	if (UVB_UNLIKELY(c->deliver_at != 0)) {
+		park(q, s, c, ref, pos);
+		return false;
+	}
+	return hold_cells(q, s, c, ref, owner, f);
 }
 
 static bool
@@ -318,17 +431,139 @@ round_robin(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
 	return got;
 }
 
+/* ------------------------------------------------------------------------------- parked frames */
+
+static uint64_t
+clock_ns(const struct uvb_rxq *q)
+{
+	return uvb_clock_ns(uvb_map_hdr(&q->dev->map));
+}
+
+/* Park what the source has sent, up to the first frame that may be shown at once: those that are
+ * shown then come in the order of their times, however late we look. */
+static void
+park_ahead(struct uvb_rxq *q, struct source *s)
+{
+	while (source_avail(q, s) != 0 && touch(q, s)) {
+		uint32_t ref = atomic_load_explicit(&s->voq->slot[s->pos & (q->depth - 1)],
+						    memory_order_relaxed);
+		uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, s->pos);
+		const struct uvb_cell *c = check_cell(q, s, ref, owner);
+
+		if (c != NULL && c->deliver_at == 0)
+			return;
+		if (c != NULL)
+			park(q, s, c, ref, s->pos);
+		s->pos++;
+		s->idle = 0;
+	}
+}
+
+static bool
+is_released(const struct uvb_rxq *q, const struct uvb_parked *p, uint64_t now)
+{
+	uint32_t handle = UVB_HELD_HANDLE(p->at);
+	struct uvb_fault_shm *fault = uvb_map_fault(&q->dev->map, handle % UVB_FAULTS_MAX);
+
+	if (!UVB_HELD_IS(p->at))
+		return p->at <= now;
+	if (atomic_load_explicit(&fault->handle, memory_order_acquire) != handle)
+		return true;
+	return UVB_HELD_NUMBER(p->at) <
+	       atomic_load_explicit(&fault->released, memory_order_acquire);
+}
+
+/* Those that waited for something which has happened. */
+static void
+release(struct uvb_rxq *q, uint64_t now)
+{
+	for (uint32_t i = 0, n; i < q->delay.nb_waiting;) {
+		n = q->delay.nb_waiting;
+		if (is_released(q, &q->delay.waiting[i], now))
+			uvb_delay_release(&q->delay, i);
+		i += n == q->delay.nb_waiting;
+	}
+}
+
+/* p is shown before those of its source that were sent earlier and wait to be overtaken. */
+static void
+overtake(struct uvb_rxq *q, const struct uvb_parked *p)
+{
+	for (uint32_t i = 0, n; i < q->delay.nb_waiting;) {
+		struct uvb_parked *w = &q->delay.waiting[i];
+
+		n = q->delay.nb_waiting;
+		if (!UVB_HELD_IS(w->at) && w->source == p->source && w->overtake != 0 &&
+		    (int32_t)(w->pos - p->pos) < 0 && --w->overtake == 0)
+			uvb_delay_release(&q->delay, i);
+		i += n == q->delay.nb_waiting;
+	}
+}
+
+static bool
+show_parked(struct uvb_rxq *q, const struct uvb_parked *p, struct uvb_rx_frame *f)
+{
+	struct source *s = &q->source[p->source];
+	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, p->pos);
+	struct uvb_cell *c = check_cell(q, s, p->cell, owner);
+	struct held *h = &q->held[q->nb_held];
+
+	touch(q, s);
+	if (c == NULL || !hold_cells(q, s, c, p->cell, owner, f)) {
+		mark_done(q, s, p->pos);
+		return false;
+	}
+	overtake(q, p);
+	h->parked = true;
+	h->source = p->source;
+	h->pos = p->pos;
+	return true;
+}
+
+static uint32_t
+show_due(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
+{
+	uint64_t now = clock_ns(q);
+	struct uvb_parked p;
+	uint32_t got = 0;
+
+	release(q, now);
+	while (got < n && q->nb_out + UVB_CHAIN_MAX <= CELLS_MAX && q->nb_touched < PEEK_MAX &&
+	       uvb_delay_due(&q->delay, now, &p))
+		got += show_parked(q, &p, &f[got]);
+	return got;
+}
+
+static uint32_t
+peek_delayed(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
+{
+	uint32_t got;
+
+	for (uint32_t i = 0; i < q->nb_active; i++)
+		park_ahead(q, &q->source[q->active[i]]);
+	got = show_due(q, f, n);
+	if (got < n && q->nb_active != 0)
+		got += round_robin(q, f + got, n - got);
+	return got;
+}
+
 uint16_t
 uvb_rx_peek(struct uvb_rxq *q, struct uvb_rx_frame *frame, uint16_t n)
 {
-	uint32_t got;
+	uint32_t got = 0;
 
 	if (UVB_UNLIKELY(!uvb_dev_up(q->dev)))
 		return 0;
 	collect(q);
-	if (q->nb_active == 0)
-		return 0;
-	got = round_robin(q, frame, n < PEEK_MAX ? n : PEEK_MAX);
+	if (n > PEEK_MAX)
+		n = PEEK_MAX;
+	if (UVB_LIKELY(uvb_delay_count(&q->delay) == 0)) {
+		if (q->nb_active == 0)
+			return 0;
+		got = round_robin(q, frame, n);
+	}
+	if (UVB_UNLIKELY(uvb_delay_count(&q->delay) != 0))
+		got += peek_delayed(q, frame + got, n - got);
 	UVB_KILL_POINT(UVB_KILL_RX_PEEKED);
 	/* Only nonsense: nobody will call uvb_rx_done() for it. */
 	if (got == 0 && q->nb_touched != 0)
@@ -384,6 +619,8 @@ uvb_rx_done(struct uvb_rxq *q, uint16_t nombuf)
 		goto forget;
 	for (uint32_t i = 0; i < q->nb_held; i++) {
 		free_cells(q, &q->held[i]);
+		if (UVB_UNLIKELY(q->held[i].parked))
+			mark_done(q, &q->source[q->held[i].source], q->held[i].pos);
 		if (i < good)
 			q->bytes += q->held[i].len;
 	}
@@ -393,7 +630,7 @@ uvb_rx_done(struct uvb_rxq *q, uint16_t nombuf)
 	for (uint32_t i = 0; i < q->nb_touched; i++) {
 		struct source *s = &q->source[q->touched[i]];
 
-		s->tail = s->pos;
+		s->tail = done_until(q, s);
 		atomic_store_explicit(&s->voq->tail, s->tail, memory_order_release);
 		UVB_KILL_POINT(UVB_KILL_RX_TAIL);
 	}
@@ -403,6 +640,17 @@ forget:
 	q->nb_touched = 0;
 	q->nb_held = 0;
 	q->nb_out = 0;
+}
+
+/* References before this place are not waiting: they are done, or parked. */
+static uint32_t
+waiting_from(const struct uvb_rxq *q, uint32_t source, const struct uvb_voq_shm *v)
+{
+	const struct source *s = &q->source[source];
+
+	if (s->nb_parked != 0)
+		return s->pos;
+	return atomic_load_explicit(&v->tail, memory_order_relaxed);
 }
 
 /* By the pending bits: an active source has its bit set. */
@@ -424,7 +672,7 @@ uvb_rx_count(const struct uvb_rxq *q)
 			v = uvb_map_voq(map, q->dev->id, q->rxq, id / map->nb_queues,
 					id % map->nb_queues);
 			waiting = atomic_load_explicit(&v->head, memory_order_acquire) -
-				  atomic_load_explicit(&v->tail, memory_order_relaxed);
+				  waiting_from(q, id, v);
 			n += waiting <= q->depth ? waiting : 0;
 		}
 	}
@@ -452,7 +700,52 @@ uvb_rx_flush(struct uvb_rxq *q)
 int
 uvb_rxq_fd(const struct uvb_rxq *q)
 {
-	return q->dev->bell[q->rxq];
+	return q->dev->wake[q->rxq];
+}
+
+static int
+open_timer(struct uvb_rxq *q)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	if (q->timer >= 0)
+		return 0;
+	q->timer = uvb_fd_high(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+	if (q->timer >= 0 && epoll_ctl(uvb_rxq_fd(q), EPOLL_CTL_ADD, q->timer, &ev) == 0)
+		return 0;
+	if (q->timer >= 0)
+		close(q->timer);
+	q->timer = -1;
+	return -errno;
+}
+
+/* 0: off, and nothing of it left to be read. */
+static int
+set_timer(struct uvb_rxq *q, uint64_t at)
+{
+	struct itimerspec when = {.it_value = {.tv_sec = (time_t)(at / 1000000000ULL),
+					       .tv_nsec = (long)(at % 1000000000ULL)}};
+
+	if (open_timer(q) != 0 || timerfd_settime(q->timer, TFD_TIMER_ABSTIME, &when, NULL) != 0)
+		return -errno;
+	q->timer_set = at != 0;
+	return 0;
+}
+
+/* Be woken when the next parked frame is due. false: one is now, or there can be no timer. */
+static bool
+await_parked(struct uvb_rxq *q)
+{
+	const struct uvb_hdr *hdr = uvb_map_hdr(&q->dev->map);
+	uint64_t now = clock_ns(q), next;
+
+	release(q, now);
+	next = uvb_delay_next(&q->delay);
+	if (next <= now)
+		return false;
+	if (next == UINT64_MAX || uvb_load(&hdr->clock_ns) != 0)
+		return true; /* whoever releases, or moves the clock, rings */
+	return set_timer(q, next - uvb_load(&hdr->clock_offset)) == 0;
 }
 
 static bool
@@ -474,14 +767,15 @@ uvb_rx_arm(struct uvb_rxq *q, bool ring)
 		/* Pairs with the sender's fence between head and its look at `armed`. */
 		atomic_thread_fence(memory_order_seq_cst);
 		UVB_KILL_POINT(UVB_KILL_RX_ARMED);
-		if (uvb_load(&q->shm->summary) == 0) {
+		if (uvb_load(&q->shm->summary) == 0 &&
+		    (UVB_LIKELY(uvb_delay_count(&q->delay) == 0) || await_parked(q))) {
 			uvb_add(&q->shm->sleeps, 1);
 			return true;
 		}
 		uvb_rx_disarm(q);
 	}
 	if (ring)
-		uvb_bell_ring(uvb_rxq_fd(q));
+		uvb_bell_ring(q->dev->bell[q->rxq]);
 	return false;
 }
 
@@ -492,11 +786,21 @@ uvb_rx_disarm(struct uvb_rxq *q)
 
 	if (armed & 1)
 		atomic_store(&q->shm->armed, armed + 1);
-	if (uvb_bell_drain(uvb_rxq_fd(q)))
+	if (uvb_bell_drain(q->dev->bell[q->rxq]))
 		uvb_add(&q->shm->wakes, 1);
+	if (UVB_UNLIKELY(q->timer_set))
+		set_timer(q, 0);
 }
 
 /* --------------------------------------------------------------------------------------- handle */
+
+static void
+forget_all_parked(struct uvb_rxq *q)
+{
+	for (uint32_t i = 0; q->source != NULL && i < q->nb_sources; i++)
+		free(q->source[i].parked);
+	uvb_delay_free(&q->delay);
+}
 
 struct uvb_rxq *
 uvb_rxq_new(struct uvb_dev *dev, uint16_t rxq)
@@ -512,6 +816,7 @@ uvb_rxq_new(struct uvb_dev *dev, uint16_t rxq)
 	q->depth = dev->map.voq_depth;
 	q->nb_cells = dev->map.cells_per_txq;
 	q->nb_sources = dev->map.nb_ports * dev->map.nb_queues;
+	q->timer = -1;
 	q->active = calloc(q->nb_sources, sizeof(*q->active));
 	q->source = calloc(q->nb_sources, sizeof(*q->source));
 	if (q->active != NULL && q->source != NULL) {
@@ -533,6 +838,7 @@ uvb_rxq_renew(struct uvb_rxq *q)
 	q->nb_out = 0;
 	q->nb_touched = 0;
 	memset(q->is_active, 0, sizeof(q->is_active));
+	forget_all_parked(q);
 	memset(q->source, 0, q->nb_sources * sizeof(*q->source));
 	q->packets = uvb_load(&q->shm->packets);
 	q->bytes = uvb_load(&q->shm->bytes);
@@ -549,6 +855,9 @@ uvb_rxq_free(struct uvb_rxq *q)
 {
 	if (q == NULL)
 		return;
+	if (q->timer >= 0)
+		close(q->timer);
+	forget_all_parked(q);
 	free(q->active);
 	free(q->source);
 	free(q);

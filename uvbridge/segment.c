@@ -66,6 +66,10 @@ uvb_layout(struct uvb_hdr *h, char err[UVB_ERR_LEN])
 	h->off_fdb = off;
 	off += page_align(h->fdb_buckets * sizeof(struct uvb_fdb_bucket));
 	h->voq_stride = sizeof(struct uvb_voq_shm) + h->voq_depth * sizeof(uint32_t);
+	h->off_faults = off;
+	off += page_align(UVB_FAULTS_MAX * sizeof(struct uvb_fault_shm));
+	h->off_decisions = off;
+	off += page_align(queues * sizeof(struct uvb_decisions_shm));
 	h->off_voqs = off;
 	off += page_align(queues * queues * h->voq_stride);
 	h->off_cells = off;
@@ -90,6 +94,8 @@ map_take_numbers(struct uvb_map *map, const struct uvb_hdr *h)
 	map->off_fdb = h->off_fdb;
 	map->off_voqs = h->off_voqs;
 	map->off_cells = h->off_cells;
+	map->off_faults = h->off_faults;
+	map->off_decisions = h->off_decisions;
 	map->voq_stride = h->voq_stride;
 	map->epoch = h->epoch;
 	memcpy(map->name, h->name, sizeof(map->name));

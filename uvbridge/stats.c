@@ -37,6 +37,7 @@ uvb_txq_stats(const struct uvb_dev *dev, uint16_t txq, struct uvb_txq_stats *sta
 	stats->flooded = uvb_load(&q->flooded);
 	stats->no_cell = uvb_load(&q->no_cell);
 	stats->bells = uvb_load(&q->bells);
+	stats->fault_dups = uvb_load(&q->fault_dups);
 	for (uint32_t i = 0; i < UVB_TXD_MAX; i++)
 		stats->drops[i] = uvb_load(&q->drops[i]);
 	for (uint32_t dst = 0; dst < map->nb_ports; dst++) {

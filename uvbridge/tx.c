@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "uvbridge/clock.h"
+#include "uvbridge/fault.h"
 #include "uvbridge/tx.h"
 
 #define SCAN_MAX   512 /* cells looked at for a free one, per call: a burst is bounded work */
@@ -132,6 +134,8 @@ refresh(struct uvb_txq *q, struct dest *d)
 	d->up = UVB_LIFE_STATE(life) == UVB_PORT_UP;
 	if (d->up && (new_life || seq != d->conf_seq))
 		refresh_conf(q, d, new_life);
+	if (UVB_UNLIKELY(q->faults != NULL))
+		uvb_fault_dest(q, d);
 }
 
 /* A destination, looked at once per burst. NULL only when there is no memory. */
@@ -194,6 +198,12 @@ lane_full(struct uvb_txq *q, struct lane *l)
 
 /* -------------------------------------------------------------------------------------- cells */
 
+static uint32_t
+frame_cells(uint32_t len)
+{
+	return (len + UVB_CELL_ROOM - 1) / UVB_CELL_ROOM;
+}
+
 /* At the end of a block of cells: go back to where the last round began if its cells are free
  * again. The cells in use are then as few as the receivers' lag allows, and stay in the cache. When
  * many cells of the block were taken, somebody sits on them: move the warm block on. */
@@ -223,6 +233,17 @@ prefetch_cell(const struct uvb_txq *q)
 	c = &q->cells[at & (q->nb_cells - 1)];
 	uvb_prefetch_write(c);
 	uvb_prefetch_write(c->data);
+}
+
+bool
+uvb_tx_room(const struct uvb_txq *q, uint32_t len)
+{
+	uint32_t want = frame_cells(len);
+
+	for (uint32_t i = 0; want > 0 && i < q->nb_cells; i++)
+		want -= atomic_load_explicit(&q->cells[(q->cursor + i) & (q->nb_cells - 1)].owner,
+					     memory_order_relaxed) == UVB_OWNER_FREE;
+	return want == 0;
 }
 
 /* A free cell, or NULL. It is ours until its owner word is stored. */
@@ -292,6 +313,8 @@ cell_fill(const struct uvb_txq *q, struct uvb_cell *c, const struct passage *p, 
 {
 	cell_head(c, len, p->cell_flags, p->hash);
 	c->total = p->frame->len;
+	c->deliver_at = p->deliver_at;
+	c->overtake = p->overtake;
 	if (UVB_LIKELY(!(p->cell_flags & UVB_CELL_COPY)))
 		return;
 	c->cap_src = q->port;
@@ -299,13 +322,9 @@ cell_fill(const struct uvb_txq *q, struct uvb_cell *c, const struct passage *p, 
 	c->cap_dst = p->out_port;
 	c->cap_rxq = p->cap_rxq;
 	c->cap_verdict = p->cap_verdict;
+	c->cap_fault = p->fault;
+	c->deliver_at = 0;
 	c->sent_at = q->now_ns;
-}
-
-static uint32_t
-frame_cells(uint32_t len)
-{
-	return (len + UVB_CELL_ROOM - 1) / UVB_CELL_ROOM;
 }
 
 static void
@@ -579,9 +598,8 @@ drop_full(struct lane *l, struct passage *p)
 	return OUT_DROPPED;
 }
 
-/* The fabric's clock as it was in this burst when somebody first asked. */
-static uint64_t
-burst_ns(struct uvb_txq *q)
+uint64_t
+uvb_tx_now(struct uvb_txq *q)
 {
 	if (q->now_burst != q->burst)
 		q->now_ns = uvb_clock_ns(uvb_map_hdr(&q->dev->map));
@@ -606,7 +624,7 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	if (UVB_UNLIKELY(c == NULL))
 		return OUT_NO_CELL;
 	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_SENT_AT))
-		c->sent_at = burst_ns(q);
+		c->sent_at = uvb_tx_now(q);
 	p->verdict = UVB_V_DELIVERED;
 	p->out_rxq = (uint8_t)rxq;
 	stage(q, d, l, c, p->frame->len, owner);
@@ -622,28 +640,41 @@ run_begin(struct uvb_txq *q, struct dest *d, const struct passage *p)
 	memcpy(q->run_addresses, p->head, sizeof(q->run_addresses));
 }
 
-static enum outcome
-send_to(struct uvb_txq *q, uint32_t port, struct passage *p)
+enum outcome
+uvb_tx_drop_for(struct dest *d, struct passage *p, enum uvb_pair_drop why)
 {
-	struct dest *d = dest_get(q, port);
-	enum uvb_pair_drop why;
+	uvb_add(&d->pair->drops[why], 1);
+	p->verdict = why == UVB_PD_DOWN ? UVB_V_NO_DST : UVB_V_FILTERED;
+	return OUT_DROPPED;
+}
 
-	p->out_port = (uint16_t)port;
-	if (UVB_UNLIKELY(d == NULL))
-		return OUT_NO_CELL;
-	why = nic_filter(d, p);
-	if (UVB_UNLIKELY(why != UVB_PD_MAX)) {
-		uvb_add(&d->pair->drops[why], 1);
-		p->verdict = why == UVB_PD_DOWN ? UVB_V_NO_DST : UVB_V_FILTERED;
-		return OUT_DROPPED;
-	}
+enum outcome
+uvb_tx_deliver(struct uvb_txq *q, struct dest *d, struct passage *p)
+{
+	enum uvb_pair_drop why = nic_filter(d, p);
+
+	if (UVB_UNLIKELY(why != UVB_PD_MAX))
+		return uvb_tx_drop_for(d, p, why);
 	if (UVB_LIKELY((q->special | d->special) == 0))
 		run_begin(q, d, p);
 	return enqueue(q, d, pick_rxq(d, p), p);
 }
 
 static enum outcome
-drop_here(struct uvb_txq *q, struct passage *p, enum uvb_tx_drop why)
+send_to(struct uvb_txq *q, uint32_t port, struct passage *p)
+{
+	struct dest *d = dest_get(q, port);
+
+	p->out_port = (uint16_t)port;
+	if (UVB_UNLIKELY(d == NULL))
+		return OUT_NO_CELL;
+	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_FAULT))
+		return uvb_fault_in(q, d, p);
+	return uvb_tx_deliver(q, d, p);
+}
+
+enum outcome
+uvb_tx_drop(struct uvb_txq *q, struct passage *p, enum uvb_tx_drop why)
 {
 	uvb_add(&q->shm->drops[why], 1);
 	p->verdict = UVB_V_NO_DST;
@@ -680,7 +711,7 @@ flood(struct uvb_txq *q, struct passage *p)
 	q->flooded++;
 	q->run = NULL;
 	if (met == 0)
-		return drop_here(q, p, UVB_TXD_NO_PORT);
+		return uvb_tx_drop(q, p, UVB_TXD_NO_PORT);
 	p->out_port = UINT16_MAX;
 	if (reached > 0)
 		p->verdict = UVB_V_DELIVERED;
@@ -709,8 +740,8 @@ lookup(struct uvb_txq *q, uint64_t dst)
 	return q->dst_port;
 }
 
-static enum outcome
-forward(struct uvb_txq *q, struct passage *p)
+enum outcome
+uvb_tx_forward(struct uvb_txq *q, struct passage *p)
 {
 	uint32_t port;
 
@@ -723,7 +754,7 @@ forward(struct uvb_txq *q, struct passage *p)
 	}
 	q->run = NULL;
 	if (UVB_UNLIKELY(UVB_MAC_MULTICAST(p->src) || p->src == 0))
-		return drop_here(q, p, UVB_TXD_BAD_SRC);
+		return uvb_tx_drop(q, p, UVB_TXD_BAD_SRC);
 	learn(q, p->src);
 	if (UVB_MAC_MULTICAST(p->dst))
 		return flood(q, p);
@@ -731,7 +762,7 @@ forward(struct uvb_txq *q, struct passage *p)
 	if (UVB_UNLIKELY(port == UVB_FDB_NONE))
 		return flood(q, p);
 	if (UVB_UNLIKELY(port == q->port))
-		return drop_here(q, p, UVB_TXD_HAIRPIN);
+		return uvb_tx_drop(q, p, UVB_TXD_HAIRPIN);
 	return send_to(q, port, p);
 }
 
@@ -754,10 +785,11 @@ capture(struct uvb_txq *q, struct passage *p)
 
 /* --------------------------------------------------------------------------------------- entry */
 
-/* The first bytes in one piece: in place if the first segment has them. */
-static void
-head_of(struct passage *p, const struct uvb_frame *f)
+/* In place if the first segment has them. */
+void
+uvb_tx_head(struct passage *p)
 {
+	const struct uvb_frame *f = p->frame;
 	struct reader r = {f->seg, 0};
 
 	p->head_len = f->len < UVB_TX_HEAD_MAX ? f->len : UVB_TX_HEAD_MAX;
@@ -792,15 +824,19 @@ take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 	p.cell_flags = 0;
 	p.out_rxq = 0;
 	p.head_len = 0;
+	p.overtake = 0;
+	p.fault = 0;
+	p.deliver_at = 0;
 	if (UVB_UNLIKELY(f->len < UVB_FRAME_MIN)) {
-		out = drop_here(q, &p, UVB_TXD_RUNT);
+		out = uvb_tx_drop(q, &p, UVB_TXD_RUNT);
 	} else if (UVB_UNLIKELY(f->len > UVB_FRAME_MAX)) {
-		out = drop_here(q, &p, UVB_TXD_OVERSIZE);
+		out = uvb_tx_drop(q, &p, UVB_TXD_OVERSIZE);
 	} else {
-		head_of(&p, f);
+		uvb_tx_head(&p);
 		p.dst = load_mac(p.head);
 		p.src = load_mac(p.head + 6);
-		out = forward(q, &p);
+		out = UVB_UNLIKELY(q->special & UVB_SPECIAL_FAULT) ? uvb_fault_out(q, &p)
+								   : uvb_tx_forward(q, &p);
 	}
 	if (UVB_UNLIKELY(out == OUT_NO_CELL))
 		return false;
@@ -900,6 +936,7 @@ run_frames(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 static void
 burst_begin(struct uvb_txq *q)
 {
+	const struct uvb_hdr *hdr = uvb_map_hdr(&q->dev->map);
 	struct timespec now;
 
 	/* Coarse: to the tick of the kernel, from the vdso; ageing wants seconds. */
@@ -910,10 +947,12 @@ burst_begin(struct uvb_txq *q)
 	q->dst_known = false;
 	q->run = NULL;
 	q->scan_left = q->nb_cells < SCAN_MAX ? q->nb_cells : SCAN_MAX;
-	q->capture = atomic_load_explicit(&uvb_map_hdr(&q->dev->map)->capture_port,
-					  memory_order_relaxed);
+	q->capture = atomic_load_explicit(&hdr->capture_port, memory_order_relaxed);
 	if (UVB_UNLIKELY(q->capture != 0))
-		burst_ns(q);
+		uvb_tx_now(q);
+	if (UVB_UNLIKELY(atomic_load_explicit(&hdr->fault_seq, memory_order_relaxed) !=
+			 q->fault_seq))
+		uvb_fault_refresh(q);
 }
 
 static void
@@ -1037,5 +1076,6 @@ uvb_txq_free(struct uvb_txq *q)
 		return;
 	for (uint32_t i = 0; i < UVB_MAX_PORTS; i++)
 		dest_free(q->dest[i]);
+	uvb_faults_free(q->faults);
 	free(q);
 }

@@ -35,6 +35,7 @@
 /* What makes a destination special. */
 #define UVB_SPECIAL_VLAN_FILTER (1u << 0)
 #define UVB_SPECIAL_SENT_AT     (1u << 1)
+#define UVB_SPECIAL_FAULT       (1u << 2) /* of a queue, too */
 
 /* To one receive queue: the sender's own idea of the voq. */
 struct lane {
@@ -57,6 +58,7 @@ struct dest {
 	bool up;
 	bool conf_valid;
 	uint32_t special; /* not 0: frames to it take no short cut */
+	uint64_t faults;  /* on the way to it: a set of q->faults */
 	uint32_t flags;
 	uint32_t len_max;
 	uint32_t reta_mask;
@@ -96,8 +98,11 @@ struct uvb_txq {
 	uint32_t now_s;
 	uint32_t special; /* not 0: frames from it take no short cut */
 	uint32_t capture; /* 1 + port, or 0 */
-	uint64_t now_ns;  /* see burst_ns() */
+	uint64_t now_ns;  /* see uvb_tx_now() */
 	uint32_t now_burst;
+	uint32_t fault_seq;        /* of the table that faults were copied from */
+	uint64_t faults_out;       /* on the way out of the port: a set of faults */
+	struct uvb_faults *faults; /* NULL: there never was one */
 	uint16_t port;
 	uint16_t txq;
 	uint32_t nb_touched;
@@ -130,6 +135,9 @@ struct passage {
 	uint16_t out_port;
 	uint8_t out_rxq;
 	uint8_t verdict;
+	uint8_t overtake;    /* as in the cell */
+	uint32_t fault;      /* handle of the last that did something to it */
+	uint64_t deliver_at; /* as in the cell */
 	uint8_t cap_rxq;
 	uint8_t cap_verdict;
 	uint8_t scratch[UVB_TX_HEAD_MAX];
@@ -140,5 +148,31 @@ enum outcome {
 	OUT_DROPPED,
 	OUT_NO_CELL,
 };
+
+/* ---------------------------------------------------------------------------------------- tx.c */
+
+/* The rest of a frame's way, from step 2 and from step 6 on. */
+enum outcome uvb_tx_forward(struct uvb_txq *q, struct passage *p);
+enum outcome uvb_tx_deliver(struct uvb_txq *q, struct dest *d, struct passage *p);
+/* Dropped, and no destination is to blame. */
+enum outcome uvb_tx_drop(struct uvb_txq *q, struct passage *p, enum uvb_tx_drop why);
+/* Dropped on behalf of d. */
+enum outcome uvb_tx_drop_for(struct dest *d, struct passage *p, enum uvb_pair_drop why);
+/* The first bytes of p->frame in one piece. */
+void uvb_tx_head(struct passage *p);
+/* Would a frame of so many bytes find free cells? */
+bool uvb_tx_room(const struct uvb_txq *q, uint32_t len);
+/* The fabric's clock as it was in this burst when somebody first asked. */
+uint64_t uvb_tx_now(struct uvb_txq *q);
+
+/* ---------------------------------------------------------------------------------- fault_tx.c */
+
+/* The fault table has changed. */
+void uvb_fault_refresh(struct uvb_txq *q);
+/* Which of the faults concern frames to d. */
+void uvb_fault_dest(const struct uvb_txq *q, struct dest *d);
+/* Steps 1 and 5, and what follows. */
+enum outcome uvb_fault_out(struct uvb_txq *q, struct passage *p);
+enum outcome uvb_fault_in(struct uvb_txq *q, struct dest *d, struct passage *p);
 
 #endif /* UVBRIDGE_TX_H */

@@ -74,6 +74,8 @@ static const struct verb {
 	 "Looks for cells that are owned but wait in no VOQ of their owner. Exit status 0: clean,\n"
 	 "1: not clean; lists the offenders.\n"
 	 "Example: uvbridge ledger lab && echo clean\n"},
+	{"fault", cli_fault, "make frames get lost, late, damaged...", NULL},
+	{"link", cli_link, "give a port's cable a rate, a delay, losses", NULL},
 	{"port", uvp_main, "be a port: tap interface, socket, capture file", NULL},
 };
 

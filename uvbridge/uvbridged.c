@@ -245,7 +245,7 @@ set_up(struct daemon *d, const char *name, struct uvb_hdr *shape, char err[UVB_E
 static void
 remove_directory(struct daemon *d)
 {
-	static const char *const files[] = {"control", "segment", "log", "lock"};
+	static const char *const files[] = {"control", "segment", "log", "lock", "decisions.log"};
 	char name[32];
 
 	for (uint32_t p = 0; p < d->map.nb_ports; p++)

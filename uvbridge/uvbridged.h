@@ -43,6 +43,13 @@ struct port {
 	uint64_t freed_ns; /* when it was last detached */
 };
 
+/* decisions.log. */
+struct decisions {
+	FILE *file;
+	uint64_t seen; /* hdr.decisions at the last look */
+	uint64_t size; /* bytes written */
+};
+
 struct daemon {
 	struct uvb_map map;
 	struct uvb_fdb fdb;
@@ -54,6 +61,7 @@ struct daemon {
 	struct client *clients;
 	struct port port[UVB_MAX_PORTS];
 	uint64_t aged_ns;
+	struct decisions decisions;
 	bool done;
 	bool locked; /* the fabric's only daemon */
 	bool remove; /* the directory, at the end */
@@ -63,6 +71,10 @@ struct daemon {
 int watch_add(struct daemon *d, struct watch *w);
 void watch_del(struct daemon *d, struct watch *w);
 void log_line(struct daemon *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Refuse a request: a sentence into the answer; returns status. */
+int refuse(struct uvb_ctl_answer *ans, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* daemon_ports.c */
 int ports_adopt(struct daemon *d);
@@ -86,6 +98,17 @@ void member_lifeline_cut(struct daemon *d, struct member *m);
 void members_adopt(struct daemon *d, uint32_t port);
 uint32_t members_count(const struct daemon *d, uint32_t port);
 int32_t members_free_slot(const struct daemon *d, uint32_t port); /* not the owner's; -1: none */
+
+/* daemon_faults.c */
+void faults_adopt(struct daemon *d);
+/* A port has come by its name, or has left the slot. */
+void faults_bind(struct daemon *d, uint32_t id, const char *name);
+int fault_add(struct daemon *d, const struct uvb_fault_def *def, struct uvb_ctl_answer *ans);
+int fault_remove(struct daemon *d, uint32_t handle, struct uvb_ctl_answer *ans);
+int fault_release(struct daemon *d, uint32_t handle, uint64_t count, struct uvb_ctl_answer *ans);
+void decisions_write(struct daemon *d);
+/* Ring whoever sleeps: what it waits for may have happened. */
+void ring_sleepers(struct daemon *d);
 
 /* daemon_control.c */
 void control_accept(struct daemon *d, struct watch *w);

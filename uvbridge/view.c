@@ -244,9 +244,14 @@ put_txq(FILE *f, const struct uvb_map *m, uint32_t port, uint32_t q)
 	load_drops(drops, t->drops, UVB_TXD_MAX);
 	fprintf(f,
 		"{\"id\":%u,\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"flooded\":%" PRIu64
-		",\"no_cell\":%" PRIu64 ",\"bells\":%" PRIu64 ",\"cells_in_flight\":%u,",
+		",\"no_cell\":%" PRIu64 ",\"bells\":%" PRIu64 ",\"fault_dups\":%" PRIu64
+		",\"cells_in_flight\":%u,",
 		q, uvb_load(&t->packets), uvb_load(&t->bytes), uvb_load(&t->flooded),
-		uvb_load(&t->no_cell), uvb_load(&t->bells), cells_in_flight(m, port, q));
+		uvb_load(&t->no_cell), uvb_load(&t->bells), uvb_load(&t->fault_dups),
+		cells_in_flight(m, port, q));
+	if (atomic_load(&uvb_map_hdr(m)->fault_seq) != 0)
+		fprintf(f, "\"decisions_lost\":%" PRIu64 ",",
+			uvb_load(&uvb_map_decisions(m, port, q)->lost));
 	put_drops(f, uvb_txd_name, drops, UVB_TXD_MAX);
 	fputs("}", f);
 }
@@ -409,6 +414,96 @@ put_ledger(FILE *f, const struct uvb_map *m)
 		l.cells, l.free, l.in_flight, l.leaked, l.stale, clean ? "true" : "false");
 }
 
+/* --------------------------------------------------------------------------------------- faults */
+
+/* Filters are quoted: anything printable, made harmless. */
+static void
+put_text(FILE *f, const char *text, size_t room)
+{
+	fputc('"', f);
+	for (size_t i = 0; i < room && text[i] != '\0'; i++) {
+		if (text[i] == '"' || text[i] == '\\')
+			fputc('\\', f);
+		fputc(text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?', f);
+	}
+	fputc('"', f);
+}
+
+static void
+put_fault_terms(FILE *f, const struct uvb_fault_def *d)
+{
+	if (d->kind == UVB_FAULT_RULE)
+		fprintf(f,
+			",\"kind\":\"rule\",\"verdict\":\"%s\",\"skip\":%" PRIu64
+			",\"count\":%" PRIu64 ",\"length\":%" PRIu32 ",\"delay_ns\":%" PRIu64,
+			uvb_fault_verdict_name(d->verdict), d->skip, d->count, d->length,
+			d->delay_ns);
+	else
+		fprintf(f,
+			",\"kind\":\"model\",\"rate_bps\":%" PRIu64 ",\"queue_bytes\":%" PRIu64
+			",\"burst_bytes\":%" PRIu64 ",\"delay_ns\":%" PRIu64
+			",\"jitter_ns\":%" PRIu64 ",\"loss\":%" PRIu32 ",\"nth\":%" PRIu32
+			",\"gemodel\":[%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRIu32 "]"
+			",\"duplicate\":%" PRIu32 ",\"corrupt\":%" PRIu32 ",\"seed\":%" PRIu64,
+			d->rate_bps, d->queue_bytes, d->burst_bytes, d->delay_ns, d->jitter_ns,
+			d->loss, d->nth, d->ge_p, d->ge_r, d->ge_bad, d->ge_good, d->duplicate,
+			d->corrupt, d->seed);
+}
+
+static void
+put_fault(FILE *f, const struct uvb_fault_shm *s, uint32_t handle)
+{
+	fprintf(f, "{\"handle\":%" PRIu32 ",\"port\":", handle);
+	put_name(f, s->def.port);
+	fprintf(f, ",\"dir\":\"%s\",\"filter\":", uvb_fault_dir_name(s->def.dir));
+	put_text(f, s->def.text, sizeof(s->def.text));
+	put_fault_terms(f, &s->def);
+	fprintf(f,
+		",\"matched\":%" PRIu64 ",\"hits\":%" PRIu64 ",\"held\":%" PRIu64
+		",\"released\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"queue_full\":%" PRIu64 "}",
+		uvb_load(&s->matched), uvb_load(&s->hits), uvb_load(&s->held),
+		uvb_load(&s->released), uvb_load(&s->lost), uvb_load(&s->full));
+}
+
+static void
+put_faults(FILE *f, const struct uvb_map *m)
+{
+	bool first = true;
+
+	fputs("[", f);
+	for (uint32_t i = 0; i < UVB_FAULTS_MAX; i++) {
+		const struct uvb_fault_shm *s;
+		uint32_t handle;
+
+		if (atomic_load(&uvb_map_hdr(m)->fault_seq) == 0)
+			break; /* there never was one: its pages do not exist */
+		s = uvb_map_fault(m, i);
+		handle = atomic_load_explicit(&s->handle, memory_order_acquire);
+		if (handle == 0)
+			continue;
+		comma(f, &first);
+		put_fault(f, s, handle);
+	}
+	fputs("]", f);
+}
+
+char *
+uvb_view_faults_json(struct uvb_view *v)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f == NULL)
+		return NULL;
+	put_faults(f, &v->map);
+	if (fclose(f) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 char *
 uvb_view_json(struct uvb_view *v)
 {
@@ -428,6 +523,8 @@ uvb_view_json(struct uvb_view *v)
 	put_pairs(f, &v->map);
 	fputs(",", f);
 	put_fdb(f, &v->map);
+	fputs(",\"faults\":", f);
+	put_faults(f, &v->map);
 	fputs(",", f);
 	put_ledger(f, &v->map);
 	fputs("}", f);

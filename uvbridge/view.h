@@ -14,4 +14,7 @@ struct uvb_view {
 /* Does the daemon's process exist? (It may be stopped.) */
 bool uvb_view_daemon_alive(const struct uvb_view *view);
 
+/* The faults alone, as a JSON list; from malloc. */
+char *uvb_view_faults_json(struct uvb_view *view);
+
 #endif /* UVBRIDGE_VIEW_H */

@@ -149,6 +149,13 @@ static const struct name tx_names[] = {
 	FAR("oversize", OVERSIZE),
 	FAR("down", DOWN),
 	FAR("vlan_filter", VLAN_FILTER),
+	FAR("fault", FAULT),
+	FAR("link_loss", LOSS),
+	FAR("link_queue_full", QUEUE),
+	TXD("fault", FAULT),
+	TXD("link_loss", LOSS),
+	TXD("link_queue_full", QUEUE),
+	TX("fault_duplicates", fabric.fault_dups),
 	TX("far_ring_full", fabric.full),
 	TX("flooded", fabric.flooded),
 	TX("bursts_cut_short", fabric.no_cell),
@@ -157,10 +164,10 @@ static const struct name tx_names[] = {
 /* clang-format on */
 
 static const struct name port_names[] = {
-	{"rx_drop_mac_filter", UVB_PD_MAC_FILTER},
-	{"rx_drop_stopped", UVB_PD_STOPPED},
-	{"rx_drop_oversize", UVB_PD_OVERSIZE},
-	{"rx_drop_vlan_filter", UVB_PD_VLAN_FILTER},
+	{"rx_drop_mac_filter", UVB_PD_MAC_FILTER}, {"rx_drop_stopped", UVB_PD_STOPPED},
+	{"rx_drop_oversize", UVB_PD_OVERSIZE},     {"rx_drop_vlan_filter", UVB_PD_VLAN_FILTER},
+	{"rx_drop_fault", UVB_PD_FAULT},           {"rx_drop_link_loss", UVB_PD_LOSS},
+	{"rx_drop_link_queue_full", UVB_PD_QUEUE},
 };
 
 static uint64_t

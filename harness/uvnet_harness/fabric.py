@@ -243,6 +243,13 @@ class Fabric:
             )
         return done
 
+    def tool(self, *words: str) -> str:
+        """Run ``uvbridge``; what it printed.
+
+        :raises FabricError: it failed.
+        """
+        return self._tool(*words).stdout
+
     # ------------------------------------------------------------------------------- observing
 
     def snapshot(self) -> Snapshot:
@@ -306,6 +313,11 @@ class Fabric:
         """What the daemon has written to its log."""
         path = self.directory / "log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def decisions(self) -> str:
+        """What all faults have decided so far: a JSON object a line."""
+        return self.tool("fault", self.name, "log")
 
     # -------------------------------------------------------------------------------- the daemon
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from uvnet_harness import artifacts, journal, names
 from uvnet_harness.fabric import LOG_TROUBLE, Build, Fabric, Snapshot
+from uvnet_harness.faults import Link
 from uvnet_harness.host import Host
 from uvnet_harness.kernel import KernelHost, unavailable
 from uvnet_harness.proc import Process, Processes
@@ -292,6 +293,13 @@ class Net:
     def start(self, name: str, *words: str | Path, env: Mapping[str, str] | None = None) -> Process:
         """Start any program beside the network (not on a host), guarded like all others."""
         return self.processes.start(name, list(words), self.folder, env=env)
+
+    # --------------------------------------------------------------------------------- faults
+
+    def link(self, port: Host | KernelHost | Wire | str) -> Link:
+        """The cable of a port, on which things go wrong. The port need not be attached yet."""
+        name = port if isinstance(port, str) else port.name
+        return Link(self.fabric, name, f"{self.settings.seed}/{self.test_id}/{name}")
 
     # --------------------------------------------------------------------------------- chance
 

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uvbridge/clock.h - the fabric's clock: what delays, timestamps and captures read.
+ *
+ * Real: CLOCK_MONOTONIC plus hdr.clock_offset. Virtual: hdr.clock_ns, a word that stands still
+ * until somebody moves it (`uvbridge clock`). Going over from one to the other the clock goes on
+ * where it stood, and it never goes back: the offset is what virtual time was ahead.
+ */
+#ifndef UVBRIDGE_CLOCK_H
+#define UVBRIDGE_CLOCK_H
+
+#include <time.h>
+
+#include "uvbridge/abi.h"
+
+/* ns. No system call, no lock; any thread. The offset is written before clock_ns becomes 0. */
+static inline uint64_t
+uvb_clock_ns(const struct uvb_hdr *hdr)
+{
+	uint64_t virtual_ns = atomic_load_explicit(&hdr->clock_ns, memory_order_acquire);
+	struct timespec ts;
+
+	if (virtual_ns != 0)
+		return virtual_ns;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec +
+	       atomic_load_explicit(&hdr->clock_offset, memory_order_relaxed);
+}
+
+#endif /* UVBRIDGE_CLOCK_H */
