@@ -104,21 +104,6 @@ int uvb_conf_get(const struct uvb_dev *dev, struct uvb_conf *conf);
  * port's owner. */
 int uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_LEN]);
 
-/* --------------------------------------------------------------------------------- flow rules */
-
-/* Put a rule into a slot (below UVB_RULE_MAX) in place of the one there, or, with NULL, take that
- * one out. Senders obey from their next burst on, while the configuration has UVB_CONF_RULES. One
- * writer: the owner. -EINVAL and a sentence if the rule makes no sense, -ENOSPC if there are too
- * many of its kind, -ENODEV when the fabric went down. */
-int uvb_rule_set(struct uvb_dev *dev, uint16_t slot, const struct uvb_rule *rule,
-		 char err[UVB_ERR_LEN]);
-
-/* The rule in a slot; its fate is UVB_FATE_NONE if there is none. */
-void uvb_rule_get(const struct uvb_dev *dev, uint16_t slot, struct uvb_rule *rule);
-
-/* What a slot's rules have counted since the fabric began: it only grows. Any thread. */
-void uvb_rule_count(const struct uvb_dev *dev, uint16_t slot, uint64_t *frames, uint64_t *bytes);
-
 /* -------------------------------------------------------------------- queues of several processes
  *
  * A queue is used by one thread of one process at a time. It changes hands like this:
@@ -128,7 +113,8 @@ void uvb_rule_count(const struct uvb_dev *dev, uint16_t slot, uint64_t *frames, 
  * The processes agree on who has which by their own means. The owner has taken all of them at the
  * attach; handles keep their address as long as the device. */
 
-/* Throw away what waits (counted as `lost`), undo an arming. -ENODEV, -EPERM (only looks). */
+/* Throw away what waits (counted as `lost`). Who sleeps on the queue is woken. -ENODEV, -EPERM
+ * (only looks). */
 int uvb_rxq_reset(struct uvb_dev *dev, uint16_t rxq);
 /* Finish what was published, free what was not. */
 int uvb_txq_reset(struct uvb_dev *dev, uint16_t txq);
@@ -225,6 +211,8 @@ struct uvb_txq_stats {
 	uint64_t full;                   /* of its frames: the destination's voq was full */
 	uint64_t fault_dups;             /* frames more than were sent: copies made by faults */
 };
+uint32_t uvb_rxq_waiting(const struct uvb_dev *dev, uint16_t rxq);    /* uvb_rx_count() */
+uint32_t uvb_txq_free_cells(const struct uvb_dev *dev, uint16_t txq); /* uvb_tx_free() */
 void uvb_rxq_stats(const struct uvb_dev *dev, uint16_t rxq, struct uvb_rxq_stats *stats);
 void uvb_txq_stats(const struct uvb_dev *dev, uint16_t txq, struct uvb_txq_stats *stats);
 

@@ -69,8 +69,6 @@ drain_queue(const struct uvb_map *map, uint32_t port, uint32_t q)
 	for (uint32_t w = 0; w <= (sources - 1) / 64; w++)
 		if (uvb_load(&rxq->leaf[w]) != 0)
 			atomic_exchange(&rxq->leaf[w], 0);
-	if (uvb_load(&rxq->armed) & 1)
-		atomic_fetch_add(&rxq->armed, 1);
 	atomic_thread_fence(memory_order_seq_cst);
 	e = uvb_voq_pages(map, port, q);
 	for (uint32_t s = 0; s < sources; s++) {
@@ -88,8 +86,13 @@ uvb_drain_port(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 {
 	uint64_t freed = 0;
 
-	for (uint32_t q = first_rxq; q < map->nb_queues; q++)
+	for (uint32_t q = first_rxq; q < map->nb_queues; q++) {
+		struct uvb_rxq_shm *rxq = uvb_map_rxq(map, port, q);
+
 		freed += drain_queue(map, port, q);
+		if (uvb_load(&rxq->armed) & 1)
+			atomic_fetch_add(&rxq->armed, 1); /* nobody is there to be woken */
+	}
 	return freed;
 }
 
@@ -267,7 +270,9 @@ uvb_rxq_reset(struct uvb_dev *dev, uint16_t rxq)
 	map = map_with_file(dev);
 	drain_queue(&map, dev->id, rxq);
 	map_without_file(&map);
-	uvb_bell_drain(dev->bell[rxq]);
+	/* The bits were cleared under whoever sleeps on it. */
+	if (uvb_load(&uvb_map_rxq(&dev->map, dev->id, rxq)->armed) & 1)
+		uvb_bell_ring(dev->bell[rxq]);
 	return 0;
 }
 

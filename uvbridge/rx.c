@@ -642,41 +642,49 @@ forget:
 	q->nb_out = 0;
 }
 
-/* References before this place are not waiting: they are done, or parked. */
+/* References before this place are not waiting: they are done, or parked, which only the process
+ * knows that has the queue. */
 static uint32_t
 waiting_from(const struct uvb_rxq *q, uint32_t source, const struct uvb_voq_shm *v)
 {
-	const struct source *s = &q->source[source];
+	const struct source *s = q != NULL ? &q->source[source] : NULL;
 
-	if (s->nb_parked != 0)
+	if (s != NULL && s->nb_parked != 0)
 		return s->pos;
 	return atomic_load_explicit(&v->tail, memory_order_relaxed);
 }
 
 /* By the pending bits: an active source has its bit set. */
 uint32_t
-uvb_rx_count(const struct uvb_rxq *q)
+uvb_rxq_waiting(const struct uvb_dev *dev, uint16_t rxq)
 {
-	const struct uvb_map *map = &q->dev->map;
-	uint32_t n = 0, waiting;
+	const struct uvb_map *map = &dev->map;
+	const struct uvb_rxq_shm *q = uvb_map_rxq(map, dev->id, rxq);
+	uint32_t n = 0, waiting, nb_sources = map->nb_ports * map->nb_queues;
 
-	for (uint32_t w = 0; w <= (q->nb_sources - 1) / 64; w++) {
-		uint64_t bits = uvb_load(&q->shm->leaf[w]);
+	for (uint32_t w = 0; w <= (nb_sources - 1) / 64; w++) {
+		uint64_t bits = uvb_load(&q->leaf[w]);
 
 		for (; bits != 0; bits &= bits - 1) {
 			uint32_t id = w * 64 + (uint32_t)__builtin_ctzll(bits);
 			const struct uvb_voq_shm *v;
 
-			if (id >= q->nb_sources)
+			if (id >= nb_sources)
 				break;
-			v = uvb_map_voq(map, q->dev->id, q->rxq, id / map->nb_queues,
+			v = uvb_map_voq(map, dev->id, rxq, id / map->nb_queues,
 					id % map->nb_queues);
 			waiting = atomic_load_explicit(&v->head, memory_order_acquire) -
-				  waiting_from(q, id, v);
-			n += waiting <= q->depth ? waiting : 0;
+				  waiting_from(dev->rxq[rxq], id, v);
+			n += waiting <= map->voq_depth ? waiting : 0;
 		}
 	}
 	return n;
+}
+
+uint32_t
+uvb_rx_count(const struct uvb_rxq *q)
+{
+	return uvb_rxq_waiting(q->dev, q->rxq);
 }
 
 void

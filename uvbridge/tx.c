@@ -87,9 +87,6 @@ compile_conf(struct dest *d, const struct uvb_conf *c)
 	d->nb_mac = c->nb_mac;
 	for (uint32_t i = 0; i < c->nb_mac; i++)
 		d->mac[i] = uvb_mac48(c->mac[i]);
-	d->special &= ~UVB_SPECIAL_RULES;
-	if (c->flags & (UVB_CONF_RULES | UVB_CONF_ISOLATED))
-		d->special |= UVB_SPECIAL_RULES;
 	d->nb_mc = c->nb_mc;
 	for (uint32_t i = 0; i < c->nb_mc; i++)
 		d->mc[i] = uvb_mac48(c->mc[i]);
@@ -125,20 +122,6 @@ refresh_conf(struct uvb_txq *q, struct dest *d, bool new_life)
 		compile_conf(d, &conf);
 }
 
-/* Flow rules that have changed. Without memory for them nothing can be delivered as they say. */
-static void
-refresh_rules(struct uvb_txq *q, struct dest *d)
-{
-	if (!d->conf_valid || !(d->flags & UVB_CONF_RULES))
-		return;
-	if (d->rules == NULL)
-		d->rules = uvb_rules_new(uvb_map_rules(&q->dev->map, d->id));
-	if (d->rules == NULL)
-		d->conf_valid = false;
-	else
-		uvb_rules_refresh(d->rules, d->life, d->shm->nb_rxq);
-}
-
 static void
 refresh(struct uvb_txq *q, struct dest *d)
 {
@@ -151,8 +134,6 @@ refresh(struct uvb_txq *q, struct dest *d)
 	d->up = UVB_LIFE_STATE(life) == UVB_PORT_UP;
 	if (d->up && (new_life || seq != d->conf_seq))
 		refresh_conf(q, d, new_life);
-	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_RULES) && d->up)
-		refresh_rules(q, d);
 	if (UVB_UNLIKELY(q->faults != NULL))
 		uvb_fault_dest(q, d);
 }
@@ -334,7 +315,6 @@ cell_fill(const struct uvb_txq *q, struct uvb_cell *c, const struct passage *p, 
 	c->total = p->frame->len;
 	c->deliver_at = p->deliver_at;
 	c->overtake = p->overtake;
-	c->mark = p->mark;
 	if (UVB_LIKELY(!(p->cell_flags & UVB_CELL_COPY)))
 		return;
 	c->cap_src = q->port;
@@ -519,8 +499,6 @@ listed(const uint64_t *list, uint32_t n, uint64_t mac)
 static bool
 mac_passes(const struct dest *d, uint64_t mac)
 {
-	if (UVB_UNLIKELY(d->flags & UVB_CONF_ISOLATED))
-		return true;
 	if (!UVB_MAC_MULTICAST(mac))
 		return (d->nb_mac > 0 && d->mac[0] == mac) || (d->flags & UVB_CONF_PROMISC) ||
 		       listed(d->mac, d->nb_mac, mac);
@@ -606,7 +584,6 @@ pick_rxq(struct dest *d, struct passage *p)
 {
 	p->cell_flags = p->frame->flags & UVB_CELL_CSUM_OK;
 	p->hash = 0;
-	p->mark = 0;
 	if (!hash_plain_ipv4(d, p->head, p->head_len, &p->hash) && !hash_any(d, p))
 		return 0;
 	p->cell_flags |= UVB_CELL_HASH;
@@ -638,7 +615,6 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	struct lane *l = &d->lane[rxq];
 	struct uvb_cell *c;
 
-	p->out_rxq = (uint8_t)rxq;
 	if (UVB_UNLIKELY(l->voq == NULL))
 		lane_init(q, d, rxq);
 	if (UVB_UNLIKELY(lane_full(q, l) || over_threshold(q, d)))
@@ -650,6 +626,7 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_SENT_AT))
 		c->sent_at = uvb_tx_now(q);
 	p->verdict = UVB_V_DELIVERED;
+	p->out_rxq = (uint8_t)rxq;
 	stage(q, d, l, c, p->frame->len, owner);
 	return OUT_SENT;
 }
@@ -671,47 +648,6 @@ uvb_tx_drop_for(struct dest *d, struct passage *p, enum uvb_pair_drop why)
 	return OUT_DROPPED;
 }
 
-/* What the receiver's flow rules say in place of its RSS, or in addition. */
-static void
-obey(struct passage *p, const struct uvb_ruling *r, uint32_t *rxq)
-{
-	if (r->hashed) {
-		p->cell_flags &= ~UVB_CELL_HASH;
-		p->cell_flags |= r->has_hash ? UVB_CELL_HASH : 0;
-		p->hash = r->hash;
-	}
-	if (r->flags & (UVB_RULE_FLAG | UVB_RULE_MARK))
-		p->cell_flags |= UVB_CELL_FLAG;
-	if (r->flags & UVB_RULE_MARK)
-		p->cell_flags |= UVB_CELL_MARK;
-	p->mark = r->mark;
-	if (r->steered)
-		*rxq = r->rxq;
-}
-
-/* To a port with flow rules, or one that takes nothing without. */
-static enum outcome
-send_ruled(struct uvb_txq *q, struct dest *d, struct passage *p)
-{
-	struct uvb_ruling r = {.drop = false};
-	uint32_t rxq = pick_rxq(d, p);
-	enum outcome out;
-
-	if (d->flags & UVB_CONF_RULES)
-		uvb_rules_apply(d->rules, p->head, p->head_len, &r);
-	if (r.drop) {
-		out = uvb_tx_drop_for(d, p, UVB_PD_FLOW);
-	} else if (!r.steered && (d->flags & UVB_CONF_ISOLATED)) {
-		out = uvb_tx_drop_for(d, p, UVB_PD_ISOLATED);
-	} else {
-		obey(p, &r, &rxq);
-		out = enqueue(q, d, rxq, p);
-	}
-	if (out != OUT_NO_CELL && r.nb_counted > 0)
-		uvb_rules_count(d->rules, &r, p->frame->len);
-	return out;
-}
-
 enum outcome
 uvb_tx_deliver(struct uvb_txq *q, struct dest *d, struct passage *p)
 {
@@ -719,8 +655,6 @@ uvb_tx_deliver(struct uvb_txq *q, struct dest *d, struct passage *p)
 
 	if (UVB_UNLIKELY(why != UVB_PD_MAX))
 		return uvb_tx_drop_for(d, p, why);
-	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_RULES))
-		return send_ruled(q, d, p);
 	if (UVB_LIKELY((q->special | d->special) == 0))
 		run_begin(q, d, p);
 	return enqueue(q, d, pick_rxq(d, p), p);
@@ -769,7 +703,7 @@ flood(struct uvb_txq *q, struct passage *p)
 			if (out == OUT_NO_CELL && met == 0)
 				return OUT_NO_CELL;
 			if (out == OUT_NO_CELL && q->dest[port] != NULL)
-				drop_full(&q->dest[port]->lane[p->out_rxq], p);
+				drop_full(&q->dest[port]->lane[pick_rxq(q->dest[port], p)], p);
 			met++;
 			reached += out == OUT_SENT;
 		}
@@ -887,7 +821,6 @@ take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 	p.frame = f;
 	p.parsed = false;
 	p.hash = 0;
-	p.mark = 0;
 	p.cell_flags = 0;
 	p.out_rxq = 0;
 	p.head_len = 0;
@@ -1074,14 +1007,20 @@ uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 }
 
 uint32_t
-uvb_tx_free(const struct uvb_txq *q)
+uvb_txq_free_cells(const struct uvb_dev *dev, uint16_t txq)
 {
+	const struct uvb_cell *cells = uvb_map_cells(&dev->map, dev->id, txq);
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < q->nb_cells; i++)
-		n += atomic_load_explicit(&q->cells[i].owner, memory_order_relaxed) ==
-		     UVB_OWNER_FREE;
+	for (uint32_t i = 0; i < dev->map.cells_per_txq; i++)
+		n += atomic_load_explicit(&cells[i].owner, memory_order_relaxed) == UVB_OWNER_FREE;
 	return n;
+}
+
+uint32_t
+uvb_tx_free(const struct uvb_txq *q)
+{
+	return uvb_txq_free_cells(q->dev, q->txq);
 }
 
 struct uvb_txq *
@@ -1133,7 +1072,6 @@ dest_free(struct dest *d)
 	for (uint32_t i = 0; i < UVB_MAX_QUEUES; i++)
 		if (d->lane[i].bell >= 0)
 			close(d->lane[i].bell);
-	uvb_rules_free(d->rules);
 	free(d);
 }
 

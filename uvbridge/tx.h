@@ -27,7 +27,7 @@
 #ifndef UVBRIDGE_TX_H
 #define UVBRIDGE_TX_H
 
-#include "uvbridge/rules.h"
+#include "uvbridge/internal.h"
 
 #define UVB_TX_HEAD_MAX     192 /* bytes of a frame that are parsed */
 #define UVB_TX_PUBLISH_EACH 64  /* frames at most that wait, filled, for the end of a long burst */
@@ -36,7 +36,6 @@
 #define UVB_SPECIAL_VLAN_FILTER (1u << 0)
 #define UVB_SPECIAL_SENT_AT     (1u << 1)
 #define UVB_SPECIAL_FAULT       (1u << 2) /* of a queue, too */
-#define UVB_SPECIAL_RULES       (1u << 4)
 
 /* To one receive queue: the sender's own idea of the voq. */
 struct lane {
@@ -80,7 +79,6 @@ struct dest {
 	uint64_t flow_addresses;
 	uint64_t mac[UVB_MAC_MAX];
 	uint64_t mc[UVB_MC_MAX];
-	struct uvb_rules *rules; /* NULL: none yet */
 	struct lane lane[UVB_MAX_QUEUES];
 	struct uvb_rss rss;
 };
@@ -133,7 +131,6 @@ struct passage {
 	uint64_t dst, src;
 	/* What became of it, for the capture port. */
 	uint32_t hash;
-	uint32_t mark;
 	uint16_t cell_flags;
 	uint16_t out_port;
 	uint8_t out_rxq;

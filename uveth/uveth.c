@@ -105,6 +105,18 @@ arg_mac(const char *key, const char *value, void *out)
 	return -EINVAL;
 }
 
+static int
+arg_life(const char *key, const char *value, void *out)
+{
+	bool *any = out;
+
+	*any = strcmp(value, "any") == 0;
+	if (*any || strcmp(value, "primary") == 0)
+		return 0;
+	UVETH_LOG(ERR, "%s=%s: must be 'primary' or 'any': whose end is the port's", key, value);
+	return -EINVAL;
+}
+
 struct arg {
 	const char *key;
 	arg_handler_t parse;
@@ -137,7 +149,8 @@ args_unknown(const struct rte_kvargs *list, const struct arg *arg, size_t n)
 		if (k < n && list->pairs[i].value != NULL)
 			continue;
 		UVETH_LOG(ERR,
-			  "%s '%s': the keys are fabric=, name=, mac=, rxq=, txq=, reta=, key=",
+			  "%s '%s': the keys are fabric=, name=, mac=, rxq=, txq=, reta=, key=, "
+			  "life=",
 			  k < n ? "no value for key" : "unknown key", list->pairs[i].key);
 		return -EINVAL;
 	}
@@ -151,7 +164,7 @@ args_parse(const char *text, struct uveth_args *args)
 		{"fabric", arg_fabric, args->fabric}, {"name", arg_name, args->name},
 		{"mac", arg_mac, &args->mac},         {"rxq", arg_queues, &args->rxq},
 		{"txq", arg_queues, &args->txq},      {"reta", arg_reta, &args->reta},
-		{"key", arg_key, &args->key},
+		{"key", arg_key, &args->key},         {"life", arg_life, &args->any},
 	};
 	struct rte_kvargs *list;
 	int rc;
@@ -176,6 +189,26 @@ args_parse(const char *text, struct uveth_args *args)
 
 /* ------------------------------------------------------------------------------ attach, detach */
 
+static void
+local_init(struct uveth_local *local)
+{
+	*local = (struct uveth_local){0};
+	for (uint16_t q = 0; q < UVB_MAX_QUEUES; q++) {
+		local->rx_turn[q] = UVETH_TURN_NEVER;
+		local->tx_turn[q] = UVETH_TURN_NEVER;
+	}
+}
+
+struct uveth_local *
+uveth_local_new(void)
+{
+	struct uveth_local *local = malloc(sizeof(*local));
+
+	if (local != NULL)
+		local_init(local);
+	return local;
+}
+
 /* Become a port of the fabric. All that lives in the segment, and the handles into it. */
 int
 uveth_attach(struct rte_eth_dev *eth)
@@ -188,6 +221,7 @@ uveth_attach(struct rte_eth_dev *eth)
 		.nb_rxq = port->args.rxq,
 		.nb_txq = port->args.txq,
 		.kind = UVB_KIND_UVETH,
+		.shared = port->args.any,
 	};
 	char err[UVB_ERR_LEN] = "";
 	int rc;
@@ -201,10 +235,12 @@ uveth_attach(struct rte_eth_dev *eth)
 	}
 	port->max_rxq = uvb_nb_rxq(local->dev);
 	port->max_txq = uvb_nb_txq(local->dev);
-	for (uint16_t q = 0; q < port->max_rxq; q++)
-		local->rxq[q] = uvb_rxq(local->dev, q);
-	for (uint16_t q = 0; q < port->max_txq; q++)
-		local->txq[q] = uvb_txq(local->dev, q);
+	port->ident = (struct uveth_ident){.abi = UVB_ABI_VERSION,
+					   .size = sizeof(*port),
+					   .epoch = uvb_hdr(local->dev)->epoch,
+					   .gen = uvb_gen(local->dev),
+					   .port = uvb_id(local->dev)};
+	rte_strscpy(port->ident.path, uvb_path(local->dev), sizeof(port->ident.path));
 	UVETH_LOG(INFO, "%s is port %u, '%s', of fabric %s", eth->data->name, uvb_id(local->dev),
 		  uvb_name(local->dev), port->args.fabric);
 	return 0;
@@ -217,10 +253,22 @@ uveth_detach(struct rte_eth_dev *eth)
 
 	if (local->dev != NULL)
 		uvb_close(local->dev);
-	memset(local, 0, sizeof(*local));
+	local_init(local);
 }
 
 /* ------------------------------------------------------------------------------ probe, remove */
+
+/* Functions are at other addresses in other processes. */
+void
+uveth_bursts(struct rte_eth_dev *eth)
+{
+	eth->rx_pkt_burst = uveth_rx_burst;
+	eth->tx_pkt_burst = uveth_tx_burst;
+	eth->tx_pkt_prepare = uveth_tx_prepare;
+	eth->rx_queue_count = uveth_rx_queue_count;
+	eth->rx_descriptor_status = uveth_rx_descriptor_status;
+	eth->tx_descriptor_status = uveth_tx_descriptor_status;
+}
 
 static int
 port_init(struct rte_eth_dev *eth)
@@ -246,12 +294,7 @@ port_init(struct rte_eth_dev *eth)
 		.link_status = RTE_ETH_LINK_DOWN,
 	};
 	eth->dev_ops = &uveth_ops;
-	eth->rx_pkt_burst = uveth_rx_burst;
-	eth->tx_pkt_burst = uveth_tx_burst;
-	eth->tx_pkt_prepare = uveth_tx_prepare;
-	eth->rx_queue_count = uveth_rx_queue_count;
-	eth->rx_descriptor_status = uveth_rx_descriptor_status;
-	eth->tx_descriptor_status = uveth_tx_descriptor_status;
+	uveth_bursts(eth);
 	return uveth_stats_reset(eth); /* the segment's counters outlive the ports they count for */
 }
 
@@ -266,7 +309,7 @@ create(struct rte_vdev_device *vdev, const struct uveth_args *args)
 		return -ENOMEM;
 	}
 	uveth_port(eth)->args = *args;
-	eth->process_private = calloc(1, sizeof(struct uveth_local));
+	eth->process_private = uveth_local_new();
 	rc = eth->process_private != NULL ? uveth_attach(eth) : -ENOMEM;
 	if (rc == 0)
 		rc = port_init(eth);
@@ -288,27 +331,21 @@ uveth_probe(struct rte_vdev_device *vdev)
 	struct uveth_args args;
 	int rc;
 
-	if (rte_eal_process_type() != RTE_PROC_PRIMARY) {
-		UVETH_LOG(ERR,
-			  "%s: is attached to its fabric by the primary process only; "
-			  "give this process a uveth port of its own",
-			  rte_vdev_device_name(vdev));
-		return -ENOTSUP;
-	}
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+		return uveth_secondary_probe(vdev);
 	rc = args_parse(rte_vdev_device_args(vdev), &args);
 	return rc == 0 ? create(vdev, &args) : rc;
 }
 
-/* rte_eal_cleanup() comes here in every process, secondaries included, where there is nothing of
- * ours to remove. */
+/* rte_eal_cleanup() comes here in every process: a secondary leaves the port, and that is all. */
 static int
 uveth_remove(struct rte_vdev_device *vdev)
 {
 	struct rte_eth_dev *eth = rte_eth_dev_allocated(rte_vdev_device_name(vdev));
 
-	if (eth == NULL || rte_eal_process_type() != RTE_PROC_PRIMARY)
-		return 0; /* closed already, or not ours to close */
-	if (eth->data->dev_started)
+	if (eth == NULL)
+		return 0; /* closed already */
+	if (rte_eal_process_type() == RTE_PROC_PRIMARY && eth->data->dev_started)
 		rte_eth_dev_stop(eth->data->port_id);
 	return rte_eth_dev_close(eth->data->port_id);
 }
@@ -320,5 +357,6 @@ static struct rte_vdev_driver uveth_driver = {
 
 RTE_PMD_REGISTER_VDEV(net_uveth, uveth_driver);
 RTE_PMD_REGISTER_PARAM_STRING(net_uveth, "fabric=<string> name=<string> mac=<mac> "
-					 "rxq=<1-16> txq=<1-16> reta=<64|128|256|512> key=<40|52>");
+					 "rxq=<1-16> txq=<1-16> reta=<64|128|256|512> key=<40|52> "
+					 "life=<primary|any>");
 RTE_LOG_REGISTER(uveth_logtype, pmd.net.uveth, NOTICE);

@@ -20,10 +20,18 @@
  *                      mapping means nothing in another process.
  *  the segment         see uvbridge/abi.h.
  *
- * If the process dies, the daemon sees the control connection close: the port is detached and its
- * frames in flight are freed or delivered, as abi.h has it. The mbufs were this process's own (no
- * mbuf is ever inside the fabric: both bursts copy), so none of them can be lost there. Nobody else
- * holds a lock of ours: the driver has none.
+ * Several processes: a secondary joins the port the primary attached (uveth_secondary.c). All of
+ * the shared memory above is EAL's, mapped at one address everywhere; nothing in it points to
+ * anything else. Which process polls which queue is the application's business, one thread of one
+ * process at a time. A queue changes hands by stop and start (in the primary): the start repairs
+ * what the last one left half done and gives the queue a new number, `turn`; whoever polls it next
+ * sees a number that it does not know, and takes the queue.
+ *
+ * If the primary dies, the daemon sees its control connection close: the port is detached and its
+ * frames in flight are freed or delivered, as abi.h has it; with life=any that waits for the last
+ * secondary. If a secondary dies nothing happens but that its queues stand still. The mbufs are in
+ * EAL's memory (no mbuf is ever inside the fabric: both bursts copy). Nobody holds a lock of ours:
+ * the driver has none.
  *
  * Threads: as ethdev's defaults. One thread per queue and direction at a time; different queues
  * freely in parallel; control operations of one port one at a time, in parallel with the bursts.
@@ -75,6 +83,17 @@ struct uveth_args {
 	uint16_t rxq, txq;         /* 0: as many as the fabric has */
 	uint16_t reta;
 	uint16_t key; /* bytes of the RSS key */
+	bool any;     /* life=any: the port lives as long as any of its processes */
+};
+
+/* What a secondary must know to join, and whether it may believe the rest. */
+struct uveth_ident {
+	uint32_t abi;  /* UVB_ABI_VERSION of the primary's driver */
+	uint32_t size; /* of struct uveth_port, as the primary's driver has it */
+	char path[PATH_MAX];
+	uint64_t epoch;
+	uint32_t gen;
+	uint16_t port;
 };
 
 /* What the driver itself counts. Writer: the thread that polls the queue. Part of the port and not
@@ -85,7 +104,6 @@ struct uveth_rx_count {
 	uint64_t nombuf; /* the pool ran dry in the middle of a frame */
 	uint64_t nombuf_bytes;
 	uint64_t bad_l3_csum, bad_l4_csum; /* received nevertheless, flagged BAD */
-	uint64_t flushed; /* had arrived while the queue was stopped. Writer: the control thread */
 } __rte_cache_aligned;
 struct uveth_tx_count {
 	uint64_t too_many_segs;
@@ -117,6 +135,7 @@ struct uveth_timesync {
 };
 
 struct uveth_port {
+	struct uveth_ident ident;
 	struct uveth_args args;
 	uint16_t max_rxq, max_txq; /* attached with */
 	uint16_t rss_nb_rxq;       /* the RETA was made for so many queues; 0: not made yet */
@@ -124,18 +143,17 @@ struct uveth_port {
 	bool admin_down;           /* rte_eth_dev_set_link_down() */
 	uint32_t ptypes;      /* layers the application wants to be told of: RTE_PTYPE_*_MASK */
 	struct uvb_conf conf; /* as last published */
-	/* Flow rules: entry i is the one in slot i of the segment. Writer: the control thread. */
-	struct rte_flow *flows; /* [UVB_RULE_MAX]; NULL until there is one */
-	uint32_t nb_flows, flow_high, flow_cursor, flow_serial;
-	char flow_error[UVB_ERR_LEN];
-	struct uveth_counters base; /* what the counters were at the last reset */
+	struct uveth_counters base;         /* what the counters were at the last reset */
+	uint32_t rx_starts[UVB_MAX_QUEUES]; /* how often each queue was started */
+	uint32_t tx_starts[UVB_MAX_QUEUES];
 	struct uveth_rx_count rx_count[UVB_MAX_QUEUES];
 	struct uveth_tx_count tx_count[UVB_MAX_QUEUES];
 	bool timesync_on;
 	struct uveth_timesync timesync;
 };
 
-/* Queues. Written while the queue is stopped, read by the thread that polls it. */
+/* Queues. Written while the queue is stopped, read by the thread that polls it; but for `turn`,
+ * which is written at any time. */
 
 struct uveth_rxq {
 	struct rte_mempool *pool;
@@ -146,7 +164,7 @@ struct uveth_rxq {
 	uint16_t room; /* bytes of frame one mbuf takes */
 	uint16_t nb_desc;
 	uint32_t ptypes; /* as in struct uveth_port */
-	bool on;         /* queue started, link not taken down */
+	uint32_t turn;   /* UVETH_TURN_OFF: stopped, or link taken down. Else: which start it was */
 	bool extra;      /* a frame is not done when it is copied: one of the following */
 	bool strip;      /* VLAN tags */
 	bool inspect;    /* headers are to be read: packet types or checksums */
@@ -164,7 +182,7 @@ struct uveth_txq {
 	uint16_t port_id, id;
 	uint16_t nb_desc;
 	uint16_t tpid[2]; /* as in the frame, outer and inner */
-	bool on;
+	uint32_t turn;    /* as in struct uveth_rxq */
 	bool deferred;
 } __rte_cache_aligned;
 
@@ -173,8 +191,17 @@ struct uveth_local {
 	struct uvb_dev *dev;
 	struct uvb_rxq *rxq[UVB_MAX_QUEUES];
 	struct uvb_txq *txq[UVB_MAX_QUEUES];
+	/* The turns in which the queues were taken. Writer: the thread that polls the queue. */
+	uint32_t rx_turn[UVB_MAX_QUEUES];
+	uint32_t tx_turn[UVB_MAX_QUEUES];
 	bool watching; /* an alarm looks after the link */
+	bool seen_up;  /* the link, when the application was last told */
 };
+#define UVETH_TURN_OFF   0u
+#define UVETH_TURN_NEVER UINT32_MAX
+
+bool uveth_rxq_turn(const struct uveth_rxq *q, struct uveth_local *local);
+bool uveth_txq_turn(const struct uveth_txq *q, struct uveth_local *local);
 
 static inline struct uveth_port *
 uveth_port(const struct rte_eth_dev *eth)
@@ -199,14 +226,48 @@ extern int uveth_logtype;
 #define UVETH_LOG(level, fmt, ...) \
 	rte_log(RTE_LOG_##level, uveth_logtype, "uveth: " fmt "\n", ##__VA_ARGS__)
 
+/* The fabric's handle of a queue, for the thread that polls it; NULL while the queue is off, or not
+ * this process's to use. Costs a comparison, as long as the queue stays where it is. */
+static inline struct uvb_rxq *
+uveth_rxq_handle(const struct uveth_rxq *q)
+{
+	struct uveth_local *local = uveth_local(&rte_eth_devices[q->port_id]);
+
+	if (unlikely(__atomic_load_n(&q->turn, __ATOMIC_ACQUIRE) != local->rx_turn[q->id]) &&
+	    !uveth_rxq_turn(q, local))
+		return NULL;
+	return local->rxq[q->id];
+}
+
+static inline struct uvb_txq *
+uveth_txq_handle(const struct uveth_txq *q)
+{
+	struct uveth_local *local = uveth_local(&rte_eth_devices[q->port_id]);
+
+	if (unlikely(__atomic_load_n(&q->turn, __ATOMIC_ACQUIRE) != local->tx_turn[q->id]) &&
+	    !uveth_txq_turn(q, local))
+		return NULL;
+	return local->txq[q->id];
+}
+
 /* uveth.c */
 int uveth_attach(struct rte_eth_dev *eth);
 void uveth_detach(struct rte_eth_dev *eth);
+struct uveth_local *uveth_local_new(void);
+void uveth_bursts(struct rte_eth_dev *eth);
 
 /* uveth_ops.c */
 extern const struct eth_dev_ops uveth_ops;
+extern const struct eth_dev_ops uveth_secondary_ops;
 int uveth_publish(struct rte_eth_dev *eth, const struct uvb_conf *next);
 int uveth_dev_stop(struct rte_eth_dev *eth);
+
+/* uveth_secondary.c */
+struct rte_vdev_device;
+int uveth_secondary_probe(struct rte_vdev_device *vdev);
+int uveth_secondary_close(struct rte_eth_dev *eth);
+void uveth_tell_started(struct rte_eth_dev *eth);
+void uveth_tell_closing(struct rte_eth_dev *eth);
 
 /* uveth_queue.c */
 int uveth_rx_queue_setup(struct rte_eth_dev *eth, uint16_t id, uint16_t nb_desc,
@@ -272,19 +333,12 @@ int uveth_timesync_write_time(struct rte_eth_dev *eth, const struct timespec *ts
 
 /* uveth_rss.c */
 uint64_t uveth_rss_types(void);
-uint32_t uveth_rss_to_uvb(uint64_t hf); /* RTE_ETH_RSS_* as UVB_RSS_* */
 int uveth_rss_configure(struct rte_eth_dev *eth, struct uvb_conf *conf);
 int uveth_rss_hash_update(struct rte_eth_dev *eth, struct rte_eth_rss_conf *rss);
 int uveth_rss_hash_conf_get(struct rte_eth_dev *eth, struct rte_eth_rss_conf *rss);
 int uveth_reta_update(struct rte_eth_dev *eth, struct rte_eth_rss_reta_entry64 *reta,
 		      uint16_t size);
 int uveth_reta_query(struct rte_eth_dev *eth, struct rte_eth_rss_reta_entry64 *reta, uint16_t size);
-
-/* uveth_flow.c */
-int uveth_flow_ops_get(struct rte_eth_dev *eth, const struct rte_flow_ops **ops);
-int uveth_flow_queues_ok(struct rte_eth_dev *eth, uint16_t nb_rxq);
-void uveth_flow_forget(struct rte_eth_dev *eth);
-int uveth_rx_metadata_negotiate(struct rte_eth_dev *eth, uint64_t *features);
 
 /* uveth_stats.c */
 int uveth_stats_get(struct rte_eth_dev *eth, struct rte_eth_stats *stats);
@@ -296,6 +350,7 @@ int uveth_xstats_get_names(struct rte_eth_dev *eth, struct rte_eth_xstat_name *n
 /* uveth_intr.c */
 int uveth_intr_start(struct rte_eth_dev *eth);
 void uveth_intr_stop(struct rte_eth_dev *eth);
+bool uveth_intr_fits(const struct rte_eth_dev *eth); /* made, for as many queues as there are */
 int uveth_rx_intr_enable(struct rte_eth_dev *eth, uint16_t id);
 int uveth_rx_intr_disable(struct rte_eth_dev *eth, uint16_t id);
 int uveth_link_update(struct rte_eth_dev *eth, int wait);

@@ -8,6 +8,9 @@
  *
  * A link goes down when the fabric does, and nothing in this process happens at that moment. So if
  * the application wants to be told (intr_conf.lsc), an alarm looks ten times a second.
+ *
+ * Both are made in each process that uses the port: descriptors, epoll sets and callbacks are its
+ * own.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -29,18 +32,28 @@ uveth_link_update(struct rte_eth_dev *eth, int wait __rte_unused)
 		.link_duplex = RTE_ETH_LINK_FULL_DUPLEX,
 		.link_autoneg = RTE_ETH_LINK_FIXED,
 	};
-	bool up = uveth_port(eth)->started && !uveth_port(eth)->admin_down &&
+	const struct uveth_port *port = uveth_port(eth); /* NULL: just closed by the primary */
+	bool up = port != NULL && port->started && !port->admin_down &&
 		  uvb_link(uveth_local(eth)->dev);
 
 	link.link_status = up ? RTE_ETH_LINK_UP : RTE_ETH_LINK_DOWN;
 	return rte_eth_linkstatus_set(eth, &link);
 }
 
-/* Look, and tell the application if it wants to be told. */
+/* Look, and tell the application if it wants to be told. The link's state is shared: another
+ * process may have seen the change first. */
 void
 uveth_link_changed(struct rte_eth_dev *eth)
 {
-	if (uveth_link_update(eth, 0) == 0 && eth->data->dev_conf.intr_conf.lsc)
+	struct uveth_local *local = uveth_local(eth);
+	bool up;
+
+	uveth_link_update(eth, 0);
+	up = eth->data->dev_link.link_status == RTE_ETH_LINK_UP;
+	if (up == local->seen_up)
+		return;
+	local->seen_up = up;
+	if (eth->data->dev_conf.intr_conf.lsc)
 		rte_eth_dev_callback_process(eth, RTE_ETH_EVENT_INTR_LSC, NULL);
 }
 
@@ -84,7 +97,7 @@ fill_handle(struct rte_eth_dev *eth, struct rte_intr_handle *handle)
 	    rte_intr_nb_efd_set(handle, n) != 0)
 		return -ENOMEM;
 	for (uint16_t q = 0; q < n; q++) {
-		int fd = uvb_rxq_fd(uveth_local(eth)->rxq[q]);
+		int fd = uvb_bell_fd(uveth_local(eth)->dev, q);
 
 		if (rte_intr_efds_index_set(handle, q, fd) != 0 ||
 		    rte_intr_vec_list_index_set(handle, q, RTE_INTR_VEC_RXTX_OFFSET + q) != 0)
@@ -136,6 +149,16 @@ uveth_intr_start(struct rte_eth_dev *eth)
 	return rc;
 }
 
+bool
+uveth_intr_fits(const struct rte_eth_dev *eth)
+{
+	const struct rte_eth_intr_conf *conf = &eth->data->dev_conf.intr_conf;
+	int want = conf->rxq ? eth->data->nb_rx_queues : 0;
+	int have = eth->intr_handle != NULL ? rte_intr_nb_efd_get(eth->intr_handle) : 0;
+
+	return have == want && uveth_local(eth)->watching == (conf->lsc != 0);
+}
+
 void
 uveth_intr_stop(struct rte_eth_dev *eth)
 {
@@ -143,22 +166,39 @@ uveth_intr_stop(struct rte_eth_dev *eth)
 	rx_intr_stop(eth);
 }
 
+/* For the thread that polls the queue, be it on or off at the moment. */
+static struct uvb_rxq *
+polled(struct rte_eth_dev *eth, uint16_t id)
+{
+	struct uveth_local *local = uveth_local(eth);
+
+	if (eth->intr_handle == NULL || eth->data->rx_queues[id] == NULL)
+		return NULL;
+	if (uveth_rxq_handle(eth->data->rx_queues[id]) == NULL && local->rxq[id] == NULL)
+		local->rxq[id] = uvb_rxq_take(local->dev, id);
+	return local->rxq[id];
+}
+
 /* If frames are waiting already the bell is rung by ourselves, so that whoever sleeps on it after
  * this call does not miss them. */
 int
 uveth_rx_intr_enable(struct rte_eth_dev *eth, uint16_t id)
 {
-	if (eth->intr_handle == NULL)
+	struct uvb_rxq *q = polled(eth, id);
+
+	if (q == NULL)
 		return -ENOTSUP;
-	uvb_rx_arm(uveth_local(eth)->rxq[id], true);
+	uvb_rx_arm(q, true);
 	return 0;
 }
 
 int
 uveth_rx_intr_disable(struct rte_eth_dev *eth, uint16_t id)
 {
-	if (eth->intr_handle == NULL)
+	struct uvb_rxq *q = polled(eth, id);
+
+	if (q == NULL)
 		return -ENOTSUP;
-	uvb_rx_disarm(uveth_local(eth)->rxq[id]);
+	uvb_rx_disarm(q);
 	return 0;
 }

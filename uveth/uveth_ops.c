@@ -56,9 +56,7 @@ dev_configure(struct rte_eth_dev *eth)
 	next.mtu = eth->data->mtu;
 	uveth_vlan_configure(eth, &next);
 	uveth_time_configure(eth, &next);
-	rc = uveth_flow_queues_ok(eth, next.nb_rxq);
-	if (rc == 0)
-		rc = uveth_rss_configure(eth, &next);
+	rc = uveth_rss_configure(eth, &next);
 	return rc == 0 ? uveth_publish(eth, &next) : rc;
 }
 
@@ -88,6 +86,7 @@ dev_start(struct rte_eth_dev *eth)
 		return rc;
 	}
 	uveth_link_changed(eth);
+	uveth_tell_started(eth);
 	return 0;
 }
 
@@ -105,15 +104,13 @@ uveth_dev_stop(struct rte_eth_dev *eth)
 static int
 dev_close(struct rte_eth_dev *eth)
 {
-	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
-		return 0;
+	uveth_tell_closing(eth);
 	if (uveth_port(eth)->started)
 		uveth_dev_stop(eth);
 	for (uint16_t q = 0; q < eth->data->nb_rx_queues; q++)
 		uveth_rx_queue_release(eth, q);
 	for (uint16_t q = 0; q < eth->data->nb_tx_queues; q++)
 		uveth_tx_queue_release(eth, q);
-	uveth_flow_forget(eth);
 	uveth_detach(eth);
 	free(eth->process_private);
 	eth->process_private = NULL;
@@ -130,7 +127,6 @@ dev_reset(struct rte_eth_dev *eth)
 	struct uvb_conf next, was = port->conf;
 	int rc;
 
-	uveth_flow_forget(eth);
 	uveth_detach(eth);
 	rc = uveth_attach(eth);
 	if (rc != 0)
@@ -138,7 +134,6 @@ dev_reset(struct rte_eth_dev *eth)
 	uvb_conf_default(uveth_local(eth)->dev, &next);
 	next.reta_size = was.reta_size;
 	next.key_len = was.key_len;
-	next.flags |= was.flags & UVB_CONF_ISOLATED;
 	next.nb_mc = was.nb_mc;
 	memcpy(next.mc, was.mc, sizeof(next.mc));
 	memcpy(next.vlan, was.vlan, sizeof(next.vlan));
@@ -313,8 +308,8 @@ dev_infos_get(struct rte_eth_dev *eth, struct rte_eth_dev_info *info)
 					      .nb_queues = 1};
 	info->default_txportconf = (struct rte_eth_dev_portconf){
 		.burst_size = UVETH_CHUNK, .ring_size = info->tx_desc_lim.nb_max, .nb_queues = 1};
-	info->dev_capa = RTE_ETH_DEV_CAPA_RUNTIME_RX_QUEUE_SETUP |
-			 RTE_ETH_DEV_CAPA_RUNTIME_TX_QUEUE_SETUP | RTE_ETH_DEV_CAPA_FLOW_RULE_KEEP;
+	info->dev_capa =
+		RTE_ETH_DEV_CAPA_RUNTIME_RX_QUEUE_SETUP | RTE_ETH_DEV_CAPA_RUNTIME_TX_QUEUE_SETUP;
 	info->err_handle_mode = RTE_ETH_ERROR_HANDLE_MODE_PASSIVE;
 	return 0;
 }
@@ -410,8 +405,36 @@ const struct eth_dev_ops uveth_ops = {
 	.reta_update = uveth_reta_update,
 	.reta_query = uveth_reta_query,
 
-	.flow_ops_get = uveth_flow_ops_get,
-	.rx_metadata_negotiate = uveth_rx_metadata_negotiate,
+	.stats_get = uveth_stats_get,
+	.stats_reset = uveth_stats_reset,
+	.xstats_get = uveth_xstats_get,
+	.xstats_get_names = uveth_xstats_get_names,
+	.xstats_reset = uveth_stats_reset,
+};
+
+/* In a secondary: what can be asked, its own interrupts, its own leaving. What changes the port is
+ * the primary's (ethdev answers ENOTSUP). */
+const struct eth_dev_ops uveth_secondary_ops = {
+	.dev_close = uveth_secondary_close,
+	.is_removed = is_removed,
+	.link_update = uveth_link_update,
+
+	.dev_infos_get = dev_infos_get,
+	.fw_version_get = fw_version_get,
+	.eth_dev_priv_dump = priv_dump,
+	.dev_supported_ptypes_get = uveth_ptypes_get,
+
+	.rxq_info_get = uveth_rxq_info,
+	.txq_info_get = uveth_txq_info,
+	.rx_burst_mode_get = uveth_rx_burst_mode,
+	.tx_burst_mode_get = uveth_tx_burst_mode,
+	.tx_done_cleanup = uveth_tx_done_cleanup,
+	.rx_queue_intr_enable = uveth_rx_intr_enable,
+	.rx_queue_intr_disable = uveth_rx_intr_disable,
+	.read_clock = uveth_read_clock,
+
+	.rss_hash_conf_get = uveth_rss_hash_conf_get,
+	.reta_query = uveth_reta_query,
 
 	.stats_get = uveth_stats_get,
 	.stats_reset = uveth_stats_reset,

@@ -82,29 +82,49 @@ uveth_rx_queue_release(struct rte_eth_dev *eth, uint16_t id)
 	eth->data->rx_queues[id] = NULL;
 }
 
-/* What arrived while the queue was stopped is not delivered late: a NIC's ring starts empty. The
- * fabric knows no word for this and counts it as dropped for want of a buffer. */
+/* Release: who sees the new number sees the queue as it is now. */
 static void
-rxq_flush(const struct rte_eth_dev *eth, const struct uveth_rxq *q)
+turn_set(uint32_t *turn, uint32_t value)
 {
-	const struct uveth_local *local = uveth_local(eth);
-	struct uvb_rxq_stats before, after;
-
-	uvb_rxq_stats(local->dev, q->id, &before);
-	uvb_rx_flush(local->rxq[q->id]);
-	uvb_rxq_stats(local->dev, q->id, &after);
-	uveth_count(&q->count->flushed, after.nombuf - before.nombuf);
+	__atomic_store_n(turn, value, __ATOMIC_RELEASE);
 }
 
+/* A new number for a queue, and open it if the link is up. */
+static void
+turn_next(const struct rte_eth_dev *eth, uint32_t *starts, uint32_t *turn)
+{
+	*starts = *starts + 1 == UVETH_TURN_NEVER ? 1 : *starts + 1;
+	turn_set(turn, uveth_port(eth)->admin_down ? UVETH_TURN_OFF : *starts);
+}
+
+/* What arrived while the queue was stopped is not delivered late: a NIC's ring starts empty. And
+ * what a process left half done that polled it and died, is brought to an end. */
 int
 uveth_rx_queue_start(struct rte_eth_dev *eth, uint16_t id)
 {
 	struct uveth_rxq *q = eth->data->rx_queues[id];
+	int rc = uvb_rxq_reset(uveth_local(eth)->dev, id);
 
-	rxq_flush(eth, q);
+	if (rc != 0)
+		return rc;
 	eth->data->rx_queue_state[id] = RTE_ETH_QUEUE_STATE_STARTED;
-	q->on = !uveth_port(eth)->admin_down;
+	turn_next(eth, &uveth_port(eth)->rx_starts[id], &q->turn);
 	return 0;
+}
+
+/* The queue is off, or has been started since we took it. */
+bool
+uveth_rxq_turn(const struct uveth_rxq *q, struct uveth_local *local)
+{
+	uint32_t turn = __atomic_load_n(&q->turn, __ATOMIC_ACQUIRE);
+
+	if (turn == UVETH_TURN_OFF)
+		return false;
+	local->rxq[q->id] = uvb_rxq_take(local->dev, q->id);
+	if (local->rxq[q->id] == NULL)
+		return false;
+	local->rx_turn[q->id] = turn;
+	return true;
 }
 
 int
@@ -112,7 +132,7 @@ uveth_rx_queue_stop(struct rte_eth_dev *eth, uint16_t id)
 {
 	struct uveth_rxq *q = eth->data->rx_queues[id];
 
-	q->on = false;
+	turn_set(&q->turn, UVETH_TURN_OFF);
 	eth->data->rx_queue_state[id] = RTE_ETH_QUEUE_STATE_STOPPED;
 	return 0;
 }
@@ -152,10 +172,27 @@ int
 uveth_tx_queue_start(struct rte_eth_dev *eth, uint16_t id)
 {
 	struct uveth_txq *q = eth->data->tx_queues[id];
+	int rc = uvb_txq_reset(uveth_local(eth)->dev, id);
 
+	if (rc != 0)
+		return rc;
 	eth->data->tx_queue_state[id] = RTE_ETH_QUEUE_STATE_STARTED;
-	q->on = !uveth_port(eth)->admin_down;
+	turn_next(eth, &uveth_port(eth)->tx_starts[id], &q->turn);
 	return 0;
+}
+
+bool
+uveth_txq_turn(const struct uveth_txq *q, struct uveth_local *local)
+{
+	uint32_t turn = __atomic_load_n(&q->turn, __ATOMIC_ACQUIRE);
+
+	if (turn == UVETH_TURN_OFF)
+		return false;
+	local->txq[q->id] = uvb_txq_take(local->dev, q->id);
+	if (local->txq[q->id] == NULL)
+		return false;
+	local->tx_turn[q->id] = turn;
+	return true;
 }
 
 int
@@ -163,7 +200,7 @@ uveth_tx_queue_stop(struct rte_eth_dev *eth, uint16_t id)
 {
 	struct uveth_txq *q = eth->data->tx_queues[id];
 
-	q->on = false;
+	turn_set(&q->turn, UVETH_TURN_OFF);
 	eth->data->tx_queue_state[id] = RTE_ETH_QUEUE_STATE_STOPPED;
 	return 0;
 }
@@ -203,19 +240,20 @@ uveth_queues_stop(struct rte_eth_dev *eth)
 void
 uveth_queues_gate(struct rte_eth_dev *eth)
 {
-	bool up = !uveth_port(eth)->admin_down;
+	const struct uveth_port *port = uveth_port(eth);
+	bool up = !port->admin_down;
 
 	for (uint16_t i = 0; i < eth->data->nb_rx_queues; i++) {
 		struct uveth_rxq *q = eth->data->rx_queues[i];
 
-		if (q != NULL)
-			q->on = up && eth->data->rx_queue_state[i] == RTE_ETH_QUEUE_STATE_STARTED;
+		if (q != NULL && eth->data->rx_queue_state[i] == RTE_ETH_QUEUE_STATE_STARTED)
+			turn_set(&q->turn, up ? port->rx_starts[i] : UVETH_TURN_OFF);
 	}
 	for (uint16_t i = 0; i < eth->data->nb_tx_queues; i++) {
 		struct uveth_txq *q = eth->data->tx_queues[i];
 
-		if (q != NULL)
-			q->on = up && eth->data->tx_queue_state[i] == RTE_ETH_QUEUE_STATE_STARTED;
+		if (q != NULL && eth->data->tx_queue_state[i] == RTE_ETH_QUEUE_STATE_STARTED)
+			turn_set(&q->turn, up ? port->tx_starts[i] : UVETH_TURN_OFF);
 	}
 }
 
@@ -278,7 +316,7 @@ uveth_rx_queue_count(void *rxq)
 {
 	const struct uveth_rxq *q = rxq;
 
-	return uvb_rx_count(uveth_local(&rte_eth_devices[q->port_id])->rxq[q->id]);
+	return uvb_rxq_waiting(uveth_local(&rte_eth_devices[q->port_id])->dev, q->id);
 }
 
 int
@@ -303,8 +341,8 @@ uveth_tx_descriptor_status(void *txq, uint16_t offset)
 
 	if (offset >= cells)
 		return -EINVAL;
-	return offset < uvb_tx_free(local->txq[q->id]) ? RTE_ETH_TX_DESC_DONE
-						       : RTE_ETH_TX_DESC_FULL;
+	return offset < uvb_txq_free_cells(local->dev, q->id) ? RTE_ETH_TX_DESC_DONE
+							      : RTE_ETH_TX_DESC_FULL;
 }
 
 /* ------------------------------------------------------------------------------- packet types */

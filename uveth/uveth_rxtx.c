@@ -61,17 +61,6 @@ rx_extra(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 		uveth_rx_time(q, m, f);
 }
 
-/* What a flow rule of ours has put on it. */
-static void
-rx_mark(struct rte_mbuf *m, const struct uvb_rx_frame *f)
-{
-	m->ol_flags |= RTE_MBUF_F_RX_FDIR;
-	if ((f->flags & UVB_CELL_MARK) == 0)
-		return;
-	m->ol_flags |= RTE_MBUF_F_RX_FDIR_ID;
-	m->hash.fdir.hi = f->cell->mark;
-}
-
 static inline void
 rx_finish(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 {
@@ -79,8 +68,6 @@ rx_finish(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 		m->hash.rss = f->hash;
 		m->ol_flags = RTE_MBUF_F_RX_RSS_HASH;
 	}
-	if (unlikely(f->flags & UVB_CELL_FLAG))
-		rx_mark(m, f);
 	if (unlikely(q->extra))
 		rx_extra(q, m, f);
 }
@@ -183,11 +170,14 @@ uint16_t
 uveth_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct uveth_rxq *q = rxq;
-	struct uvb_rxq *u = uveth_local(&rte_eth_devices[q->port_id])->rxq[q->id];
 	struct uvb_rx_frame f[UVETH_CHUNK];
 	uint16_t want, got, received = 0;
+	struct uvb_rxq *u;
 
-	if (unlikely(!q->on))
+	if (unlikely(q == NULL)) /* released under a process that polls it */
+		return 0;
+	u = uveth_rxq_handle(q);
+	if (unlikely(u == NULL))
 		return 0;
 	do {
 		want = RTE_MIN((uint16_t)(n - received), UVETH_CHUNK);
@@ -323,12 +313,15 @@ uint16_t
 uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct uveth_txq *q = txq;
-	struct uvb_txq *u = uveth_local(&rte_eth_devices[q->port_id])->txq[q->id];
 	struct tx_chunk c;
 	uint16_t taken, sent = 0;
+	struct uvb_txq *u;
 	int why;
 
-	if (unlikely(!q->on))
+	if (unlikely(q == NULL))
+		return 0;
+	u = uveth_txq_handle(q);
+	if (unlikely(u == NULL))
 		return 0;
 	while (sent < n) {
 		why = tx_gather(q, &c, pkts + sent, RTE_MIN((uint16_t)(n - sent), UVETH_CHUNK));

@@ -36,7 +36,6 @@ collect(struct rte_eth_dev *eth, struct uveth_counters *c)
 	for (uint16_t q = 0; q < port->max_rxq; q++) {
 		uvb_rxq_stats(dev, q, &c->rxq[q].fabric);
 		load(&c->rxq[q].own, &port->rx_count[q], sizeof(port->rx_count[q]));
-		c->rxq[q].fabric.nombuf -= c->rxq[q].own.flushed;
 	}
 	for (uint16_t q = 0; q < port->max_txq; q++) {
 		uvb_txq_stats(dev, q, &c->txq[q].fabric);
@@ -127,7 +126,7 @@ static const struct name rx_names[] = {
 	RX("drop_no_mbuf", fabric.nombuf),
 	RX("drop_no_mbuf_chain", own.nombuf),
 	RX("drop_too_long", own.too_long),
-	RX("drop_flushed", own.flushed),
+	RX("drop_flushed", fabric.lost),
 	RX("drop_stale", fabric.stale),
 	RX("drop_bad_reference", fabric.bad),
 	RX("bad_l3_csum", own.bad_l3_csum),
@@ -149,8 +148,6 @@ static const struct name tx_names[] = {
 	FAR("oversize", OVERSIZE),
 	FAR("down", DOWN),
 	FAR("vlan_filter", VLAN_FILTER),
-	FAR("flow", FLOW),
-	FAR("isolated", ISOLATED),
 	FAR("fault", FAULT),
 	FAR("link_loss", LOSS),
 	FAR("link_queue_full", QUEUE),
@@ -169,8 +166,7 @@ static const struct name port_names[] = {
 	{"rx_drop_mac_filter", UVB_PD_MAC_FILTER}, {"rx_drop_stopped", UVB_PD_STOPPED},
 	{"rx_drop_oversize", UVB_PD_OVERSIZE},     {"rx_drop_vlan_filter", UVB_PD_VLAN_FILTER},
 	{"rx_drop_fault", UVB_PD_FAULT},           {"rx_drop_link_loss", UVB_PD_LOSS},
-	{"rx_drop_link_queue_full", UVB_PD_QUEUE}, {"rx_drop_flow", UVB_PD_FLOW},
-	{"rx_drop_isolated", UVB_PD_ISOLATED},
+	{"rx_drop_link_queue_full", UVB_PD_QUEUE},
 };
 
 static uint64_t

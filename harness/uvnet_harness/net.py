@@ -11,6 +11,7 @@ import contextlib
 import random
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +142,7 @@ class Net:
         make_folder(self.folder)
         self.processes = Processes(book, token=self.name)
         self.fabric = Fabric(self.build, self.name, self.processes, book, self.folder, self.shape.options())
+        self._scratches: list[Path] = []
         self.hosts: dict[str, Host] = {}
         self.kernel_hosts: dict[str, KernelHost] = {}
         self.wires: dict[str, Wire] = {}
@@ -301,6 +303,13 @@ class Net:
         name = port if isinstance(port, str) else port.name
         return Link(self.fabric, name, f"{self.settings.seed}/{self.test_id}/{name}")
 
+    def scratch(self) -> Path:
+        """A new folder with a short path (AF_UNIX sockets want one), gone with the network."""
+        folder = Path(tempfile.mkdtemp(prefix="uvnet-scratch-", dir="/dev/shm"))
+        self._journal.add("folder", str(folder))
+        self._scratches.append(folder)
+        return folder
+
     # --------------------------------------------------------------------------------- chance
 
     def random(self, stream: str) -> random.Random:
@@ -396,6 +405,9 @@ class Net:
             self.fabric.close_view()
         else:
             self.fabric.down()
+        for folder in self._scratches:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._journal.remove("folder", str(folder))
         if keep_folder:
             artifacts.publish(self)
         else:

@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 
 from uvnet_harness import until
+from uvnet_harness.eal import EalGroup, huge_pages_free, unavailable
 
 MEMORY = {
     "no-huge": ["--no-huge", "-m", "160", "--no-shconf"],
     "in-memory": ["--in-memory", "-m", "160"],
 }
 """How EAL gets its memory."""
-
-
-def huge_pages_free():
-    """Huge pages that nobody has taken."""
-    with open("/proc/meminfo", encoding="ascii") as meminfo:
-        return int(re.search(r"HugePages_Free:\s+(\d+)", meminfo.read())[1])
 
 
 def driver(pmd):
@@ -37,44 +32,72 @@ def driver(pmd):
     return [], ["-d", str(path)]
 
 
-class Testpmd:
-    """A dpdk-testpmd at its prompt.
+class Typed:
+    """A program that takes commands from its standard input."""
 
-    :param ports: device arguments of each port, without the fabric.
-    :param options: of testpmd itself, after the ``--``.
-    """
-
-    __test__ = False
     _serial = itertools.count()
 
-    def __init__(self, net, name, ports, options, memory):
-        self._marks = itertools.count()
-        cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
-        eal = [f"--lcores=0@({cores}),1@({cores})", "--no-pci", "--no-telemetry", *MEMORY[memory]]
-        loader, options_of_eal = driver(net.build.pmd)
-        eal += options_of_eal
-        for number, arguments in enumerate(ports):
-            eal += ["--vdev", f"net_uveth{number},fabric={net.name},{arguments}"]
+    def __init__(self, net, name, words, env=None):
         fifo = net.folder / f"{name}.{next(self._serial)}.in"
         os.mkfifo(fifo)
         self._input = os.open(fifo, os.O_RDWR)  # also a reader: it never sees the end
         try:
-            self.process = net.start(
-                name, "sh", "-c", 'exec "$@" <"$0"', fifo, *loader, "stdbuf", "-oL", "dpdk-testpmd", *eal, "--", "-i",
-                "--total-num-mbufs=16384", *options,
-            )  # fmt: skip
+            self.process = net.start(name, "sh", "-c", 'exec "$@" <"$0"', fifo, *words, env=env)
         except BaseException:
             os.close(self._input)
             raise
+
+    def type(self, text):
+        """Type a line, and wait for nothing."""
+        os.write(self._input, text.encode() + b"\n")
+
+    def quit(self):
+        """Leave as a user does.
+
+        :returns: exit status.
+        """
+        self.type("quit")
+        return self.process.wait(20)
+
+    def close(self):
+        """Let it end in order if it still can, and give back what the test process holds."""
+        if self.process.running:
+            self.type("quit")
+            until(lambda: not self.process.running, 5, f"{self.process} to quit")
+        os.close(self._input)
+
+
+class Testpmd(Typed):
+    """A dpdk-testpmd at its prompt.
+
+    :param ports: device arguments of each port, without the fabric.
+    :param options: of testpmd itself, after the ``--``.
+    :param memory: of MEMORY, or the `EalGroup` it is a process of.
+    :param primary: the first of its group.
+    """
+
+    __test__ = False
+
+    def __init__(self, net, name, ports, options, memory, primary=True):
+        self._marks = itertools.count()
+        loader, eal = driver(net.build.pmd)
+        env = {}
+        if isinstance(memory, EalGroup):
+            eal += memory.options(primary)
+            loader = [*memory.words, *loader]
+            env = memory.env
+        else:
+            cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
+            eal += [f"--lcores=0@({cores}),1@({cores})", "--no-pci", "--no-telemetry", *MEMORY[memory]]
+        for number, arguments in enumerate(ports):
+            eal += ["--vdev", f"net_uveth{number},fabric={net.name},{arguments}"]
+        words = [*loader, "stdbuf", "-oL", "dpdk-testpmd", *eal, "--", "-i", "--total-num-mbufs=16384", *options]
+        super().__init__(net, name, words, env)
 
     def ready(self):
         """Wait for the prompt."""
         self.process.wait_output(r"^testpmd> ", 30)
         return self
-
-    def type(self, text):
-        """Type a line, and wait for nothing."""
-        os.write(self._input, text.encode() + b"\n")
 
     def command(self, text, timeout=20):
         """Type a command.
@@ -106,20 +129,46 @@ class Testpmd:
         text = self.command(f"show port xstats {port}")
         return {key: int(value) for key, value in re.findall(r"^(\w+): (\d+)\r?$", text, re.M)}
 
-    def quit(self):
-        """Leave as a user does.
 
-        :returns: exit status.
+class Member(Typed):
+    """A process of a port that does what it is told, one command a line: uveth/test/member.c.
+
+    :param port: device arguments without the fabric, for the primary; None: a secondary.
+    :param queues: it sets the port up with so many, and starts it.
+    """
+
+    def __init__(self, net, group, name, port=None, queues=None):
+        loader, eal = driver(net.build.pmd)
+        eal = [*eal, *group.options(primary=port is not None, lcores=1)]
+        if port is not None:
+            eal += ["--vdev", f"net_uveth0,fabric={net.name},{port}", "--no-telemetry"]
+        program = net.build.directory / "uveth" / "uveth_member"
+        words = [*group.words, *loader, program, *eal, "--", *([str(queues)] if queues else [])]
+        super().__init__(net, name, words, group.env)
+        self.pid = self.process.pid
+
+    def ready(self):
+        """Wait until it takes commands."""
+        self.process.wait_output("^ready$", 20)
+        return self
+
+    def tell(self, text):
+        """Give a command.
+
+        :returns: what it answered, without the "ok".
         """
-        self.type("quit")
-        return self.process.wait(20)
+        pattern = re.compile(r"^(ok|error)\b ?(.*)\n", re.M)
+        start = len(self.process.stdout)
+        self.type(text)
 
-    def close(self):
-        """Let it end in order if it still can, and give back what the test process holds."""
-        if self.process.running:
-            self.type("quit")
-            until(lambda: not self.process.running, 5, f"{self.process} to quit")
-        os.close(self._input)
+        def answered():
+            if not self.process.running:
+                pytest.fail(f"{self.process} ended at '{text}'\n{self.process.output()}")
+            return pattern.search(self.process.stdout, start)
+
+        found = until(answered, 10, lambda: f"an answer to '{text}'\n{self.process.output()}")
+        assert found[1] == "ok", f"{text}: {found[0]}"
+        return found[2]
 
 
 @pytest.fixture
@@ -127,14 +176,16 @@ def start_testpmd(net):
     """A function that starts testpmd without waiting for its prompt."""
     started = []
 
-    def start(name="testpmd", *ports, options=(), memory="no-huge"):
+    def start(name="testpmd", *ports, options=(), memory="no-huge", primary=True):
         if shutil.which("dpdk-testpmd") is None:
             pytest.skip("dpdk-testpmd is not installed: run ci/setup")
         if problem := net.build.missing(net.build.pmd):
             pytest.skip(problem)
-        if memory != "no-huge" and huge_pages_free() < 96:
+        if memory == "in-memory" and huge_pages_free() < 96:
             pytest.skip("fewer than 96 huge pages are free: as root, sysctl vm.nr_hugepages=256")
-        started.append(Testpmd(net, name, ports or [f"name={name}"], options, memory))
+        if primary and not ports:
+            ports = [f"name={name}"]
+        started.append(Testpmd(net, name, ports, options, memory, primary))
         return started[-1]
 
     yield start
@@ -146,3 +197,27 @@ def start_testpmd(net):
 def testpmd(start_testpmd):
     """A function that starts testpmd and waits for its prompt."""
     return lambda *args, **options: start_testpmd(*args, **options).ready()
+
+
+@pytest.fixture
+def eal_group(net):
+    """A primary and secondaries that share memory."""
+    if problem := unavailable(megabytes=64):
+        pytest.skip(problem)
+    return EalGroup(net, megabytes=64)
+
+
+@pytest.fixture
+def member(net, eal_group):
+    """A function that starts a process of a port; the first one is to be the primary."""
+    if problem := net.build.missing(net.build.pmd):
+        pytest.skip(problem)
+    started = []
+
+    def start(name, port=None, queues=None, ready=True):
+        started.append(Member(net, eal_group, name, port, queues))
+        return started[-1].ready() if ready else started[-1]
+
+    yield start
+    for one in reversed(started):
+        one.close()

@@ -48,6 +48,7 @@ COVERED = {
     "Extended stats": ["stats: names", "stats: drops by the switch", "stats: conservation"],
     "Stats per queue": ["stats: basic and per queue"],
     "FW version": ["control: information", "test_port_info"],
+    "Multiprocess aware": ["test_each_process_serves_its_queue", "test_leaving_harms_nobody"],
     "Linux": ["test_four_queues_between_two_processes"],
     "x86-64": ["test_four_queues_between_two_processes"],
     "Usage doc": ["test_every_line_is_covered"],
@@ -55,29 +56,12 @@ COVERED = {
 """Line of the matrix: names of unit tests (of uveth/test) or of functions in pytests/nic."""
 
 
-MODEL = ["test_rules_against_the_model"]
-FLOW = {
-    "rte_flow items": {name: MODEL for name in
-                       ("any", "eth", "icmp", "icmp6", "ipv4", "ipv6", "raw", "sctp", "tcp", "udp", "vlan")},
-    "rte_flow actions": {
-        **{name: MODEL for name in ("count", "drop", "flag", "jump", "mark", "passthru", "queue")},
-        "rss": ["flow: rss of a rule", "flow: hash functions"],
-    },
-}  # fmt: skip
-"""The same for the sections of rte_flow."""
-
-
-def section(name):
-    """The lines of a section marked Y, or P for a part."""
+def lines():
+    """The lines marked Y."""
     ini = configparser.ConfigParser()
     ini.optionxform = str  # type: ignore[assignment,method-assign]
     ini.read(ROOT / "docs" / "uveth.ini", encoding="utf-8")
-    return [name for name, value in ini[name].items() if value in ("Y", "P")]
-
-
-def lines():
-    """The features marked Y."""
-    return section("Features")
+    return [name for name, value in ini["Features"].items() if value == "Y"]
 
 
 def known_tests():
@@ -100,10 +84,3 @@ def test_every_line_is_covered(line):
 def test_no_line_is_forgotten():
     gone = set(COVERED) - set(lines())
     assert not gone, f"tests cover what docs/uveth.ini does not claim: {gone}"
-
-
-@pytest.mark.parametrize("name", FLOW)
-def test_flow_items_and_actions_are_covered(name):
-    assert section(name) == list(FLOW[name])
-    missing = {test for tests in FLOW[name].values() for test in tests} - known_tests()
-    assert not missing, f"tests that do not exist: {missing}"
