@@ -89,6 +89,14 @@
  *  word           writer                     order    reader                   order
  *  port.life      daemon                     release  senders, once per burst  acquire
  *  port.conf_seq  owner                      release  senders, once per burst  acquire
+ *  policy.seq     daemon, after the copy     release  senders, when            acquire
+ *                 it names                            hdr.policy_gen moved
+ *  hdr.policy_gen daemon, after policy.seq   release  senders and receivers,   acquire
+ *                                                     once per burst
+ *  policy.storm[], .rate[], adapter.uplink[]: senders, one compare-and-swap each, relaxed: a word
+ *                 says how far its limit is used up, and nothing else hangs on it
+ *  fdb entry      senders, daemon: compare-  relaxed  senders                  relaxed
+ *                 and-swap
  *  cell.owner     sender FREE->x             relaxed  receiver (after head)    relaxed
  *                 receiver/daemon x->FREE    release  sender, seeking          acquire
  *  voq.head       sender                     release  receiver, daemon         acquire
@@ -141,6 +149,10 @@
 #define UVB_MAC_MAX   64 /* unicast addresses of a port, the primary one included */
 #define UVB_MC_MAX    64 /* multicast addresses of a port */
 
+#define UVB_FDB_MIN      64 /* buckets: fewer leave no room for an address in an entry's word */
+#define UVB_ADAPTERS_MAX 16
+#define UVB_VFS_MAX      64 /* of one adapter */
+
 #define UVB_MEMBERS_MAX 64 /* processes of a port */
 #define UVB_OWNER_SLOT  0
 
@@ -171,11 +183,13 @@ struct uvb_hdr {
 	uint32_t fdb_age_s;     /* seconds until an unused dynamic entry may go */
 
 	/* Offsets from the start of the file, page-aligned. Index rules are at each structure. */
-	uint64_t off_ports; /* struct uvb_port_shm [nb_ports] */
-	uint64_t off_rxqs;  /* struct uvb_rxq_shm  [port][rxq] */
-	uint64_t off_txqs;  /* struct uvb_txq_shm  [port][txq] */
-	uint64_t off_pairs; /* struct uvb_pair_shm [source port][txq][destination port] */
-	uint64_t off_fdb;   /* struct uvb_fdb_bucket [fdb_buckets] */
+	uint64_t off_ports;    /* struct uvb_port_shm [nb_ports] */
+	uint64_t off_rxqs;     /* struct uvb_rxq_shm  [port][rxq] */
+	uint64_t off_txqs;     /* struct uvb_txq_shm  [port][txq] */
+	uint64_t off_pairs;    /* struct uvb_pair_shm [source port][txq][destination port] */
+	uint64_t off_fdb;      /* struct uvb_fdb_bucket [fdb_buckets] */
+	uint64_t off_policies; /* struct uvb_policy_shm [nb_ports] */
+	uint64_t off_adapters; /* struct uvb_adapter_shm [UVB_ADAPTERS_MAX] */
 	uint64_t
 		off_voqs; /* struct uvb_voq_shm  [dst port][rxq][src port][txq], voq_stride apart */
 	uint64_t off_cells; /* struct uvb_cell     [src port][txq][cells_per_txq] */
@@ -196,6 +210,8 @@ struct uvb_hdr {
 	_Atomic uint32_t fault_last;      /* handle of the last fault that was made */
 	_Atomic uint64_t clock_offset; /* real time is CLOCK_MONOTONIC and this many ns (clock.h) */
 	_Atomic uint64_t clock_base;   /* clock_ns when time became virtual */
+	_Atomic uint32_t policy_gen;   /* grows with every change of any policy; 0: never any */
+	_Atomic uint32_t vlan_aware;   /* 1: some port has a VLAN mode, so frames are classified */
 	/* Ports to flood to: UP and switching. A hint that spares a look at every port; life
 	 * decides. */
 	_Atomic uint64_t flood[UVB_MAX_PORTS / 64];
@@ -344,15 +360,22 @@ struct uvb_rxq_shm {
 
 /* Why a sender drops a frame that no single destination is to blame for. */
 enum uvb_tx_drop {
-	UVB_TXD_RUNT,     /* shorter than an Ethernet header */
-	UVB_TXD_OVERSIZE, /* longer than the fabric carries */
-	UVB_TXD_HAIRPIN,  /* the FDB says the destination is the sender itself */
-	UVB_TXD_NO_PORT,  /* flooded, and there was no other port */
-	UVB_TXD_BAD_SRC,  /* source address is multicast or all-zero */
-	UVB_TXD_FAULT,    /* a fault rule of the sender's cable said so */
-	UVB_TXD_LOSS,     /* its link model lost it */
-	UVB_TXD_QUEUE,    /* its link's queue was full */
-	UVB_TXD_MAX = 16
+	UVB_TXD_RUNT,            /* shorter than an Ethernet header */
+	UVB_TXD_OVERSIZE,        /* longer than the fabric carries */
+	UVB_TXD_HAIRPIN,         /* the FDB says the destination is the sender itself */
+	UVB_TXD_NO_PORT,         /* flooded, and there was no other port */
+	UVB_TXD_BAD_SRC,         /* source address is multicast or all-zero */
+	UVB_TXD_FAULT,           /* a fault rule of the sender's cable said so */
+	UVB_TXD_LOSS,            /* its link model lost it */
+	UVB_TXD_QUEUE,           /* its link's queue was full */
+	UVB_TXD_VLAN_INGRESS,    /* tagged, or not, as its port does not allow */
+	UVB_TXD_SPOOF,           /* from an address that is not the VF's */
+	UVB_TXD_LINK_DOWN,       /* the VF's link was put down */
+	UVB_TXD_UPLINK_DOWN,     /* out of the adapter, whose uplink is down */
+	UVB_TXD_STORM_BROADCAST, /* more per second than the port may send */
+	UVB_TXD_STORM_MULTICAST,
+	UVB_TXD_STORM_UNKNOWN, /* unicast to an address that is not in the FDB */
+	UVB_TXD_MAX = 24
 };
 
 /* Transmit side of (port, txq). Writer: the sender. */
@@ -363,6 +386,8 @@ struct uvb_txq_shm {
 	_Atomic uint64_t no_cell;    /* times a burst was cut short: every cell in flight */
 	_Atomic uint64_t bells;      /* receivers woken */
 	_Atomic uint64_t fault_dups; /* frames more than were sent: duplicated by faults */
+	_Atomic uint64_t copies; /* made beyond the frame itself: flood to more than one, mirrors */
+	_Atomic uint64_t limited; /* times a burst was cut short: a VF's or an uplink's rate */
 	_Atomic uint64_t drops[UVB_TXD_MAX];
 };
 
@@ -376,6 +401,10 @@ enum uvb_pair_drop {
 	UVB_PD_FAULT,       /* a fault rule of the receiver's cable said so */
 	UVB_PD_LOSS,        /* its link model lost it */
 	UVB_PD_QUEUE,       /* its link's queue was full */
+	UVB_PD_VLAN_EGRESS, /* not in the frame's VLAN */
+	UVB_PD_ISOLATED,    /* in the same isolation group as the sender */
+	UVB_PD_LINK_DOWN,   /* a VF whose link was put down */
+	UVB_PD_UPLINK,      /* its adapter's uplink is down, or has no bandwidth left */
 	UVB_PD_MAX = 16
 };
 
@@ -460,18 +489,118 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free be
 /* ---------------------------------------------------------------------------------------- FDB */
 
 /* An entry is one word, so learning, moving and forgetting are one compare-and-swap each and a
- * lookup needs no lock: MAC << 16 | 1 + port id; 0: empty. Bucket = hash(MAC) & (buckets - 1).
- * Writers: any sender (learn, move), the daemon (age, flush). `seen` beside it is the second
- * (CLOCK_MONOTONIC) it was last used as a source; relaxed, last writer wins, only ageing reads it.
- */
+ * lookup needs no lock. VLAN (12 bits), MAC (48), port (8) and two flags are 70 bits; so the word
+ * has only what the bucket's number does not say already (quotienting, Knuth vol. 3, 6.4 exercise
+ * 13): key = VLAN << 48 | MAC is put through a permutation of 60-bit numbers (uvb_fdb_mix() in
+ * fdb.c); its low bits choose the bucket, the rest is the entry's tag. That is exact, and an entry
+ * can be read back. It wants at least UVB_FDB_MIN buckets.
+ *
+ *   tag (54 bits) | port (8) | static (1) | valid (1); 0: empty
+ *
+ * VLAN is 0 for untagged frames of ports without VLANs, and in a fabric where no port has any.
+ * Writers: any sender (learns and moves dynamic entries, its own), any owner as it publishes its
+ * configuration (its addresses, if nobody has them), the daemon (ages, flushes, static entries).
+ * Static entries are the daemon's alone: never moved, never aged, never displaced.
+ * `seen` beside it is the second (CLOCK_MONOTONIC) it was last used as a source; relaxed, last
+ * writer wins, only ageing and eviction read it.
+ *
+ * A new address in a full bucket displaces the oldest dynamic entry of the port that has the most
+ * entries there, the new one counted; the learner itself if it is among those. So a port that
+ * floods the table with addresses displaces its own, and no port is left with less than its fair
+ * share. */
 struct uvb_fdb_bucket {
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t entry[UVB_FDB_WAYS];
 	_Atomic uint32_t seen[UVB_FDB_WAYS];
-	_Atomic uint32_t evictions; /* an address displaced the oldest one of a full bucket */
+	_Atomic uint32_t evictions; /* an address displaced another one of a full bucket */
 };
-#define UVB_FDB_ENTRY(mac48, port) (((uint64_t)(mac48) << 16) | ((uint64_t)(port) + 1))
-#define UVB_FDB_MAC(e)             ((uint64_t)(e) >> 16)
-#define UVB_FDB_PORT(e)            ((uint32_t)((e)&0xffff) - 1)
+#define UVB_FDB_VALID            1ULL
+#define UVB_FDB_STATIC           2ULL
+#define UVB_FDB_PORT(e)          ((uint32_t)((e) >> 2) & 0xff)
+#define UVB_FDB_KEY(vlan, mac48) (((uint64_t)(vlan) << 48) | (mac48))
+
+/* ------------------------------------------------------------------------------------- policies */
+
+/* What the switch asks of a port: its place in VLANs, limits, mirrors; and, of a function of an
+ * adapter, what its PF asks. It belongs to the port's *name*: as long as a slot has a policy that
+ * is not all zero, or static addresses, nobody of another name gets the slot.
+ *
+ * Writer: the daemon, in the copy that is not in force; then seq names that copy (seq & 1), then
+ * hdr.policy_gen grows. A daemon that dies in between has changed nothing or everything. Readers
+ * keep a copy of their own and look again when policy_gen has moved; a copy that was met while it
+ * changed is looked at again with the next burst. All zero is a port that nothing is asked of. */
+enum uvb_vlan_mode {
+	UVB_VLAN_NONE = 0,   /* untagged is no VLAN, tagged is the tag's; sent out as it came in */
+	UVB_VLAN_ACCESS = 1, /* untagged, in one VLAN */
+	UVB_VLAN_TRUNK =
+		2, /* tagged, in those allowed; untagged in the native one if there is one */
+};
+
+enum uvb_storm {
+	UVB_STORM_BROADCAST,
+	UVB_STORM_MULTICAST,
+	UVB_STORM_UNKNOWN, /* unicast to an address that is not in the FDB */
+	UVB_STORM_MAX
+};
+
+enum uvb_vf_state {                  /* as `ip link set dev PF vf N state` */
+		    UVB_VF_AUTO = 0, /* as the uplink */
+		    UVB_VF_ENABLE = 1,
+		    UVB_VF_DISABLE = 2,
+};
+
+#define UVB_WEIGHT_MAX 64
+
+#define UVB_POL_RESERVED    (1u << 0) /* keeps the slot, whatever else: a function of an adapter */
+#define UVB_POL_MAC         (1u << 1) /* mac is set: the VF has this address and no other */
+#define UVB_POL_SPOOFCHK    (1u << 2) /* sends from its own addresses only */
+#define UVB_POL_UNTRUSTED   (1u << 3) /* may not be promiscuous, nor allmulticast */
+#define UVB_POL_LINK_DOWN   (1u << 4) /* by state, and the uplink for those who follow it */
+#define UVB_POL_UPLINK_DOWN (1u << 5) /* nothing leaves or enters the adapter */
+
+struct uvb_policy {
+	uint32_t flags;                   /* UVB_POL_* */
+	uint8_t vlan_mode;                /* enum uvb_vlan_mode */
+	uint8_t vlan_pcp;                 /* priority of tags put on untagged frames, 0..7 */
+	uint16_t vlan;                    /* access: its VLAN; trunk: the native one, 0: none */
+	uint32_t vlan_allowed[4096 / 32]; /* trunk: bit vlan % 32 of word vlan / 32 */
+	uint32_t storm[UVB_STORM_MAX];    /* frames per second, 0: no limit */
+	uint16_t weight;                  /* share of a receive queue, 1..UVB_WEIGHT_MAX; 0 is 1 */
+	uint16_t isolation; /* ports of one group do not see each other; 0: no group */
+	uint16_t mirror_tx; /* 1 + port that gets a copy of what this one sends */
+	uint16_t mirror_rx; /* 1 + port that gets a copy of what is delivered to this one */
+	uint16_t adapter;   /* 1 + number of the adapter it is a function of */
+	uint16_t function;  /* 0: PF; n: VF n - 1 */
+	uint8_t mac[6];
+	uint8_t vf_state; /* enum uvb_vf_state */
+	uint8_t pad[9];
+	uint64_t rate_max; /* of what it sends, bit/s on the wire; 0: no limit */
+	uint64_t rate_min; /* of this, always a part of the uplink */
+	uint64_t uplink;   /* of its adapter, bit/s each way; 0: no limit */
+};
+
+/* Limits are GCRA (ITU-T I.371): a word is the time (ns of the fabric's clock) by which all that
+ * was let through would have gone at exactly the rate. */
+struct uvb_policy_shm {
+	alignas(UVB_CACHE_LINE) _Atomic uint32_t seq;
+	uint32_t pad;
+	struct uvb_policy copy[2];
+	/* Writers: the senders of this port. */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t storm[UVB_STORM_MAX];
+	_Atomic uint64_t rate[2]; /* max, min */
+};
+
+enum uvb_uplink_way { UVB_UPLINK_OUT, UVB_UPLINK_IN };
+
+/* An adapter: a PF and its VFs, which share an uplink. Writer but for uplink[]: the daemon, and
+ * nobody reads it but the daemon and who looks: its functions' policies say it all. */
+struct uvb_adapter_shm {
+	alignas(UVB_CACHE_LINE) char name[UVB_NAME_LEN]; /* empty: none */
+	_Atomic uint32_t nb_vfs;
+	_Atomic uint32_t link_down; /* of the uplink */
+	_Atomic uint64_t rate;      /* of the uplink, bit/s each way; 0: no limit */
+	/* Writers: senders of its functions (out), senders to them (in). */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t uplink[2]; /* enum uvb_uplink_way */
+};
 
 /* ------------------------------------------------------------------------------------- faults
  *

@@ -40,6 +40,7 @@ int cli_list(int argc, char **argv);
 /* cli_show.c */
 int cli_show(int argc, char **argv);
 int cli_ledger(int argc, char **argv);
+void cli_show_fdb(const struct uvb_view *view);
 
 /* cli_watch.c */
 int cli_watch(int argc, char **argv);
@@ -50,5 +51,15 @@ int cli_capture(int argc, char **argv);
 /* cli_fault.c */
 int cli_fault(int argc, char **argv);
 int cli_link(int argc, char **argv);
+
+/* cli_switch.c */
+int cli_vlan(int argc, char **argv);
+int cli_fdb(int argc, char **argv);
+int cli_port_set(int argc, char **argv);
+int cli_mirror(int argc, char **argv);
+int cli_adapter(int argc, char **argv);
+int cli_vf(int argc, char **argv);
+void cli_show_settings(const struct uvb_view *view);
+void cli_show_adapters(const struct uvb_view *view);
 
 #endif /* UVBRIDGE_CLI_H */

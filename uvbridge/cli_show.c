@@ -144,7 +144,7 @@ show_queues(const struct uvb_view *v)
 
 	show_rxqs(m);
 	printf("\n");
-	table_begin(&t, "port|txq|packets|bytes|flooded|no cell|bells", "lrrrrrr");
+	table_begin(&t, "port|txq|packets|bytes|flooded|copies|no cell|limited|bells", "lrrrrrrrr");
 	for (uint32_t i = 0; i < m->nb_ports; i++)
 		for (uint32_t q = 0; uvb_map_ever_attached(m, i) && q < m->nb_queues; q++) {
 			const struct uvb_txq_shm *x = uvb_map_txq(m, i, q);
@@ -156,7 +156,9 @@ show_queues(const struct uvb_view *v)
 			table_add(&t, "%" PRIu64, uvb_load(&x->packets));
 			table_add(&t, "%" PRIu64, uvb_load(&x->bytes));
 			table_add(&t, "%" PRIu64, uvb_load(&x->flooded));
+			table_add(&t, "%" PRIu64, uvb_load(&x->copies));
 			table_add(&t, "%" PRIu64, uvb_load(&x->no_cell));
+			table_add(&t, "%" PRIu64, uvb_load(&x->limited));
 			table_add(&t, "%" PRIu64, uvb_load(&x->bells));
 		}
 	table_end(&t, stdout);
@@ -198,29 +200,31 @@ show_voqs(const struct uvb_view *v)
 	table_end(&t, stdout);
 }
 
-static void
-show_fdb(const struct uvb_view *v)
+void
+cli_show_fdb(const struct uvb_view *v)
 {
 	const struct uvb_map *m = &v->map;
 	uint32_t now = (uint32_t)(uvb_now_ns() / 1000000000ULL);
+	struct uvb_fdb_record e;
+	struct uvb_fdb fdb;
 	struct table t;
 
-	table_begin(&t, "mac|port|name|age", "lrlr");
+	uvb_fdb_init(&fdb, m);
+	table_begin(&t, "vlan|mac|port|name|age", "rlrlr");
 	for (uint32_t i = 0; i < m->fdb_buckets * UVB_FDB_WAYS; i++) {
-		const struct uvb_fdb_bucket *b = &uvb_map_fdb(m)[i / UVB_FDB_WAYS];
-		uint64_t e = uvb_load(&b->entry[i % UVB_FDB_WAYS]), mac = UVB_FDB_MAC(e);
-		int32_t age = (int32_t)(now - atomic_load(&b->seen[i % UVB_FDB_WAYS]));
+		uint32_t b = i / UVB_FDB_WAYS, w = i % UVB_FDB_WAYS;
+		int32_t age = (int32_t)(now - atomic_load(&fdb.bucket[b].seen[w]));
 
-		if (e == 0)
+		if (!uvb_fdb_read(&fdb, b, w, &e))
 			continue;
-		table_add(&t, "%02x:%02x:%02x:%02x:%02x:%02x", (unsigned)(mac >> 40) & 0xff,
-			  (unsigned)(mac >> 32) & 0xff, (unsigned)(mac >> 24) & 0xff,
-			  (unsigned)(mac >> 16) & 0xff, (unsigned)(mac >> 8) & 0xff,
-			  (unsigned)mac & 0xff);
-		table_add(&t, "%u", UVB_FDB_PORT(e));
-		table_add(&t, "%s",
-			  UVB_FDB_PORT(e) < m->nb_ports ? port_name(m, UVB_FDB_PORT(e)) : "?");
-		table_add(&t, "%d s", age > 0 ? age : 0);
+		table_add(&t, e.vlan != 0 ? "%u" : "-", e.vlan);
+		table_add(&t, "%02x:%02x:%02x:%02x:%02x:%02x", (unsigned)(e.mac >> 40) & 0xff,
+			  (unsigned)(e.mac >> 32) & 0xff, (unsigned)(e.mac >> 24) & 0xff,
+			  (unsigned)(e.mac >> 16) & 0xff, (unsigned)(e.mac >> 8) & 0xff,
+			  (unsigned)e.mac & 0xff);
+		table_add(&t, "%u", e.port);
+		table_add(&t, "%s", e.port < m->nb_ports ? port_name(m, e.port) : "?");
+		table_add(&t, e.is_static ? "static" : "%d s", age > 0 ? age : 0);
 	}
 	table_end(&t, stdout);
 }
@@ -299,8 +303,9 @@ static const struct section {
 	const char *name;
 	void (*show)(const struct uvb_view *v);
 } sections[] = {
-	{"ports", show_ports}, {"queues", show_queues}, {"voqs", show_voqs},
-	{"fdb", show_fdb},     {"drops", show_drops},   {"ledger", show_ledger},
+	{"ports", show_ports},           {"queues", show_queues},         {"voqs", show_voqs},
+	{"fdb", cli_show_fdb},           {"drops", show_drops},           {"ledger", show_ledger},
+	{"settings", cli_show_settings}, {"adapters", cli_show_adapters},
 };
 
 #define NB_SECTIONS (sizeof(sections) / sizeof(sections[0]))
@@ -322,8 +327,12 @@ show_all(const struct uvb_view *v)
 static const struct section *
 find_section(const char *name)
 {
+	size_t len = strlen(name);
+
+	/* One voq, or voqs: both are understood. */
 	for (size_t i = 0; i < NB_SECTIONS; i++)
-		if (strcmp(sections[i].name, name) == 0)
+		if (strncmp(sections[i].name, name, len) == 0 &&
+		    (sections[i].name[len] == '\0' || strcmp(sections[i].name + len, "s") == 0))
 			return &sections[i];
 	return NULL;
 }

@@ -113,6 +113,18 @@ uvb_conf_default(const struct uvb_dev *dev, struct uvb_conf *conf)
 	uvb_conf_fill(conf, dev->nb_rxq, dev->mac);
 }
 
+void
+uvb_conf_offer(const struct uvb_fdb *fdb, const struct uvb_conf *conf,
+	       const struct uvb_policy *policy, uint32_t port)
+{
+	uint32_t now_s = (uint32_t)(uvb_now_ns() / 1000000000ULL);
+
+	if (!(conf->flags & UVB_CONF_STARTED))
+		return;
+	for (uint32_t i = 0; i < conf->nb_mac && i < UVB_MAC_MAX; i++)
+		uvb_fdb_offer(fdb, UVB_FDB_KEY(policy->vlan, uvb_mac48(conf->mac[i])), port, now_s);
+}
+
 int
 uvb_conf_get(const struct uvb_dev *dev, struct uvb_conf *conf)
 {
@@ -125,6 +137,8 @@ int
 uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_LEN])
 {
 	const char *why = uvb_conf_check(conf, dev->nb_rxq);
+	struct uvb_policy policy = {0};
+	struct uvb_fdb fdb;
 
 	if (why != NULL)
 		return uvb_fail(err, -EINVAL, "port %s: %s", dev->name, why);
@@ -134,6 +148,12 @@ uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_
 	if (dev->member != UVB_OWNER_SLOT)
 		return uvb_fail(err, -EPERM, "port %s is configured by its owner, process %u, only",
 				dev->name, dev->shm->member[UVB_OWNER_SLOT].pid);
+	if (uvb_policy_read(&dev->map, dev->id, &policy) &&
+	    (why = uvb_policy_forbids(&policy, conf)) != NULL)
+		return uvb_fail(err, -EPERM, "port %s: %s", dev->name, why);
 	uvb_conf_write(dev->shm, conf);
+	uvb_fdb_init(&fdb, &dev->map);
+	if (dev->kind != UVB_KIND_CAPTURE) /* it takes no part in switching */
+		uvb_conf_offer(&fdb, conf, &policy, dev->id);
 	return 0;
 }

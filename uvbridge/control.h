@@ -37,6 +37,9 @@ enum uvb_ctl_type {
 	UVB_CTL_FAULT_REMOVE = 0x11,
 	UVB_CTL_FAULT_RELEASE = 0x12,
 	UVB_CTL_FAULT_SYNC = 0x13, /* write decisions made so far to decisions.log */
+	UVB_CTL_POLICY = 0x20,
+	UVB_CTL_FDB = 0x21,
+	UVB_CTL_ADAPTER = 0x22,
 	UVB_CTL_ANSWER = 0x80,
 };
 
@@ -97,6 +100,56 @@ struct uvb_ctl_fault { /* FAULT_REMOVE, FAULT_RELEASE */
 struct uvb_ctl_plain { /* PING, FLUSH, FAULT_SYNC */
 	struct uvb_ctl_hdr hdr;
 };
+
+/* What is asked of a port, by name; it need not be attached. Fields of `value` not named by `what`
+ * do not count. */
+struct uvb_ctl_policy {
+	struct uvb_ctl_hdr hdr;
+	char name[UVB_NAME_LEN];
+	char mirror[UVB_NAME_LEN]; /* MIRROR_*: port that gets the copies; empty: none any more */
+	uint32_t what;             /* UVB_CTLP_* */
+	uint32_t pad;
+	struct uvb_policy value;
+};
+#define UVB_CTLP_VLAN      (1u << 0) /* vlan_mode, vlan, vlan_allowed */
+#define UVB_CTLP_WEIGHT    (1u << 1)
+#define UVB_CTLP_ISOLATION (1u << 2)
+#define UVB_CTLP_STORM     (1u << 3) /* << enum uvb_storm */
+#define UVB_CTLP_MIRROR_TX (1u << 6)
+#define UVB_CTLP_MIRROR_RX (1u << 7)
+/* Of VFs only. */
+#define UVB_CTLP_PCP      (1u << 8)
+#define UVB_CTLP_MAC      (1u << 9) /* and UVB_POL_MAC */
+#define UVB_CTLP_SPOOFCHK (1u << 10)
+#define UVB_CTLP_TRUST    (1u << 11) /* UVB_POL_UNTRUSTED */
+#define UVB_CTLP_STATE    (1u << 12)
+#define UVB_CTLP_RATE_MAX (1u << 13)
+#define UVB_CTLP_RATE_MIN (1u << 14)
+#define UVB_CTLP_ALL      ((1u << 15) - 1)
+
+/* The address table. */
+struct uvb_ctl_fdb {
+	struct uvb_ctl_hdr hdr;
+	uint32_t op;             /* UVB_CTLF_* */
+	uint32_t vlan;           /* UINT32_MAX: ADD: the port's own; DEL: none; FLUSH: all */
+	char port[UVB_NAME_LEN]; /* ADD: where it is; FLUSH: of this port, empty: of all */
+	uint8_t mac[6];
+	uint16_t is_static; /* FLUSH: 1: static entries, too */
+};
+enum { UVB_CTLF_ADD = 1, UVB_CTLF_DEL = 2, UVB_CTLF_FLUSH = 3 };
+
+struct uvb_ctl_adapter {
+	struct uvb_ctl_hdr hdr;
+	char name[UVB_NAME_LEN];
+	uint32_t op;   /* UVB_CTLA_ADD ... */
+	uint32_t what; /* UVB_CTLA_RATE, UVB_CTLA_LINK: which of these are given */
+	uint32_t nb_vfs;
+	uint32_t link_down; /* 1: of the uplink */
+	uint64_t rate;      /* of the uplink each way, bit/s; 0: no limit */
+};
+enum { UVB_CTLA_ADD = 1, UVB_CTLA_SET = 2, UVB_CTLA_DEL = 3 };
+#define UVB_CTLA_RATE (1u << 0)
+#define UVB_CTLA_LINK (1u << 1)
 
 /* To every request; what a type does not say is zero. */
 struct uvb_ctl_answer {

@@ -21,6 +21,9 @@ union message {
 	struct uvb_ctl_plain plain;
 	struct uvb_ctl_fault_add fault_add;
 	struct uvb_ctl_fault fault;
+	struct uvb_ctl_policy policy;
+	struct uvb_ctl_fdb fdb;
+	struct uvb_ctl_adapter adapter;
 };
 
 static void
@@ -93,8 +96,7 @@ handle_flush(struct daemon *d, struct client *c, union message *m, struct uvb_ct
 	(void)c;
 	(void)m;
 	(void)ans;
-	for (uint32_t i = 0; i < d->map.nb_ports; i++)
-		uvb_fdb_flush(&d->fdb, i);
+	uvb_fdb_flush(&d->fdb, &(struct uvb_fdb_flush){UVB_FDB_ANY, UVB_FDB_ANY, false});
 	return 0;
 }
 
@@ -131,6 +133,29 @@ handle_fault_sync(struct daemon *d, struct client *c, union message *m, struct u
 	return 0;
 }
 
+static int
+handle_policy_message(struct daemon *d, struct client *c, union message *m,
+		      struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	return handle_policy(d, &m->policy, ans);
+}
+
+static int
+handle_fdb_message(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	return handle_fdb(d, &m->fdb, ans);
+}
+
+static int
+handle_adapter_message(struct daemon *d, struct client *c, union message *m,
+		       struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	return handle_adapter(d, &m->adapter, ans);
+}
+
 static const struct {
 	uint32_t len;
 	int (*handle)(struct daemon *d, struct client *c, union message *m,
@@ -146,6 +171,9 @@ static const struct {
 	[UVB_CTL_FAULT_REMOVE] = {sizeof(struct uvb_ctl_fault), handle_fault_remove},
 	[UVB_CTL_FAULT_RELEASE] = {sizeof(struct uvb_ctl_fault), handle_fault_release},
 	[UVB_CTL_FAULT_SYNC] = {sizeof(struct uvb_ctl_plain), handle_fault_sync},
+	[UVB_CTL_POLICY] = {sizeof(struct uvb_ctl_policy), handle_policy_message},
+	[UVB_CTL_FDB] = {sizeof(struct uvb_ctl_fdb), handle_fdb_message},
+	[UVB_CTL_ADAPTER] = {sizeof(struct uvb_ctl_adapter), handle_adapter_message},
 };
 
 /* What is wrong with a message of n bytes, or NULL. */

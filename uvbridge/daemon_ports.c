@@ -72,7 +72,7 @@ reclaim(struct daemon *d, uint32_t id)
 	flood_set(d, id, false);
 	if (atomic_load(&h->capture_port) == id + 1)
 		atomic_store(&h->capture_port, 0);
-	uvb_fdb_flush(&d->fdb, id);
+	uvb_fdb_flush(&d->fdb, &(struct uvb_fdb_flush){id, UVB_FDB_ANY, false});
 	cells = uvb_drain_port(&d->map, id, 0);
 	cells += uvb_finish_sender(&d->map, d->dirfd, id);
 	d->port[id].freed_ns = uvb_now_ns();
@@ -164,12 +164,16 @@ check_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *re
 }
 
 /* The slot the name had before, else one never used, else the one unused for longest; so counters
- * stay with a host that comes back, and as long as possible with one that does not. */
-static int32_t
-choose_slot(struct daemon *d, const char *name)
+ * stay with a host that comes back, and as long as possible with one that does not. Never one that
+ * is kept for another name. */
+int32_t
+port_choose_slot(struct daemon *d, const char *name)
 {
+	uint64_t kept[UVB_MAX_PORTS / 64];
 	int32_t best = -1;
 	uint64_t best_key = UINT64_MAX;
+
+	slots_kept(d, kept);
 
 	for (uint32_t i = 0; i < d->map.nb_ports; i++) {
 		const struct uvb_port_shm *p = uvb_map_port(&d->map, i);
@@ -177,11 +181,12 @@ choose_slot(struct daemon *d, const char *name)
 
 		if (UVB_LIFE_STATE(life_of(p)) != UVB_PORT_FREE)
 			continue;
-		if (UVB_LIFE_GEN(life_of(p)) != 0) {
-			if (name[0] != '\0' && strcmp(p->name, name) == 0)
-				return (int32_t)i;
+		if (name[0] != '\0' && strcmp(p->name, name) == 0)
+			return (int32_t)i;
+		if ((kept[i / 64] >> (i & 63)) & 1)
+			continue;
+		if (UVB_LIFE_GEN(life_of(p)) != 0)
 			key = d->port[i].freed_ns + 1;
-		}
 		if (key < best_key) {
 			best_key = key;
 			best = (int32_t)i;
@@ -211,14 +216,17 @@ static void
 fill_slot(struct daemon *d, uint32_t id, const struct uvb_ctl_attach *req, const char *name)
 {
 	struct uvb_port_shm *p = uvb_map_port(&d->map, id);
-	static const uint8_t none[6];
+	struct uvb_policy policy;
 	struct uvb_conf conf;
 	uint8_t mac[6];
 
 	memset(p->name, 0, sizeof(p->name));
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	memcpy(mac, req->mac, 6);
-	if (memcmp(mac, none, 6) == 0)
+	uvb_policy_read(&d->map, id, &policy);
+	if (uvb_mac48(mac) == 0 && (policy.flags & UVB_POL_MAC))
+		memcpy(mac, policy.mac, 6);
+	else if (uvb_mac48(mac) == 0)
 		derive_mac(d->map.name, name, mac);
 	p->nb_rxq = req->nb_rxq != 0 ? req->nb_rxq : (uint16_t)d->map.nb_queues;
 	p->nb_txq = req->nb_txq != 0 ? req->nb_txq : (uint16_t)d->map.nb_queues;
@@ -227,6 +235,24 @@ fill_slot(struct daemon *d, uint32_t id, const struct uvb_ctl_attach *req, const
 	p->attached_ns = uvb_now_ns();
 	uvb_conf_fill(&conf, p->nb_rxq, mac);
 	uvb_conf_write(p, &conf);
+}
+
+/* Does the port's policy let it have the address it asks for? */
+static int
+check_address(struct daemon *d, uint32_t id, const struct uvb_ctl_attach *req,
+	      struct uvb_ctl_answer *ans)
+{
+	const uint32_t bound = UVB_POL_MAC | UVB_POL_UNTRUSTED;
+	struct uvb_policy p;
+
+	uvb_policy_read(&d->map, id, &p);
+	if ((p.flags & bound) != bound || uvb_mac48(req->mac) == 0 ||
+	    memcmp(req->mac, p.mac, 6) == 0)
+		return 0;
+	return refuse(ans, -EPERM,
+		      "the PF has set the MAC address of %.31s to %02x:%02x:%02x:%02x:%02x:%02x: "
+		      "leave the address away, or use that one",
+		      req->name, p.mac[0], p.mac[1], p.mac[2], p.mac[3], p.mac[4], p.mac[5]);
 }
 
 static void
@@ -304,22 +330,29 @@ port_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *req
 	    struct uvb_ctl_answer *ans)
 {
 	char name[UVB_NAME_LEN];
+	const char *problem;
 	int32_t id;
 	int rc = check_attach(d, c, req, ans);
 
 	if (rc != 0)
 		return rc;
+	problem = policy_attach_problem(d, req->name);
+	if (problem != NULL)
+		return refuse(ans, -ENOENT, "%s", problem);
 	if (req->flags & UVB_CTL_ATTACH_ADOPT)
 		return port_adopt(d, c, req, ans);
 	if (req->name[0] != '\0' && find_up(d, req->name) >= 0)
 		return refuse(ans, -EEXIST, "a port named \"%.31s\" is attached already",
 			      req->name);
-	id = choose_slot(d, req->name);
+	id = port_choose_slot(d, req->name);
 	if (id < 0)
 		return refuse(ans, -ENOSPC,
-			      "all %u ports of the fabric are attached: `uvbridge up --ports` sets "
-			      "how many",
+			      "all %u ports of the fabric are attached, or kept for others: "
+			      "`uvbridge up --ports` sets how many",
 			      d->map.nb_ports);
+	rc = check_address(d, (uint32_t)id, req, ans);
+	if (rc != 0)
+		return rc;
 	snprintf(name, sizeof(name), "%s", req->name);
 	if (name[0] == '\0')
 		snprintf(name, sizeof(name), "port%d", id);
@@ -414,6 +447,7 @@ ports_adopt(struct daemon *d)
 			atomic_store(&h->capture_port, i + 1);
 		flood_set(d, i, is_up(p) && atomic_load(&p->kind) != UVB_KIND_CAPTURE);
 	}
+	policies_adopt(d);
 	return 0;
 }
 
@@ -442,8 +476,10 @@ ports_tick(struct daemon *d)
 	if (now - d->aged_ns < BEAT_NS)
 		return;
 	d->aged_ns = now;
-	if (h->fdb_age_s != 0)
-		uvb_fdb_age(&d->fdb, (uint32_t)(now / 1000000000ULL), h->fdb_age_s);
+	if (h->fdb_age_s == 0)
+		return;
+	policies_keep_known(d, (uint32_t)(now / 1000000000ULL));
+	uvb_fdb_age(&d->fdb, (uint32_t)(now / 1000000000ULL), h->fdb_age_s);
 }
 
 void

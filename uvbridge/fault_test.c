@@ -199,7 +199,7 @@ table_make(void)
 				.nb_queues = 1,
 				.cells_per_txq = 64,
 				.voq_depth = 32,
-				.fdb_buckets = 1};
+				.fdb_buckets = UVB_FDB_MIN};
 
 	CHECK_EQ(uvb_layout(&shape, NULL), 0);
 	map = (struct uvb_map){.nb_ports = 2,

@@ -84,6 +84,7 @@ struct uvb_map {
 	uint32_t fdb_buckets;
 	uint64_t off_ports, off_rxqs, off_txqs, off_pairs, off_fdb, off_voqs, off_cells;
 	uint64_t off_faults, off_decisions;
+	uint64_t off_policies, off_adapters;
 	uint64_t voq_stride;
 	uint64_t epoch;
 	char name[UVB_NAME_LEN];
@@ -154,6 +155,18 @@ static inline struct uvb_fdb_bucket *
 uvb_map_fdb(const struct uvb_map *m)
 {
 	return (struct uvb_fdb_bucket *)(m->base + m->off_fdb);
+}
+
+static inline struct uvb_policy_shm *
+uvb_map_policy(const struct uvb_map *m, uint32_t port)
+{
+	return (struct uvb_policy_shm *)(m->base + m->off_policies) + port;
+}
+
+static inline struct uvb_adapter_shm *
+uvb_map_adapter(const struct uvb_map *m, uint32_t adapter)
+{
+	return (struct uvb_adapter_shm *)(m->base + m->off_adapters) + adapter;
 }
 
 static inline uint64_t
@@ -304,6 +317,7 @@ uvb_rss_hash(const struct uvb_rss *rss, const struct uvb_flow *flow, uint32_t *h
 /* -------------------------------------------------------------------------------------- fdb.c */
 
 #define UVB_FDB_NONE UINT32_MAX
+#define UVB_FDB_ANY  UINT32_MAX
 
 struct uvb_fdb {
 	struct uvb_fdb_bucket *bucket;
@@ -311,11 +325,37 @@ struct uvb_fdb {
 	uint32_t nb_ports;
 };
 
+/* An entry, read back. */
+struct uvb_fdb_record {
+	uint64_t mac;
+	uint16_t vlan;
+	uint8_t port;
+	bool is_static;
+};
+
+/* All `key`s are UVB_FDB_KEY(vlan, mac). */
 void uvb_fdb_init(struct uvb_fdb *fdb, const struct uvb_map *map);
-uint32_t uvb_fdb_lookup(const struct uvb_fdb *fdb, uint64_t mac); /* port or UVB_FDB_NONE */
-void uvb_fdb_learn(const struct uvb_fdb *fdb, uint64_t mac, uint32_t port, uint32_t now_s);
-uint32_t uvb_fdb_age(const struct uvb_fdb *fdb, uint32_t now_s, uint32_t age_s); /* forgotten */
-uint32_t uvb_fdb_flush(const struct uvb_fdb *fdb, uint32_t port);
+uint32_t uvb_fdb_lookup(const struct uvb_fdb *fdb, uint64_t key); /* port or UVB_FDB_NONE */
+void uvb_fdb_learn(const struct uvb_fdb *fdb, uint64_t key, uint32_t port, uint32_t now_s);
+/* Learn it unless somebody has it: what a port says of itself does not move an address. */
+void uvb_fdb_offer(const struct uvb_fdb *fdb, uint64_t key, uint32_t port, uint32_t now_s);
+/* It is where it was said to be: do not forget it. */
+void uvb_fdb_keep(const struct uvb_fdb *fdb, uint64_t key, uint32_t port, uint32_t now_s);
+/* The entry in this place of this bucket; false: there is none. */
+bool uvb_fdb_read(const struct uvb_fdb *fdb, uint32_t bucket, uint32_t way,
+		  struct uvb_fdb_record *record);
+
+/* By the daemon. Returns how many entries were forgotten. */
+uint32_t uvb_fdb_age(const struct uvb_fdb *fdb, uint32_t now_s, uint32_t age_s);
+struct uvb_fdb_flush {
+	uint32_t port;  /* UVB_FDB_ANY: of all */
+	uint32_t vlan;  /* UVB_FDB_ANY: of all */
+	bool is_static; /* these, too */
+};
+uint32_t uvb_fdb_flush(const struct uvb_fdb *fdb, const struct uvb_fdb_flush *what);
+/* -ENOSPC: the bucket is full of static entries. */
+int uvb_fdb_set_static(const struct uvb_fdb *fdb, uint64_t key, uint32_t port);
+bool uvb_fdb_del(const struct uvb_fdb *fdb, uint64_t key); /* false: it was not there */
 
 static inline uint64_t
 uvb_mac48(const uint8_t *p)
@@ -373,6 +413,31 @@ struct uvb_dev *uvb_dev_new(void); /* nobody yet; to uvb_forget() or uvb_close()
 /* Be the port that the daemon's answer to an attach names: identity and queues. dev->map and
  * dev->dirfd are open. */
 int uvb_dev_take(struct uvb_dev *dev, const struct uvb_ctl_answer *ans, char err[UVB_ERR_LEN]);
+
+/* ----------------------------------------------------------------------------------- policy.c */
+
+/* A reader never waits: false if it met the writer. What does not make sense is put right. */
+bool uvb_policy_read(const struct uvb_map *map, uint32_t port, struct uvb_policy *policy);
+/* By the daemon. Says nothing to the readers: uvb_policy_announce() does, for any number. */
+void uvb_policy_write(const struct uvb_map *map, uint32_t port, const struct uvb_policy *policy);
+void uvb_policy_announce(const struct uvb_map *map);
+/* NULL if it makes sense, else what is wrong with it. */
+const char *uvb_policy_check(const struct uvb_policy *policy);
+bool uvb_policy_is_zero(const struct uvb_policy *policy);
+/* One field, as it is now. */
+uint32_t uvb_policy_weight(const struct uvb_map *map, uint32_t port);
+uint32_t uvb_policy_adapter(const struct uvb_map *map, uint32_t port); /* 1 + its number, or 0 */
+/* NULL if the function may have this configuration, else why not. */
+const char *uvb_policy_forbids(const struct uvb_policy *policy, const struct uvb_conf *conf);
+
+/* GCRA: `tat` is the word, cost and tolerance are ns at the limit's rate. */
+bool uvb_gcra_ready(const _Atomic uint64_t *tat, uint64_t now, uint64_t tolerance);
+void uvb_gcra_charge(_Atomic uint64_t *tat, uint64_t now, uint64_t cost);
+
+/* A switch would not know a port that has never sent, and flood what is for it: teach it where the
+ * port's addresses are, untagged, as far as nobody has them. */
+void uvb_conf_offer(const struct uvb_fdb *fdb, const struct uvb_conf *conf,
+		    const struct uvb_policy *policy, uint32_t port);
 
 int uvb_control_connect(const char *path, char err[UVB_ERR_LEN]);
 /* Send a request and wait for the answer, up to timeout_ms; 0 or negative errno. */

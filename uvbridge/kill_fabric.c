@@ -594,7 +594,7 @@ set_up(void)
 					     .nb_queues = 1,
 					     .cells_per_txq = 64,
 					     .voq_depth = 32,
-					     .fdb_buckets = 4};
+					     .fdb_buckets = UVB_FDB_MIN};
 
 	lab_up(&lab, &shape);
 	for (uint8_t who = A; who <= V; who++)

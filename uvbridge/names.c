@@ -5,10 +5,21 @@
 #include "uvbridge/internal.h"
 
 const char *const uvb_txd_name[UVB_TXD_MAX] = {
-	[UVB_TXD_RUNT] = "runt",       [UVB_TXD_OVERSIZE] = "tx_oversize",
-	[UVB_TXD_HAIRPIN] = "hairpin", [UVB_TXD_NO_PORT] = "no_port",
-	[UVB_TXD_BAD_SRC] = "bad_src", [UVB_TXD_FAULT] = "fault_drop",
-	[UVB_TXD_LOSS] = "link_loss",  [UVB_TXD_QUEUE] = "link_queue_full",
+	[UVB_TXD_RUNT] = "runt",
+	[UVB_TXD_OVERSIZE] = "tx_oversize",
+	[UVB_TXD_HAIRPIN] = "hairpin",
+	[UVB_TXD_NO_PORT] = "no_port",
+	[UVB_TXD_BAD_SRC] = "bad_src",
+	[UVB_TXD_FAULT] = "fault_drop",
+	[UVB_TXD_LOSS] = "link_loss",
+	[UVB_TXD_QUEUE] = "link_queue_full",
+	[UVB_TXD_VLAN_INGRESS] = "vlan_ingress",
+	[UVB_TXD_SPOOF] = "spoof",
+	[UVB_TXD_LINK_DOWN] = "link_down",
+	[UVB_TXD_UPLINK_DOWN] = "uplink_down",
+	[UVB_TXD_STORM_BROADCAST] = "storm_broadcast",
+	[UVB_TXD_STORM_MULTICAST] = "storm_multicast",
+	[UVB_TXD_STORM_UNKNOWN] = "storm_unknown",
 };
 
 const char *const uvb_pd_name[UVB_PD_MAX] = {
@@ -16,6 +27,8 @@ const char *const uvb_pd_name[UVB_PD_MAX] = {
 	[UVB_PD_OVERSIZE] = "rx_oversize",    [UVB_PD_DOWN] = "port_down",
 	[UVB_PD_VLAN_FILTER] = "vlan_filter", [UVB_PD_FAULT] = "fault_drop",
 	[UVB_PD_LOSS] = "link_loss",          [UVB_PD_QUEUE] = "link_queue_full",
+	[UVB_PD_VLAN_EGRESS] = "vlan_egress", [UVB_PD_ISOLATED] = "isolated",
+	[UVB_PD_LINK_DOWN] = "rx_link_down",  [UVB_PD_UPLINK] = "uplink",
 };
 
 const char *

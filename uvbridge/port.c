@@ -517,6 +517,15 @@ uvb_clock(const struct uvb_dev *dev)
 	return uvb_clock_ns(uvb_map_hdr(&dev->map));
 }
 
+bool
+uvb_carrier(const struct uvb_dev *dev)
+{
+	struct uvb_policy p;
+
+	return uvb_dev_up(dev) &&
+	       !(uvb_policy_read(&dev->map, dev->id, &p) && (p.flags & UVB_POL_LINK_DOWN) != 0);
+}
+
 int
 uvb_control_fd(const struct uvb_dev *dev)
 {

@@ -90,6 +90,10 @@ bool uvb_link(const struct uvb_dev *dev);
 /* The fabric's clock, ns: CLOCK_MONOTONIC, or what a test has made of it. Any thread. */
 uint64_t uvb_clock(const struct uvb_dev *dev);
 
+/* Carrier, as a NIC sees it: attached, and not put down by the switch (`uvbridge vf … state`, an
+ * adapter's uplink). Any thread. */
+bool uvb_carrier(const struct uvb_dev *dev);
+
 /* Descriptor that becomes readable (EOF) when the daemon goes away; -1 if it already has. */
 int uvb_control_fd(const struct uvb_dev *dev);
 
@@ -205,7 +209,7 @@ struct uvb_rxq_stats {
 	uint64_t full; /* for this queue, dropped by their senders: its voqs were full */
 };
 struct uvb_txq_stats {
-	uint64_t packets, bytes, flooded, no_cell, bells,
+	uint64_t packets, bytes, flooded, copies, no_cell, limited, bells,
 		drops[UVB_TXD_MAX];      /* struct uvb_txq_shm */
 	uint64_t pair_drops[UVB_PD_MAX]; /* of its frames, over all destinations */
 	uint64_t full;                   /* of its frames: the destination's voq was full */

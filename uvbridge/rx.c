@@ -16,7 +16,7 @@
 #include "uvbridge/delay.h"
 #include "uvbridge/internal.h"
 
-#define QUANTUM   6072 /* bytes a source may send in its turn: four full frames */
+#define QUANTUM   6072 /* bytes a source may send in its turn, times its weight: four full frames */
 #define IDLE_MAX  64   /* polls in vain before a source is active no more */
 #define PEEK_MAX  256  /* frames that can be out at once */
 #define CELLS_MAX 1024 /* cells, the same */
@@ -31,6 +31,7 @@ struct source {
 	uint32_t head;          /* as last read */
 	uint32_t idle;          /* polls in vain */
 	int32_t deficit;        /* bytes it may still send in this turn */
+	int32_t quantum;        /* that a turn adds */
 	uint16_t id;            /* port x nb_queues + txq */
 	uint16_t port;
 	bool touched; /* pos is ahead of tail, stands in q->touched */
@@ -61,6 +62,7 @@ struct uvb_rxq {
 	uint32_t depth;
 	uint32_t nb_cells; /* of each sender */
 	uint32_t nb_sources;
+	uint32_t policy_gen; /* that the sources' quanta are of */
 
 	uint32_t nb_active;
 	uint32_t turn;                            /* index in active[]: whose turn it is */
@@ -80,6 +82,22 @@ struct uvb_rxq {
 
 /* ------------------------------------------------------------------------------ active sources */
 
+static int32_t
+quantum_of(const struct uvb_rxq *q, const struct source *s)
+{
+	return QUANTUM * (int32_t)uvb_policy_weight(&q->dev->map, s->port);
+}
+
+/* Some port's policy has changed, its weight perhaps. */
+static void
+reweigh(struct uvb_rxq *q, uint32_t gen)
+{
+	q->policy_gen = gen;
+	for (uint32_t i = 0; i < q->nb_sources; i++)
+		if (q->source[i].voq != NULL)
+			q->source[i].quantum = quantum_of(q, &q->source[i]);
+}
+
 static void
 source_activate(struct uvb_rxq *q, uint32_t id)
 {
@@ -96,6 +114,7 @@ source_activate(struct uvb_rxq *q, uint32_t id)
 		s->tail = atomic_load_explicit(&s->voq->tail, memory_order_relaxed);
 		s->pos = s->tail;
 		s->head = s->tail;
+		s->quantum = quantum_of(q, s);
 	}
 	s->idle = 0;
 	s->deficit = 0;
@@ -411,7 +430,7 @@ round_robin(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
 			q->turn = 0;
 		s = &q->source[q->active[q->turn]];
 		if (s->deficit <= 0)
-			s->deficit = q->nb_active == 1 ? QUANTUM : s->deficit + QUANTUM;
+			s->deficit = q->nb_active == 1 ? s->quantum : s->deficit + s->quantum;
 		k = serve(q, s, f + got, n - got);
 		got += k;
 		in_vain = k != 0 ? 0 : in_vain + 1;
@@ -550,10 +569,13 @@ peek_delayed(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
 uint16_t
 uvb_rx_peek(struct uvb_rxq *q, struct uvb_rx_frame *frame, uint16_t n)
 {
-	uint32_t got = 0;
+	const struct uvb_hdr *hdr = uvb_map_hdr(&q->dev->map);
+	uint32_t got = 0, gen = atomic_load_explicit(&hdr->policy_gen, memory_order_acquire);
 
 	if (UVB_UNLIKELY(!uvb_dev_up(q->dev)))
 		return 0;
+	if (UVB_UNLIKELY(gen != q->policy_gen))
+		reweigh(q, gen);
 	collect(q);
 	if (n > PEEK_MAX)
 		n = PEEK_MAX;

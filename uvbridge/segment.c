@@ -40,9 +40,9 @@ check_numbers(const struct uvb_hdr *h, char err[UVB_ERR_LEN])
 	if (!pow2_within(h->voq_depth, 32, 32768))
 		return uvb_fail(err, -EINVAL, "a voq of %u: give a power of two from 32 to 32768",
 				h->voq_depth);
-	if (!pow2_within(h->fdb_buckets, 1, 1 << 20))
-		return uvb_fail(err, -EINVAL, "%u FDB buckets: give a power of two up to %u",
-				h->fdb_buckets, 1 << 20);
+	if (!pow2_within(h->fdb_buckets, UVB_FDB_MIN, 1 << 20))
+		return uvb_fail(err, -EINVAL, "%u FDB buckets: give a power of two from %u to %u",
+				h->fdb_buckets, UVB_FDB_MIN, 1 << 20);
 	return 0;
 }
 
@@ -65,6 +65,10 @@ uvb_layout(struct uvb_hdr *h, char err[UVB_ERR_LEN])
 	off += page_align(queues * h->nb_ports * sizeof(struct uvb_pair_shm));
 	h->off_fdb = off;
 	off += page_align(h->fdb_buckets * sizeof(struct uvb_fdb_bucket));
+	h->off_policies = off;
+	off += page_align(h->nb_ports * sizeof(struct uvb_policy_shm));
+	h->off_adapters = off;
+	off += page_align(UVB_ADAPTERS_MAX * sizeof(struct uvb_adapter_shm));
 	h->voq_stride = sizeof(struct uvb_voq_shm) + h->voq_depth * sizeof(uint32_t);
 	h->off_faults = off;
 	off += page_align(UVB_FAULTS_MAX * sizeof(struct uvb_fault_shm));
@@ -92,6 +96,8 @@ map_take_numbers(struct uvb_map *map, const struct uvb_hdr *h)
 	map->off_txqs = h->off_txqs;
 	map->off_pairs = h->off_pairs;
 	map->off_fdb = h->off_fdb;
+	map->off_policies = h->off_policies;
+	map->off_adapters = h->off_adapters;
 	map->off_voqs = h->off_voqs;
 	map->off_cells = h->off_cells;
 	map->off_faults = h->off_faults;

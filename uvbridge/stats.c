@@ -35,7 +35,9 @@ uvb_txq_stats(const struct uvb_dev *dev, uint16_t txq, struct uvb_txq_stats *sta
 	stats->packets = uvb_load(&q->packets);
 	stats->bytes = uvb_load(&q->bytes);
 	stats->flooded = uvb_load(&q->flooded);
+	stats->copies = uvb_load(&q->copies);
 	stats->no_cell = uvb_load(&q->no_cell);
+	stats->limited = uvb_load(&q->limited);
 	stats->bells = uvb_load(&q->bells);
 	stats->fault_dups = uvb_load(&q->fault_dups);
 	for (uint32_t i = 0; i < UVB_TXD_MAX; i++)

@@ -60,10 +60,13 @@ test_learning(void)
 
 	three_ports();
 	filtered = pair_drop(c, UVB_PD_MAC_FILTER);
-	/* Unknown: flooded; only b takes it. */
+	/* Unknown: flooded, and nobody takes it. */
+	CHECK_EQ(send_one(a, 0, buf, frame_make(buf, 9, 1, 60, 0)), 1);
+	CHECK_EQ(receive_all(b, 0) + receive_all(c, 0), 0);
+	CHECK_EQ(pair_drop(c, UVB_PD_MAC_FILTER), filtered + 1);
+	/* b has said where its address is: straight to it. */
 	CHECK_EQ(send_one(a, 0, buf, frame_make(buf, 2, 1, 60, 0)), 1);
 	CHECK_EQ(receive_all(b, 0), 1);
-	CHECK_EQ(receive_all(c, 0), 0);
 	CHECK_EQ(pair_drop(c, UVB_PD_MAC_FILTER), filtered + 1);
 	/* a is known now: straight to it. */
 	CHECK_EQ(send_one(b, 0, buf, frame_make(buf, 1, 2, 60, 0)), 1);

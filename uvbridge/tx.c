@@ -118,8 +118,10 @@ refresh_conf(struct uvb_txq *q, struct dest *d, bool new_life)
 		return;
 	d->conf_seq = seq;
 	d->conf_valid = nb_rxq <= q->dev->map.nb_queues && uvb_conf_check(&conf, nb_rxq) == NULL;
-	if (d->conf_valid)
-		compile_conf(d, &conf);
+	if (!d->conf_valid)
+		return;
+	compile_conf(d, &conf);
+	uvb_switch_restrict(d);
 }
 
 static void
@@ -129,6 +131,10 @@ refresh(struct uvb_txq *q, struct dest *d)
 	uint32_t seq = atomic_load_explicit(&d->shm->conf_seq, memory_order_acquire);
 	bool new_life = life != d->life;
 
+	if (UVB_UNLIKELY(d->policy_gen != q->policy_gen)) {
+		uvb_switch_refresh_dest(q, d);
+		d->conf_seq = CONF_NEVER; /* what it may have of its configuration has changed */
+	}
 	d->checked = q->burst;
 	d->life = life;
 	d->up = UVB_LIFE_STATE(life) == UVB_PORT_UP;
@@ -660,17 +666,61 @@ uvb_tx_deliver(struct uvb_txq *q, struct dest *d, struct passage *p)
 	return enqueue(q, d, pick_rxq(d, p), p);
 }
 
-static enum outcome
-send_to(struct uvb_txq *q, uint32_t port, struct passage *p)
+/* Steps 5 and 6. */
+static inline enum outcome
+over_cable(struct uvb_txq *q, struct dest *d, struct passage *p)
 {
-	struct dest *d = dest_get(q, port);
-
-	p->out_port = (uint16_t)port;
-	if (UVB_UNLIKELY(d == NULL))
-		return OUT_NO_CELL;
 	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_FAULT))
 		return uvb_fault_in(q, d, p);
 	return uvb_tx_deliver(q, d, p);
+}
+
+/* A copy, as it is, for the port of a mirror. Lost without a fuss, but counted, when that port does
+ * not keep up: the frame itself does not notice. */
+static void
+mirror(struct uvb_txq *q, uint32_t port, const struct passage *original)
+{
+	struct dest *d = dest_get(q, port);
+	struct passage p = *original;
+
+	if (d == NULL || !d->up || port == q->port)
+		return;
+	q->copies++;
+	if (uvb_tx_deliver(q, d, &p) == OUT_NO_CELL)
+		drop_full(&d->lane[0], &p);
+	q->run = NULL; /* not the way of what follows */
+}
+
+/* To a port of which the switch is asked something. */
+static enum outcome
+send_switched(struct uvb_txq *q, struct dest *d, struct passage *p)
+{
+	enum uvb_pair_drop why = uvb_switch_egress(q, d, p);
+	const struct uvb_frame *frame = p->frame;
+	const uint8_t *head = p->head;
+	uint32_t head_len = p->head_len;
+	enum outcome out = OUT_NO_CELL;
+
+	if (why != UVB_PD_MAX)
+		return uvb_tx_drop_for(d, p, why);
+	if (uvb_switch_retag(q, d, p)) {
+		out = over_cable(q, d, p);
+		if (out == OUT_SENT && d->policy.mirror_rx != 0)
+			mirror(q, d->policy.mirror_rx - 1u, p);
+	}
+	p->frame = frame;
+	p->head = head;
+	p->head_len = head_len;
+	return out;
+}
+
+static enum outcome
+send_to(struct uvb_txq *q, struct dest *d, struct passage *p)
+{
+	p->out_port = d->id;
+	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_SWITCH))
+		return send_switched(q, d, p);
+	return over_cable(q, d, p);
 }
 
 enum outcome
@@ -689,6 +739,7 @@ flood(struct uvb_txq *q, struct passage *p)
 {
 	const struct uvb_hdr *hdr = uvb_map_hdr(&q->dev->map);
 	uint32_t reached = 0, met = 0, port;
+	struct dest *d;
 
 	for (uint32_t w = 0; w <= (q->dev->map.nb_ports - 1) / 64; w++) {
 		uint64_t bits = uvb_load(&hdr->flood[w]);
@@ -699,11 +750,17 @@ flood(struct uvb_txq *q, struct passage *p)
 			port = w * 64 + (uint32_t)__builtin_ctzll(bits);
 			if (port == q->port || port >= q->dev->map.nb_ports)
 				continue;
-			out = send_to(q, port, p);
+			d = dest_get(q, port);
+			if (UVB_UNLIKELY(q->policy_gen != 0) && d != NULL &&
+			    !uvb_switch_member(q, d, p))
+				continue;
+			out = d != NULL ? send_to(q, d, p) : OUT_NO_CELL;
 			if (out == OUT_NO_CELL && met == 0)
 				return OUT_NO_CELL;
-			if (out == OUT_NO_CELL && q->dest[port] != NULL)
-				drop_full(&q->dest[port]->lane[pick_rxq(q->dest[port], p)], p);
+			if (d == NULL)
+				continue;
+			if (out == OUT_NO_CELL)
+				drop_full(&d->lane[pick_rxq(d, p)], p);
 			met++;
 			reached += out == OUT_SENT;
 		}
@@ -712,13 +769,15 @@ flood(struct uvb_txq *q, struct passage *p)
 	q->run = NULL;
 	if (met == 0)
 		return uvb_tx_drop(q, p, UVB_TXD_NO_PORT);
+	q->copies += met - 1;
 	p->out_port = UINT16_MAX;
 	if (reached > 0)
 		p->verdict = UVB_V_DELIVERED;
 	return OUT_SENT;
 }
 
-/* One look at the FDB for a run of frames with the same addresses in one burst. */
+/* One look at the FDB for a run of frames with the same addresses in one burst. An address comes
+ * with its VLAN: UVB_FDB_KEY(). */
 static void
 learn(struct uvb_txq *q, uint64_t src)
 {
@@ -740,9 +799,33 @@ lookup(struct uvb_txq *q, uint64_t dst)
 	return q->dst_port;
 }
 
+/* The way of a frame of whose sender the switch is asked something. */
+static enum outcome
+forward_switched(struct uvb_txq *q, struct passage *p)
+{
+	enum uvb_tx_drop why = uvb_switch_ingress(q, p);
+	uint32_t port = UVB_FDB_NONE;
+	struct dest *d = NULL;
+
+	if (why != UVB_TXD_MAX)
+		return uvb_tx_drop(q, p, why);
+	learn(q, UVB_FDB_KEY(p->x.vlan, p->src));
+	if (!UVB_MAC_MULTICAST(p->dst))
+		port = lookup(q, UVB_FDB_KEY(p->x.vlan, p->dst));
+	if (port == q->port)
+		return uvb_tx_drop(q, p, UVB_TXD_HAIRPIN);
+	if (port != UVB_FDB_NONE && (d = dest_get(q, port)) == NULL)
+		return OUT_NO_CELL;
+	why = uvb_switch_limits(q, p, d);
+	if (why != UVB_TXD_MAX)
+		return uvb_tx_drop(q, p, why);
+	return d != NULL ? send_to(q, d, p) : flood(q, p);
+}
+
 enum outcome
 uvb_tx_forward(struct uvb_txq *q, struct passage *p)
 {
+	struct dest *d;
 	uint32_t port;
 
 	/* The same addresses as the frame before, which went to one port: all but its length has
@@ -755,6 +838,8 @@ uvb_tx_forward(struct uvb_txq *q, struct passage *p)
 	q->run = NULL;
 	if (UVB_UNLIKELY(UVB_MAC_MULTICAST(p->src) || p->src == 0))
 		return uvb_tx_drop(q, p, UVB_TXD_BAD_SRC);
+	if (UVB_UNLIKELY(q->special & UVB_SPECIAL_SWITCH))
+		return forward_switched(q, p);
 	learn(q, p->src);
 	if (UVB_MAC_MULTICAST(p->dst))
 		return flood(q, p);
@@ -763,7 +848,8 @@ uvb_tx_forward(struct uvb_txq *q, struct passage *p)
 		return flood(q, p);
 	if (UVB_UNLIKELY(port == q->port))
 		return uvb_tx_drop(q, p, UVB_TXD_HAIRPIN);
-	return send_to(q, port, p);
+	d = dest_get(q, port);
+	return UVB_LIKELY(d != NULL) ? send_to(q, d, p) : OUT_NO_CELL;
 }
 
 /* A copy of the frame, and of what became of it, for whoever records. Lost without a fuss, counted
@@ -776,6 +862,7 @@ capture(struct uvb_txq *q, struct passage *p)
 
 	if (d == NULL || !d->up || port == q->port)
 		return;
+	q->copies++;
 	p->cell_flags |= UVB_CELL_COPY;
 	p->cap_rxq = p->out_rxq;
 	p->cap_verdict = p->verdict;
@@ -811,7 +898,16 @@ load_mac(const uint8_t *p)
 	return __builtin_bswap64(word) >> 16;
 }
 
-/* One frame. false: no cell is free, the frame was not taken. */
+/* What else a frame that was taken entails in a switch that is asked something. */
+static void
+taken_switched(struct uvb_txq *q, const struct passage *p)
+{
+	uvb_switch_taken(q, p);
+	if (q->policy.mirror_tx != 0 && p->head_len != 0)
+		mirror(q, q->policy.mirror_tx - 1u, p);
+}
+
+/* One frame. false: no cell is free, or it has to wait; the frame was not taken. */
 static bool
 take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 {
@@ -827,6 +923,7 @@ take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 	p.overtake = 0;
 	p.fault = 0;
 	p.deliver_at = 0;
+	p.x = (struct crossing){0};
 	if (UVB_UNLIKELY(f->len < UVB_FRAME_MIN)) {
 		out = uvb_tx_drop(q, &p, UVB_TXD_RUNT);
 	} else if (UVB_UNLIKELY(f->len > UVB_FRAME_MAX)) {
@@ -835,13 +932,21 @@ take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 		uvb_tx_head(&p);
 		p.dst = load_mac(p.head);
 		p.src = load_mac(p.head + 6);
+		if (UVB_UNLIKELY(q->special & UVB_SPECIAL_SWITCH) && uvb_switch_must_wait(q, &p)) {
+			uvb_add(&q->shm->limited, 1);
+			return false;
+		}
 		out = UVB_UNLIKELY(q->special & UVB_SPECIAL_FAULT) ? uvb_fault_out(q, &p)
 								   : uvb_tx_forward(q, &p);
 	}
-	if (UVB_UNLIKELY(out == OUT_NO_CELL))
+	if (UVB_UNLIKELY(out == OUT_NO_CELL)) {
+		uvb_add(&q->shm->no_cell, 1);
 		return false;
+	}
 	q->packets++;
 	q->bytes += f->len;
+	if (UVB_UNLIKELY(q->policy_gen != 0))
+		taken_switched(q, &p);
 	if (UVB_UNLIKELY(q->capture != 0) && p.head_len != 0)
 		capture(q, &p);
 	return true;
@@ -937,8 +1042,11 @@ static void
 burst_begin(struct uvb_txq *q)
 {
 	const struct uvb_hdr *hdr = uvb_map_hdr(&q->dev->map);
+	uint32_t gen = atomic_load_explicit(&hdr->policy_gen, memory_order_acquire);
 	struct timespec now;
 
+	if (UVB_UNLIKELY(gen != q->policy_gen))
+		uvb_switch_refresh(q, gen);
 	/* Coarse: to the tick of the kernel, from the vdso; ageing wants seconds. */
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	q->now_s = (uint32_t)now.tv_sec;
@@ -961,9 +1069,11 @@ burst_end(struct uvb_txq *q)
 	atomic_store_explicit(&q->shm->packets, q->packets, memory_order_relaxed);
 	atomic_store_explicit(&q->shm->bytes, q->bytes, memory_order_relaxed);
 	atomic_store_explicit(&q->shm->flooded, q->flooded, memory_order_relaxed);
+	atomic_store_explicit(&q->shm->copies, q->copies, memory_order_relaxed);
 }
 
-/* Up to n frames, the first of a run by the long way. Adds to *taken; false: no cell is free. */
+/* Up to n frames, the first of a run by the long way. Adds to *taken; false: no more can be taken.
+ */
 static bool
 take_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n, uint16_t *taken)
 {
@@ -995,10 +1105,8 @@ uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 	while (i < n) {
 		uint16_t part = n - i < UVB_TX_PUBLISH_EACH ? n - i : UVB_TX_PUBLISH_EACH;
 
-		if (!take_burst(q, &frame[i], part, &i)) {
-			uvb_add(&q->shm->no_cell, 1);
+		if (!take_burst(q, &frame[i], part, &i))
 			break;
-		}
 		publish(q);
 	}
 	publish(q); /* what was staged before the cells ran out */
@@ -1050,6 +1158,7 @@ uvb_txq_renew(struct uvb_txq *q)
 	q->packets = uvb_load(&q->shm->packets);
 	q->bytes = uvb_load(&q->shm->bytes);
 	q->flooded = uvb_load(&q->shm->flooded);
+	q->copies = uvb_load(&q->shm->copies);
 	q->held = 0;
 	q->nb_touched = 0;
 	for (uint32_t i = 0; i < q->dev->map.nb_ports; i++) {
@@ -1082,6 +1191,6 @@ uvb_txq_free(struct uvb_txq *q)
 		return;
 	for (uint32_t i = 0; i < UVB_MAX_PORTS; i++)
 		dest_free(q->dest[i]);
-	uvb_faults_free(q->faults);
+	uvb_switch_free(q);
 	free(q);
 }

@@ -29,13 +29,16 @@
 
 #include "uvbridge/internal.h"
 
-#define UVB_TX_HEAD_MAX     192 /* bytes of a frame that are parsed */
-#define UVB_TX_PUBLISH_EACH 64  /* frames at most that wait, filled, for the end of a long burst */
+#define UVB_TX_HEAD_MAX 192 /* bytes of a frame that are parsed */
+#define UVB_TX_SEG_MAX \
+	16 /* segments of a frame whose tag can be changed without asking for memory */
+#define UVB_TX_PUBLISH_EACH 64 /* frames at most that wait, filled, for the end of a long burst */
 
-/* What makes a destination special. */
+/* What makes a destination special, or a queue. */
 #define UVB_SPECIAL_VLAN_FILTER (1u << 0)
 #define UVB_SPECIAL_SENT_AT     (1u << 1)
 #define UVB_SPECIAL_FAULT       (1u << 2) /* of a queue, too */
+#define UVB_SPECIAL_SWITCH      (1u << 8) /* and a queue: its place in the switch, tx_switch.c */
 
 /* To one receive queue: the sender's own idea of the voq. */
 struct lane {
@@ -57,8 +60,9 @@ struct dest {
 	uint32_t conf_seq;
 	bool up;
 	bool conf_valid;
-	uint32_t special; /* not 0: frames to it take no short cut */
-	uint64_t faults;  /* on the way to it: a set of q->faults */
+	uint32_t special;    /* not 0: frames to it take no short cut */
+	uint64_t faults;     /* on the way to it: a set of q->faults */
+	uint32_t policy_gen; /* of what policy is a copy */
 	uint32_t flags;
 	uint32_t len_max;
 	uint32_t reta_mask;
@@ -79,8 +83,19 @@ struct dest {
 	uint64_t flow_addresses;
 	uint64_t mac[UVB_MAC_MAX];
 	uint64_t mc[UVB_MC_MAX];
+	struct uvb_policy policy;
 	struct lane lane[UVB_MAX_QUEUES];
 	struct uvb_rss rss;
+};
+
+/* What a frame needs whose tag is changed on its way into the cell: other segments, no other copy.
+ */
+struct tag_edit {
+	struct uvb_frame frame;
+	struct uvb_seg *seg;
+	uint32_t nb_seg; /* there is room for */
+	struct uvb_seg own[UVB_TX_SEG_MAX];
+	uint8_t head[UVB_TX_HEAD_MAX + 4]; /* as the receiver will see it */
 };
 
 struct uvb_txq {
@@ -116,9 +131,28 @@ struct uvb_txq {
 	uint32_t run_max;
 	struct uvb_fdb fdb;
 	struct uvb_txq_shm *shm;
-	uint64_t packets, bytes, flooded; /* this queue's counters as they will be stored */
+	uint64_t packets, bytes, flooded, copies; /* this queue's counters as they will be stored */
+	uint32_t
+		policy_gen; /* of what policy is a copy; 0: nobody has asked anything of any port */
+	bool vlan_aware;
+	uint32_t own_seq; /* conf_seq that own_mac is from, while sources are checked */
+	uint32_t nb_own;
+	uint64_t own_mac[UVB_MAC_MAX];
+	struct uvb_policy policy;
+	struct tag_edit edit;
 	struct lane *touched[UVB_TX_PUBLISH_EACH];
 	struct dest *dest[UVB_MAX_PORTS];
+};
+
+/* Where a frame stands in a switch that is asked something. All zero to begin with. */
+struct crossing {
+	uint16_t vlan;       /* it is in; 0: none */
+	uint16_t tci;        /* of its tag, or of the one it would get */
+	bool tagged;         /* it came with an 802.1Q tag, perhaps of VLAN 0 */
+	bool passed;         /* it was let through the sender's limits, and pays when it is taken */
+	bool uplink_out;     /* it leaves its sender's adapter */
+	uint8_t storm;       /* 1 + enum uvb_storm that it counts for */
+	uint32_t uplinks_in; /* adapters it enters, a bit each */
 };
 
 /* A frame on its way through the switch. */
@@ -129,6 +163,7 @@ struct passage {
 	bool parsed;
 	struct uvb_flow flow;
 	uint64_t dst, src;
+	struct crossing x;
 	/* What became of it, for the capture port. */
 	uint32_t hash;
 	uint16_t cell_flags;
@@ -174,5 +209,32 @@ void uvb_fault_dest(const struct uvb_txq *q, struct dest *d);
 /* Steps 1 and 5, and what follows. */
 enum outcome uvb_fault_out(struct uvb_txq *q, struct passage *p);
 enum outcome uvb_fault_in(struct uvb_txq *q, struct dest *d, struct passage *p);
+
+/* ------------------------------------------------------------------------------------ tx_switch.c
+ * Steps 2 and 4 for ports with a policy. */
+
+/* hdr.policy_gen has moved: look at this port's policy again. */
+void uvb_switch_refresh(struct uvb_txq *q, uint32_t gen);
+/* The same for a destination. */
+void uvb_switch_refresh_dest(struct uvb_txq *q, struct dest *d);
+/* Of a destination's configuration, strike what its policy does not let stand. */
+void uvb_switch_restrict(struct dest *d);
+
+/* Why the port may not send the frame, or UVB_TXD_MAX. Finds its VLAN. */
+enum uvb_tx_drop uvb_switch_ingress(struct uvb_txq *q, struct passage *p);
+/* Has the port no rate left for the frame? Then it is not taken, before anything is decided. */
+bool uvb_switch_must_wait(struct uvb_txq *q, struct passage *p);
+/* The port's limits, for a frame to d, or to all (NULL): why it may not go, or UVB_TXD_MAX. */
+enum uvb_tx_drop uvb_switch_limits(struct uvb_txq *q, struct passage *p, const struct dest *d);
+/* It was taken: it counts for the limits that it passed. */
+void uvb_switch_taken(struct uvb_txq *q, const struct passage *p);
+/* Is d a port to flood the frame to? */
+bool uvb_switch_member(const struct uvb_txq *q, const struct dest *d, const struct passage *p);
+/* Why d may not have it, or UVB_PD_MAX. */
+enum uvb_pair_drop uvb_switch_egress(struct uvb_txq *q, const struct dest *d, struct passage *p);
+/* Have p->frame and p->head be as d is to see them, until the queue's next call; the caller puts
+ * them back. false: no memory. */
+bool uvb_switch_retag(struct uvb_txq *q, const struct dest *d, struct passage *p);
+void uvb_switch_free(struct uvb_txq *q);
 
 #endif /* UVBRIDGE_TX_H */

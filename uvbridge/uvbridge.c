@@ -9,6 +9,8 @@
 #include "uvbridge/cli.h"
 #include "uvbridge/ports/ports.h"
 
+static int cli_port(int argc, char **argv);
+
 static const struct verb {
 	const char *name;
 	int (*run)(int argc, char **argv);
@@ -28,7 +30,7 @@ static const struct verb {
 	 "(2048)\n"
 	 "  --voq N      frames that can wait from one queue to another, power of two, 32..32768 "
 	 "(512)\n"
-	 "  --fdb N      buckets of 8 addresses, power of two (1024)\n"
+	 "  --fdb N      buckets of 8 addresses, power of two, 64 and more (1024)\n"
 	 "  --age SEC    seconds until an address not heard from is forgotten, 0: never (300)\n"
 	 "Example: uvbridge up lab --ports 8 --queues 4\n"},
 	{"down", cli_down, "end a fabric",
@@ -43,7 +45,8 @@ static const struct verb {
 	 "Usage: uvbridge list\n"
 	 "One line each: name, daemon, ports attached, directory.\n"},
 	{"show", cli_show, "ports, queues, VOQs, addresses, drops, ledger",
-	 "Usage: uvbridge show NAME [--json] [ports|queues|voqs|fdb|drops|ledger]...\n"
+	 "Usage: uvbridge show NAME [--json] "
+	 "[ports|queues|voqs|fdb|drops|ledger|settings|adapters]...\n"
 	 "Read from the segment; works while the daemon is stopped or dead. Counters count from "
 	 "the\n"
 	 "first use of a port's slot and are never set back.\n"
@@ -76,7 +79,62 @@ static const struct verb {
 	 "Example: uvbridge ledger lab && echo clean\n"},
 	{"fault", cli_fault, "make frames get lost, late, damaged...", NULL},
 	{"link", cli_link, "give a port's cable a rate, a delay, losses", NULL},
-	{"port", uvp_main, "be a port: tap interface, socket, capture file", NULL},
+	{"port", cli_port, "be a port: tap interface, socket, capture file; set: weight, limits",
+	 NULL},
+	{"vlan", cli_vlan, "VLANs of a port",
+	 "Usage: uvbridge vlan NAME PORT access VLAN | trunk LIST [--native VLAN] | none\n"
+	 "       uvbridge vlan NAME [--json]\n"
+	 "An access port sends and receives untagged frames, in one VLAN. A trunk port has tagged "
+	 "frames\n"
+	 "of the VLANs listed, and untagged ones of its native VLAN if it has one. A port with "
+	 "none "
+	 "has\n"
+	 "every VLAN, by its tag, and untagged frames in no VLAN: the default. Kept for the port's "
+	 "name,\n"
+	 "attached or not. Without PORT: what the ports have.\n"
+	 "Examples: uvbridge vlan lab web access 10\n"
+	 "          uvbridge vlan lab router trunk 10,20-30 --native 1\n"},
+	{"fdb", cli_fdb, "the address table",
+	 "Usage: uvbridge fdb NAME [list] [--json]\n"
+	 "       uvbridge fdb NAME add MAC PORT [--vlan VLAN]\n"
+	 "       uvbridge fdb NAME del MAC [--vlan VLAN]\n"
+	 "       uvbridge fdb NAME flush [--port PORT] [--vlan VLAN] [--static]\n"
+	 "add makes a static entry: it does not age, does not move, and is not displaced.\n"
+	 "  --vlan VLAN   of this VLAN; add: else the port's own; del: else none; flush: else all\n"
+	 "  --port PORT   of this port only\n"
+	 "  --static      static entries, too\n"
+	 "Example: uvbridge fdb lab add 02:00:00:00:00:01 web --vlan 10\n"},
+	{"mirror", cli_mirror, "copies of a port's frames for another port",
+	 "Usage: uvbridge mirror NAME add FROM TO [--rx] [--tx]\n"
+	 "       uvbridge mirror NAME del FROM [--rx] [--tx]\n"
+	 "       uvbridge mirror NAME [list] [--json]\n"
+	 "TO gets a copy of what FROM sends (--tx), of what is delivered to it (--rx), or of both. "
+	 "It has\n"
+	 "to be promiscuous to receive them. Copies it has no room for are lost and counted.\n"
+	 "Example: uvbridge mirror lab add web probe --rx\n"},
+	{"adapter", cli_adapter, "SR-IOV adapters: a PF, its VFs, their uplink",
+	 "Usage: uvbridge adapter NAME add ADAPTER --vfs N [--uplink-rate RATE] [--link up|down]\n"
+	 "       uvbridge adapter NAME set ADAPTER [--uplink-rate RATE] [--link up|down]\n"
+	 "       uvbridge adapter NAME del ADAPTER\n"
+	 "       uvbridge adapter NAME [list] [--json]\n"
+	 "Who attaches as ADAPTER.pf, ADAPTER.vf0, ... is that function. They share the uplink for "
+	 "all that\n"
+	 "leaves or enters the adapter, but not for what goes from one to another.\n"
+	 "  --uplink-rate RATE   each way: 10gbit, 2500mbit; 0: no limit\n"
+	 "  --link up|down       of the uplink\n"
+	 "Example: uvbridge adapter lab add nic0 --vfs 4 --uplink-rate 10gbit\n"},
+	{"vf", cli_vf, "what a PF asks of a VF",
+	 "Usage: uvbridge vf NAME ADAPTER N KEY VALUE...\n"
+	 "       uvbridge vf NAME [list] [--json]\n"
+	 "As ip link set dev ADAPTER vf N:\n"
+	 "  mac ADDRESS              its address; all zero: as it likes\n"
+	 "  vlan VLAN [qos QOS]      put into and taken out of its frames; 0: none\n"
+	 "  spoofchk on|off          it sends from its own addresses only (on)\n"
+	 "  trust on|off             may be promiscuous, and choose its addresses (off)\n"
+	 "  state auto|enable|disable   its link: as the uplink, up, down (auto)\n"
+	 "  max_tx_rate RATE         of what it sends; a bare number is Mbit/s; 0: no limit\n"
+	 "  min_tx_rate RATE         of the uplink, whatever the others want\n"
+	 "Example: uvbridge vf lab nic0 1 mac 02:00:00:00:00:11 vlan 100 qos 5\n"},
 };
 
 #define NB_VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -125,6 +183,35 @@ cli_seconds(const char *text, double *s)
 
 	*s = strtod(text, &end);
 	return end != text && *end == '\0' && isfinite(*s) && *s >= 0 && *s <= 1e6;
+}
+
+static int
+cli_port(int argc, char **argv)
+{
+	if (argc < 2 || strcmp(argv[1], "set") != 0)
+		return uvp_main(argc, argv);
+	for (int a = 2; a < argc; a++)
+		if (strcmp(argv[a], "--help") == 0 || strcmp(argv[a], "-h") == 0) {
+			fputs("Usage: uvbridge port set NAME PORT [options]\n"
+			      "Kept for the port's name, attached or not; 0 or off: none.\n"
+			      "  --weight N            share of a receive queue that several want, "
+			      "for "
+			      "each of its\n"
+			      "                        transmit queues: 1 to 64 (1)\n"
+			      "  --isolation GROUP     does not see other ports of the group, 1 to "
+			      "65535\n"
+			      "  --storm-broadcast N   frames per second that it may send, more "
+			      "are "
+			      "dropped\n"
+			      "  --storm-multicast N\n"
+			      "  --storm-unknown N     unicast to addresses that are not in the "
+			      "table\n"
+			      "Example: uvbridge port set lab web --weight 4 --storm-broadcast "
+			      "100\n",
+			      stdout);
+			return EXIT_OK;
+		}
+	return cli_port_set(argc - 1, argv + 1);
 }
 
 static void

@@ -62,6 +62,7 @@ struct daemon {
 	struct port port[UVB_MAX_PORTS];
 	uint64_t aged_ns;
 	struct decisions decisions;
+	uint64_t statics[UVB_MAX_PORTS / 64]; /* ports with static addresses, a bit each */
 	bool done;
 	bool locked; /* the fabric's only daemon */
 	bool remove; /* the directory, at the end */
@@ -86,6 +87,8 @@ int port_join(struct daemon *d, struct client *c, const struct uvb_ctl_join *req
 	      struct uvb_ctl_answer *ans);
 /* A member has gone: what becomes of the port. died: not by its own request. */
 void port_settle(struct daemon *d, uint32_t id, bool died);
+/* A slot for a port of that name that is not attached, or negative. */
+int32_t port_choose_slot(struct daemon *d, const char *name);
 void ports_tick(struct daemon *d);
 void ports_end(struct daemon *d);
 /* Names of those attached, for a sentence; returns how many. */
@@ -109,6 +112,18 @@ int fault_release(struct daemon *d, uint32_t handle, uint64_t count, struct uvb_
 void decisions_write(struct daemon *d);
 /* Ring whoever sleeps: what it waits for may have happened. */
 void ring_sleepers(struct daemon *d);
+
+/* daemon_policy.c */
+void policies_adopt(struct daemon *d);
+/* Slots that are kept for the port whose name they have. */
+void slots_kept(const struct daemon *d, uint64_t kept[UVB_MAX_PORTS / 64]);
+/* Why no port of that name may attach, or NULL. */
+const char *policy_attach_problem(struct daemon *d, const char *name);
+/* What ports say are their addresses does not age. */
+void policies_keep_known(struct daemon *d, uint32_t now_s);
+int handle_policy(struct daemon *d, struct uvb_ctl_policy *req, struct uvb_ctl_answer *ans);
+int handle_fdb(struct daemon *d, struct uvb_ctl_fdb *req, struct uvb_ctl_answer *ans);
+int handle_adapter(struct daemon *d, struct uvb_ctl_adapter *req, struct uvb_ctl_answer *ans);
 
 /* daemon_control.c */
 void control_accept(struct daemon *d, struct watch *w);

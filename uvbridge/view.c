@@ -58,8 +58,8 @@ comma(FILE *f, bool *first)
 }
 
 /* Names are letters and a few signs, unless somebody scribbled. */
-static void
-put_name(FILE *f, const char *name)
+void
+uvb_put_name(FILE *f, const char *name)
 {
 	fputc('"', f);
 	for (size_t i = 0; i < UVB_NAME_LEN && name[i] != '\0'; i++)
@@ -105,7 +105,7 @@ put_fabric(FILE *f, const struct uvb_view *v)
 	const struct uvb_hdr *h = uvb_map_hdr(m);
 
 	fputs("\"fabric\":{\"name\":", f);
-	put_name(f, m->name);
+	uvb_put_name(f, m->name);
 	fprintf(f,
 		",\"abi\":%u,\"epoch\":%" PRIu64 ",\"ports_max\":%u,\"queues_max\":%u,"
 		"\"cells_per_txq\":%u,\"voq_depth\":%u,\"daemon\":{\"pid\":%u,\"alive\":%s},",
@@ -244,11 +244,11 @@ put_txq(FILE *f, const struct uvb_map *m, uint32_t port, uint32_t q)
 	load_drops(drops, t->drops, UVB_TXD_MAX);
 	fprintf(f,
 		"{\"id\":%u,\"packets\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"flooded\":%" PRIu64
-		",\"no_cell\":%" PRIu64 ",\"bells\":%" PRIu64 ",\"fault_dups\":%" PRIu64
-		",\"cells_in_flight\":%u,",
+		",\"copies\":%" PRIu64 ",\"limited\":%" PRIu64 ",\"no_cell\":%" PRIu64
+		",\"bells\":%" PRIu64 ",\"fault_dups\":%" PRIu64 ",\"cells_in_flight\":%u,",
 		q, uvb_load(&t->packets), uvb_load(&t->bytes), uvb_load(&t->flooded),
-		uvb_load(&t->no_cell), uvb_load(&t->bells), uvb_load(&t->fault_dups),
-		cells_in_flight(m, port, q));
+		uvb_load(&t->copies), uvb_load(&t->limited), uvb_load(&t->no_cell),
+		uvb_load(&t->bells), uvb_load(&t->fault_dups), cells_in_flight(m, port, q));
 	if (atomic_load(&uvb_map_hdr(m)->fault_seq) != 0)
 		fprintf(f, "\"decisions_lost\":%" PRIu64 ",",
 			uvb_load(&uvb_map_decisions(m, port, q)->lost));
@@ -306,7 +306,7 @@ put_port(FILE *f, const struct uvb_map *m, uint32_t id)
 	if (!uvb_conf_read(p, &conf, &seq))
 		uvb_conf_read(p, &conf, &seq);
 	fprintf(f, "{\"id\":%u,\"name\":", id);
-	put_name(f, p->name);
+	uvb_put_name(f, p->name);
 	fprintf(f, ",\"kind\":\"%s\",\"state\":\"%s\",\"gen\":%u,\"pid\":%u,\"mac\":",
 		uvb_kind_name(atomic_load(&p->kind)), uvb_state_name(life), UVB_LIFE_GEN(life),
 		p->member[UVB_OWNER_SLOT].pid);
@@ -371,33 +371,36 @@ put_pairs(FILE *f, const struct uvb_map *m)
 }
 
 static void
-put_fdb_entry(FILE *f, uint64_t entry, uint32_t age)
+put_fdb_entry(FILE *f, const struct uvb_fdb_record *e, uint32_t age)
 {
 	uint8_t mac[6];
 
 	for (int i = 0; i < 6; i++)
-		mac[i] = (uint8_t)(UVB_FDB_MAC(entry) >> (40 - 8 * i));
+		mac[i] = (uint8_t)(e->mac >> (40 - 8 * i));
 	fputs("{\"mac\":", f);
 	put_mac(f, mac);
-	fprintf(f, ",\"port\":%u,\"age_s\":%u}", UVB_FDB_PORT(entry), age);
+	fprintf(f, ",\"vlan\":%u,\"port\":%u,\"static\":%s,\"age_s\":%u}", e->vlan, e->port,
+		e->is_static ? "true" : "false", e->is_static ? 0 : age);
 }
 
-static void
-put_fdb(FILE *f, const struct uvb_map *m)
+void
+uvb_put_fdb(FILE *f, const struct uvb_map *m)
 {
 	uint32_t now = (uint32_t)(uvb_now_ns() / 1000000000ULL);
+	struct uvb_fdb_record e;
+	struct uvb_fdb fdb;
 	bool first = true;
 
+	uvb_fdb_init(&fdb, m);
 	fputs("\"fdb\":[", f);
 	for (uint32_t b = 0; b < m->fdb_buckets; b++)
 		for (uint32_t w = 0; w < UVB_FDB_WAYS; w++) {
-			uint64_t e = uvb_load(&uvb_map_fdb(m)[b].entry[w]);
 			int32_t age = (int32_t)(now - atomic_load(&uvb_map_fdb(m)[b].seen[w]));
 
-			if (e == 0)
+			if (!uvb_fdb_read(&fdb, b, w, &e))
 				continue;
 			comma(f, &first);
-			put_fdb_entry(f, e, age > 0 ? (uint32_t)age : 0);
+			put_fdb_entry(f, &e, age > 0 ? (uint32_t)age : 0);
 		}
 	fputs("]", f);
 }
@@ -454,7 +457,7 @@ static void
 put_fault(FILE *f, const struct uvb_fault_shm *s, uint32_t handle)
 {
 	fprintf(f, "{\"handle\":%" PRIu32 ",\"port\":", handle);
-	put_name(f, s->def.port);
+	uvb_put_name(f, s->def.port);
 	fprintf(f, ",\"dir\":\"%s\",\"filter\":", uvb_fault_dir_name(s->def.dir));
 	put_text(f, s->def.text, sizeof(s->def.text));
 	put_fault_terms(f, &s->def);
@@ -522,9 +525,11 @@ uvb_view_json(struct uvb_view *v)
 	fputs(",", f);
 	put_pairs(f, &v->map);
 	fputs(",", f);
-	put_fdb(f, &v->map);
+	uvb_put_fdb(f, &v->map);
 	fputs(",\"faults\":", f);
 	put_faults(f, &v->map);
+	fputs(",", f);
+	uvb_put_switch(f, &v->map);
 	fputs(",", f);
 	put_ledger(f, &v->map);
 	fputs("}", f);

@@ -42,7 +42,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 					     .nb_queues = 2,
 					     .cells_per_txq = 64,
 					     .voq_depth = 32,
-					     .fdb_buckets = 2};
+					     .fdb_buckets = UVB_FDB_MIN};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	(void)argc;

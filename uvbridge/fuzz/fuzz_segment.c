@@ -26,7 +26,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 					     .nb_queues = 2,
 					     .cells_per_txq = 64,
 					     .voq_depth = 32,
-					     .fdb_buckets = 2};
+					     .fdb_buckets = UVB_FDB_MIN};
 
 	(void)argc;
 	(void)argv;

@@ -22,7 +22,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 					     .nb_queues = 1,
 					     .cells_per_txq = 64,
 					     .voq_depth = 32,
-					     .fdb_buckets = 2};
+					     .fdb_buckets = UVB_FDB_MIN};
 	struct uvb_seg seg = {"\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x01\x88\xb5 a frame", 22};
 	struct uvb_frame f = {&seg, 1, 0, 22};
 	struct uvb_conf conf;
