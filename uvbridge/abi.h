@@ -105,6 +105,9 @@
  *  rxq.leaf[]     senders set, receiver clears: atomic or / and, seq_cst; see below
  *  rxq.summary    the same
  *  rxq.armed      receiver sets and clears   seq_cst  senders after the fence  relaxed
+ *  rules.version  owner                      release  senders, once per burst  acquire
+ *  rules.slot.seq owner                      release  senders                  acquire
+ *  rules.count    senders: atomic add        relaxed  owner                    relaxed
  *  counters       their one writer           relaxed  anyone                   relaxed
  *  fault_seq      daemon                     release  senders, once per burst  acquire
  *  fault.released daemon                     release  receivers that hold      acquire
@@ -193,6 +196,7 @@ struct uvb_hdr {
 	uint64_t
 		off_voqs; /* struct uvb_voq_shm  [dst port][rxq][src port][txq], voq_stride apart */
 	uint64_t off_cells; /* struct uvb_cell     [src port][txq][cells_per_txq] */
+	uint64_t off_rules; /* struct uvb_rules_shm [nb_ports] */
 	uint64_t voq_stride;
 	uint64_t off_faults;    /* struct uvb_fault_shm [UVB_FAULTS_MAX] */
 	uint64_t off_decisions; /* struct uvb_decisions_shm [port][txq] */
@@ -285,6 +289,8 @@ enum uvb_port_kind {
  * Untagged ones pass. */
 #define UVB_CONF_VLAN_FILTER (1u << 3)
 #define UVB_CONF_SENT_AT     (1u << 4) /* wants to know when frames were sent: cell.sent_at */
+#define UVB_CONF_RULES       (1u << 8) /* has flow rules */
+#define UVB_CONF_ISOLATED    (1u << 9) /* takes only what its flow rules let in; no MAC filter */
 
 /* What the NIC does on receive. Writer: the owner, who writes the one of two that is not in force
  * and then says so in conf_seq. A sender keeps a compiled copy (Toeplitz tables) and compiles again
@@ -402,9 +408,11 @@ enum uvb_pair_drop {
 	UVB_PD_LOSS,        /* its link model lost it */
 	UVB_PD_QUEUE,       /* its link's queue was full */
 	UVB_PD_VLAN_EGRESS, /* not in the frame's VLAN */
-	UVB_PD_ISOLATED,    /* in the same isolation group as the sender */
+	UVB_PD_GROUP,       /* in the same isolation group as the sender */
 	UVB_PD_LINK_DOWN,   /* a VF whose link was put down */
 	UVB_PD_UPLINK,      /* its adapter's uplink is down, or has no bandwidth left */
+	UVB_PD_FLOW,        /* one of its flow rules says so */
+	UVB_PD_ISOLATED,    /* isolated, and none of its flow rules wants it */
 	UVB_PD_MAX = 16
 };
 
@@ -449,6 +457,8 @@ struct uvb_voq_shm {
 #define UVB_CELL_HASH    (1u << 0) /* hash is valid */
 #define UVB_CELL_CSUM_OK (1u << 1) /* the sender vouches for IP and L4 checksums */
 #define UVB_CELL_COPY    (1u << 2) /* a copy for the capture port; cap_* are valid */
+#define UVB_CELL_FLAG    (1u << 8) /* a flow rule of the receiver flagged it */
+#define UVB_CELL_MARK    (1u << 9) /* and gave it a mark */
 
 enum uvb_verdict {
 	UVB_V_DELIVERED,
@@ -477,7 +487,8 @@ struct uvb_cell {
 	uint8_t cap_verdict; /* enum uvb_verdict */
 	uint8_t overtake;    /* with deliver_at: or when so many later frames have passed it */
 	uint32_t cap_fault;  /* handle of the last fault that did something to it, or 0 */
-	uint8_t pad[12];     /* data starts on a cache line of its own */
+	uint8_t pad[8];      /* data starts on a cache line of its own */
+	uint32_t mark;       /* with UVB_CELL_MARK: of the receiver's flow rule */
 	uint8_t data[UVB_CELL_ROOM];
 };
 #define UVB_CELL_END 0xffffffffu
@@ -747,6 +758,139 @@ struct uvb_decisions_shm {
 	alignas(UVB_CACHE_LINE) _Atomic uint32_t tail; /* release */
 	/* Writer: the sender, before head. */
 	alignas(UVB_CACHE_LINE) struct uvb_decision entry[UVB_DECISIONS];
+};
+
+/* ------------------------------------------------------------------------------------ flow rules
+ *
+ * What a NIC calls flow rules (DPDK's rte_flow): which frames go to which queue, are marked,
+ * counted, dropped. They are the receiver's; its senders apply them, after the filters of its
+ * configuration and before its RSS, while UVB_CONF_RULES is set.
+ *
+ * A rule stands in a slot. The owner writes it under the slot's sequence number (odd meanwhile),
+ * notes the slot in the log and then raises the version. A sender that is a few versions behind
+ * reads the slots in the log; one that is far behind, or new, all slots below `high`. It keeps a
+ * compiled copy of each and never waits: a slot met in the middle of a change is looked at again in
+ * the next burst. What is found in a slot is checked like everything another process writes; a rule
+ * that makes no sense is none. The slots of an earlier owner are forgotten by the first rule of the
+ * next: `high` begins at 0.
+ *
+ * Rules of one group are tried by priority, then by serial (age); the first that fits decides. */
+#define UVB_RULE_MAX     4096 /* rules of one port */
+#define UVB_RULE_LOG     1024 /* changes a sender can be behind; a power of two */
+#define UVB_RULE_GROUPS  256
+#define UVB_RULE_FIELDS  16
+#define UVB_RULE_BYTES   128 /* of a frame that a rule can look at */
+#define UVB_RULE_QUEUES  128 /* entries of an RSS action's table */
+#define UVB_RULE_REACH   192 /* bytes at the start of a frame that rules see */
+#define UVB_RULE_SHAPES  64  /* different sets of fields and masks among the rules of a port */
+#define UVB_RULE_RANGES  256 /* rules of a port that look at ranges */
+#define UVB_RULE_HASHES  16  /* different combinations of key, types and function for RSS */
+#define UVB_RULE_APPLIED 16  /* rules that one frame meets, by way of PASSTHRU and JUMP */
+
+/* What a frame has, as far as its first bytes show; bits of uvb_rule.layers. A layer above L2
+ * counts if its fixed header is there in full, one of L4 if the packet is no fragment. */
+#define UVB_LAYER_VLAN       (1u << 0) /* a tag */
+#define UVB_LAYER_VLAN2      (1u << 1) /* two */
+#define UVB_LAYER_VLAN3      (1u << 2) /* more: nothing behind them is looked at */
+#define UVB_LAYER_IPV4       (1u << 3)
+#define UVB_LAYER_IPV6       (1u << 4)
+#define UVB_LAYER_TCP        (1u << 5)
+#define UVB_LAYER_UDP        (1u << 6)
+#define UVB_LAYER_SCTP       (1u << 7)
+#define UVB_LAYER_ICMP       (1u << 8)
+#define UVB_LAYER_ICMP6      (1u << 9)
+#define UVB_LAYER_IP6_HOP    (1u << 10) /* IPv6 extension headers */
+#define UVB_LAYER_IP6_ROUTE  (1u << 11)
+#define UVB_LAYER_IP6_FRAG   (1u << 12)
+#define UVB_LAYER_IP6_AUTH   (1u << 13)
+#define UVB_LAYER_IP6_ESP    (1u << 14)
+#define UVB_LAYER_IP6_DEST   (1u << 15)
+#define UVB_LAYER_IP6_MOBILE (1u << 16)
+#define UVB_LAYER_IP6_HIP    (1u << 17)
+#define UVB_LAYER_IP6_SHIM6  (1u << 18)
+#define UVB_LAYER_KNOWN      0x7ffffu
+
+enum uvb_anchor {
+	UVB_AT_FRAME,   /* its first byte */
+	UVB_AT_L3,      /* of an IPv4 or IPv6 header */
+	UVB_AT_L4,      /* behind the IP header, its options and extension headers; no fragments */
+	UVB_AT_PAYLOAD, /* behind a TCP (with options), UDP, SCTP, ICMP or ICMPv6 header */
+	UVB_AT_MAX
+};
+
+/* (byte & mask) of each byte is value's, or the bytes, masked, are a number between value and
+ * last, both included. Value and last are masked already. A frame that is too short does not fit.
+ */
+enum uvb_compare { UVB_EQUAL, UVB_RANGE };
+
+struct uvb_rule_field {
+	uint8_t anchor;  /* enum uvb_anchor */
+	uint8_t compare; /* enum uvb_compare */
+	int16_t off;     /* from the anchor */
+	uint8_t at;      /* of its bytes in value, mask and last */
+	uint8_t len;
+	uint8_t pad[2];
+};
+
+enum uvb_rule_fate {
+	UVB_FATE_NONE, /* no rule */
+	UVB_FATE_DROP,
+	UVB_FATE_QUEUE, /* to queue[0] */
+	UVB_FATE_RSS,   /* to queue[hash % nb_queue], queue[0] if it has no hash */
+	UVB_FATE_JUMP,  /* go on with the rules of group jump */
+	UVB_FATE_PASS,  /* go on with the rules that come after this one */
+	UVB_FATE_MAX
+};
+
+#define UVB_RULE_COUNT (1u << 0) /* count[] of its slot */
+#define UVB_RULE_FLAG  (1u << 1)
+#define UVB_RULE_MARK  (1u << 2)
+#define UVB_RULE_XOR   (1u << 3) /* the hash is the exclusive or of the input's 32-bit words */
+#define UVB_RULE_FLAGS 0xfu
+
+struct uvb_rule {
+	uint32_t group;
+	uint32_t priority; /* lower numbers first */
+	uint32_t serial;   /* then the older one */
+	uint32_t layers;   /* the bits in layers_mask that a frame must have, or must not */
+	uint32_t layers_mask;
+	uint32_t flags; /* UVB_RULE_* */
+	uint32_t mark;
+	uint32_t jump; /* a group with a higher number */
+	uint32_t rss_types;
+	uint8_t fate; /* enum uvb_rule_fate */
+	uint8_t nb_field;
+	uint8_t nb_queue;
+	uint8_t key_len; /* of an RSS key, bytes */
+	struct uvb_rule_field field[UVB_RULE_FIELDS];
+	uint8_t value[UVB_RULE_BYTES];
+	uint8_t mask[UVB_RULE_BYTES];
+	uint8_t last[UVB_RULE_BYTES];
+	uint8_t queue[UVB_RULE_QUEUES];
+	uint8_t key[UVB_KEY_MAX];
+};
+
+struct uvb_rule_slot {
+	_Atomic uint32_t seq;
+	struct uvb_rule rule;
+};
+
+struct uvb_rule_count {
+	_Atomic uint64_t frames;
+	_Atomic uint64_t bytes;
+};
+
+struct uvb_rules_shm {
+	/* Writer: the owner. */
+	alignas(UVB_PAGE) _Atomic uint32_t version; /* grows by one with each change */
+	_Atomic uint32_t high;                      /* slots in use are below */
+	_Atomic uint32_t nb_rules;
+	uint32_t pad;
+	_Atomic uint32_t log[UVB_RULE_LOG]; /* of version v, the slot at v % UVB_RULE_LOG */
+	/* Writers: all senders, by atomic addition. Only grow. */
+	alignas(UVB_CACHE_LINE) struct uvb_rule_count count[UVB_RULE_MAX];
+	/* Writer: the owner. */
+	alignas(UVB_CACHE_LINE) struct uvb_rule_slot slot[UVB_RULE_MAX];
 };
 
 /* -------------------------------------------------------------------------------- directory

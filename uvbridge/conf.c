@@ -72,16 +72,6 @@ uvb_conf_check(const struct uvb_conf *c, uint16_t nb_rxq)
 _Static_assert(sizeof(struct uvb_conf) % sizeof(uint32_t) == 0, "copied in words");
 _Static_assert(_Alignof(struct uvb_conf) == _Alignof(uint32_t), "copied in words");
 
-static void
-copy_words(void *to, const void *from)
-{
-	uint32_t *t = to;
-	const uint32_t *f = from;
-
-	for (size_t i = 0; i < sizeof(struct uvb_conf) / sizeof(*t); i++)
-		__atomic_store_n(&t[i], __atomic_load_n(&f[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-}
-
 void
 uvb_conf_write(struct uvb_port_shm *port, const struct uvb_conf *conf)
 {
@@ -89,7 +79,7 @@ uvb_conf_write(struct uvb_port_shm *port, const struct uvb_conf *conf)
 
 	/* Who reads the words of this one now has to see that another is in force since. */
 	atomic_thread_fence(memory_order_release);
-	copy_words(&port->conf[UVB_CONF_INDEX(seq)], conf);
+	uvb_copy_words(&port->conf[UVB_CONF_INDEX(seq)], conf, sizeof(*conf));
 	UVB_KILL_POINT(UVB_KILL_CONF);
 	atomic_store_explicit(&port->conf_seq, seq, memory_order_release);
 }
@@ -101,7 +91,7 @@ uvb_conf_read(struct uvb_port_shm *port, struct uvb_conf *conf, uint32_t *seq)
 
 	if (before & 1)
 		return false;
-	copy_words(conf, &port->conf[UVB_CONF_INDEX(before)]);
+	uvb_copy_words(conf, &port->conf[UVB_CONF_INDEX(before)], sizeof(*conf));
 	atomic_thread_fence(memory_order_acquire);
 	*seq = before;
 	return atomic_load_explicit(&port->conf_seq, memory_order_relaxed) == before;

@@ -62,6 +62,8 @@ enum uvb_kill {
 	UVB_KILL_RX_CLEARED,   /* pending bit cleared, head not looked at again */
 	UVB_KILL_RX_ARMED,     /* armed, pending not looked at */
 	UVB_KILL_CONF,         /* the next configuration written, not in force */
+	UVB_KILL_RULE,         /* a flow rule's seq odd */
+	UVB_KILL_RULE_LOGGED,  /* it stands in the log, version not raised */
 	UVB_KILL_MAX,
 	/* Of who repairs a queue, which a port in traffic does not pass. */
 	UVB_KILL_RESET_VOQ = UVB_KILL_MAX, /* some voqs drained, others not, nothing counted */
@@ -83,8 +85,8 @@ struct uvb_map {
 	uint32_t voq_depth;
 	uint32_t fdb_buckets;
 	uint64_t off_ports, off_rxqs, off_txqs, off_pairs, off_fdb, off_voqs, off_cells;
-	uint64_t off_faults, off_decisions;
 	uint64_t off_policies, off_adapters;
+	uint64_t off_faults, off_decisions, off_rules;
 	uint64_t voq_stride;
 	uint64_t epoch;
 	char name[UVB_NAME_LEN];
@@ -182,6 +184,12 @@ uvb_map_voq(const struct uvb_map *m, uint32_t dst, uint32_t rxq, uint32_t src, u
 	return (struct uvb_voq_shm *)(m->base + m->off_voqs +
 				      uvb_map_voq_off(m, dst, rxq,
 						      uvb_map_queue_index(m, src, txq)));
+}
+
+static inline struct uvb_rules_shm *
+uvb_map_rules(const struct uvb_map *m, uint32_t port)
+{
+	return (struct uvb_rules_shm *)(m->base + m->off_rules) + port;
 }
 
 static inline bool
@@ -384,6 +392,8 @@ struct uvb_dev {
 	uint8_t mac[6];
 	char name[UVB_NAME_LEN];
 	char path[PATH_MAX]; /* of the fabric, for a detach through a later daemon */
+	/* Its flow rules; NULL: it has had none, what is in the segment is an earlier owner's. */
+	struct uvb_rules *rules;
 	struct uvb_port_shm *shm;
 	struct uvb_rxq *rxq[UVB_MAX_QUEUES];
 	struct uvb_txq *txq[UVB_MAX_QUEUES];
@@ -438,6 +448,25 @@ void uvb_gcra_charge(_Atomic uint64_t *tat, uint64_t now, uint64_t cost);
  * port's addresses are, untagged, as far as nobody has them. */
 void uvb_conf_offer(const struct uvb_fdb *fdb, const struct uvb_conf *conf,
 		    const struct uvb_policy *policy, uint32_t port);
+
+/* Copy words that another process may be writing or reading. */
+static inline void
+uvb_copy_words(void *to, const void *from, size_t size)
+{
+	uint32_t *t = (uint32_t *)to;
+	const uint32_t *f = (const uint32_t *)from;
+
+	for (size_t i = 0; i < size / sizeof(*t); i++)
+		__atomic_store_n(&t[i], __atomic_load_n(&f[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------------------------------------ rules.c */
+
+/* NULL if the rule makes sense for a port of nb_rxq queues, else what is wrong with it. Whatever it
+ * says then can be applied to any frame. */
+const char *uvb_rule_check(const struct uvb_rule *rule, uint16_t nb_rxq);
+/* A rule as it stands in its slot. false: met in the middle of a change. */
+bool uvb_rule_read(struct uvb_rules_shm *rules, uint32_t slot, struct uvb_rule *rule);
 
 int uvb_control_connect(const char *path, char err[UVB_ERR_LEN]);
 /* Send a request and wait for the answer, up to timeout_ms; 0 or negative errno. */

@@ -401,7 +401,7 @@ test_isolation(void)
 {
 	struct uvb_dev *a = attach("a", 1, 0), *b = attach("b", 2, 0), *c = attach("c", 3, 0);
 	struct uvb_policy p = {.isolation = 7};
-	uint64_t dropped = rx_drop(b, UVB_PD_ISOLATED);
+	uint64_t dropped = rx_drop(b, UVB_PD_GROUP);
 
 	CHECK_EQ(set_policy("a", UVB_CTLP_ISOLATION, &p, ""), 0);
 	CHECK_EQ(set_policy("b", UVB_CTLP_ISOLATION, &p, ""), 0);
@@ -410,7 +410,7 @@ test_isolation(void)
 	CHECK_EQ(arrives(c), -1);
 	send_plain(a, 2, 1);
 	CHECK_EQ(arrives(b), -2);
-	CHECK_EQ(rx_drop(b, UVB_PD_ISOLATED), dropped + 1);
+	CHECK_EQ(rx_drop(b, UVB_PD_GROUP), dropped + 1);
 	send_plain(a, 3, 1);
 	CHECK_EQ(arrives(c), -1);
 	p.isolation = 8;

@@ -27,8 +27,9 @@ const char *const uvb_pd_name[UVB_PD_MAX] = {
 	[UVB_PD_OVERSIZE] = "rx_oversize",    [UVB_PD_DOWN] = "port_down",
 	[UVB_PD_VLAN_FILTER] = "vlan_filter", [UVB_PD_FAULT] = "fault_drop",
 	[UVB_PD_LOSS] = "link_loss",          [UVB_PD_QUEUE] = "link_queue_full",
-	[UVB_PD_VLAN_EGRESS] = "vlan_egress", [UVB_PD_ISOLATED] = "isolated",
+	[UVB_PD_VLAN_EGRESS] = "vlan_egress", [UVB_PD_GROUP] = "isolated",
 	[UVB_PD_LINK_DOWN] = "rx_link_down",  [UVB_PD_UPLINK] = "uplink",
+	[UVB_PD_FLOW] = "flow_drop",          [UVB_PD_ISOLATED] = "flow_isolated",
 };
 
 const char *

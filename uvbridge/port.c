@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "uvbridge/control.h"
-#include "uvbridge/internal.h"
+#include "uvbridge/rules.h"
 
 /* ---------------------------------------------------------------------------- control connection
  */
@@ -256,6 +256,7 @@ dev_free(struct uvb_dev *dev)
 		close(dev->control);
 	if (dev->dirfd >= 0)
 		close(dev->dirfd);
+	uvb_rules_free(dev->rules);
 	uvb_map_close(&dev->map);
 	free(dev);
 }

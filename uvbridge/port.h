@@ -108,6 +108,21 @@ int uvb_conf_get(const struct uvb_dev *dev, struct uvb_conf *conf);
  * port's owner. */
 int uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_LEN]);
 
+/* --------------------------------------------------------------------------------- flow rules */
+
+/* Put a rule into a slot (below UVB_RULE_MAX) in place of the one there, or, with NULL, take that
+ * one out. Senders obey from their next burst on, while the configuration has UVB_CONF_RULES. One
+ * writer: the owner. -EINVAL and a sentence if the rule makes no sense, -ENOSPC if there are too
+ * many of its kind, -ENODEV when the fabric went down. */
+int uvb_rule_set(struct uvb_dev *dev, uint16_t slot, const struct uvb_rule *rule,
+		 char err[UVB_ERR_LEN]);
+
+/* The rule in a slot; its fate is UVB_FATE_NONE if there is none. */
+void uvb_rule_get(const struct uvb_dev *dev, uint16_t slot, struct uvb_rule *rule);
+
+/* What a slot's rules have counted since the fabric began: it only grows. Any thread. */
+void uvb_rule_count(const struct uvb_dev *dev, uint16_t slot, uint64_t *frames, uint64_t *bytes);
+
 /* -------------------------------------------------------------------- queues of several processes
  *
  * A queue is used by one thread of one process at a time. It changes hands like this:

@@ -77,11 +77,12 @@ static void
 victim_run(int point, int after)
 {
 	struct uvb_dev *dev = port_up("victim", 1, 1, UVB_CONF_PROMISC);
+	struct uvb_rule rule = {.serial = 1, .fate = UVB_FATE_PASS, .flags = UVB_RULE_COUNT};
 	struct uvb_conf conf;
 	uint32_t seq = 1, last = 0;
 
 	uvb_conf_default(dev, &conf);
-	conf.flags = UVB_CONF_STARTED | UVB_CONF_PROMISC;
+	conf.flags = UVB_CONF_STARTED | UVB_CONF_PROMISC | UVB_CONF_RULES;
 	conf.mtu = 9000;
 	kill_arm(point, after);
 	for (uint64_t end = uvb_now_ns() + DEADLINE; uvb_now_ns() < end; seq++) {
@@ -91,6 +92,8 @@ victim_run(int point, int after)
 			sleep_a_little(dev);
 		if (seq % 16 == 0)
 			uvb_conf_set(dev, &conf, NULL);
+		if (seq % 16 == 8)
+			uvb_rule_set(dev, (uint16_t)(seq / 16 % 8), &rule, NULL);
 	}
 	_exit(3); /* the point was never passed */
 }

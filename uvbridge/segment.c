@@ -77,7 +77,9 @@ uvb_layout(struct uvb_hdr *h, char err[UVB_ERR_LEN])
 	h->off_voqs = off;
 	off += page_align(queues * queues * h->voq_stride);
 	h->off_cells = off;
-	off += queues * h->cells_per_txq * sizeof(struct uvb_cell);
+	off += page_align(queues * h->cells_per_txq * sizeof(struct uvb_cell));
+	h->off_rules = off;
+	off += h->nb_ports * sizeof(struct uvb_rules_shm);
 	h->size = off;
 	return 0;
 }
@@ -102,6 +104,7 @@ map_take_numbers(struct uvb_map *map, const struct uvb_hdr *h)
 	map->off_cells = h->off_cells;
 	map->off_faults = h->off_faults;
 	map->off_decisions = h->off_decisions;
+	map->off_rules = h->off_rules;
 	map->voq_stride = h->voq_stride;
 	map->epoch = h->epoch;
 	memcpy(map->name, h->name, sizeof(map->name));

@@ -595,12 +595,10 @@ die_at(int point, int after, bool repairer_dies)
 static void
 test_die_everywhere(void)
 {
-	for (int point = UVB_KILL_NONE + 1; point < UVB_KILL_MAX; point++) {
-		if (point == UVB_KILL_CONF)
-			continue; /* the owner's alone, below */
+	/* From there on they are the owner's alone. */
+	for (int point = UVB_KILL_NONE + 1; point < UVB_KILL_CONF; point++)
 		for (int i = 0; i < 3; i++)
 			die_at(point, i < 2 ? i : (int)(rnd() % 40), i == 1);
-	}
 }
 
 static void

@@ -87,6 +87,9 @@ compile_conf(struct dest *d, const struct uvb_conf *c)
 	d->nb_mac = c->nb_mac;
 	for (uint32_t i = 0; i < c->nb_mac; i++)
 		d->mac[i] = uvb_mac48(c->mac[i]);
+	d->special &= ~UVB_SPECIAL_RULES;
+	if (c->flags & (UVB_CONF_RULES | UVB_CONF_ISOLATED))
+		d->special |= UVB_SPECIAL_RULES;
 	d->nb_mc = c->nb_mc;
 	for (uint32_t i = 0; i < c->nb_mc; i++)
 		d->mc[i] = uvb_mac48(c->mc[i]);
@@ -124,6 +127,20 @@ refresh_conf(struct uvb_txq *q, struct dest *d, bool new_life)
 	uvb_switch_restrict(d);
 }
 
+/* Flow rules that have changed. Without memory for them nothing can be delivered as they say. */
+static void
+refresh_rules(struct uvb_txq *q, struct dest *d)
+{
+	if (!d->conf_valid || !(d->flags & UVB_CONF_RULES))
+		return;
+	if (d->rules == NULL)
+		d->rules = uvb_rules_new(uvb_map_rules(&q->dev->map, d->id));
+	if (d->rules == NULL)
+		d->conf_valid = false;
+	else
+		uvb_rules_refresh(d->rules, d->life, d->shm->nb_rxq);
+}
+
 static void
 refresh(struct uvb_txq *q, struct dest *d)
 {
@@ -140,6 +157,8 @@ refresh(struct uvb_txq *q, struct dest *d)
 	d->up = UVB_LIFE_STATE(life) == UVB_PORT_UP;
 	if (d->up && (new_life || seq != d->conf_seq))
 		refresh_conf(q, d, new_life);
+	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_RULES) && d->up)
+		refresh_rules(q, d);
 	if (UVB_UNLIKELY(q->faults != NULL))
 		uvb_fault_dest(q, d);
 }
@@ -321,6 +340,7 @@ cell_fill(const struct uvb_txq *q, struct uvb_cell *c, const struct passage *p, 
 	c->total = p->frame->len;
 	c->deliver_at = p->deliver_at;
 	c->overtake = p->overtake;
+	c->mark = p->mark;
 	if (UVB_LIKELY(!(p->cell_flags & UVB_CELL_COPY)))
 		return;
 	c->cap_src = q->port;
@@ -505,6 +525,8 @@ listed(const uint64_t *list, uint32_t n, uint64_t mac)
 static bool
 mac_passes(const struct dest *d, uint64_t mac)
 {
+	if (UVB_UNLIKELY(d->flags & UVB_CONF_ISOLATED))
+		return true;
 	if (!UVB_MAC_MULTICAST(mac))
 		return (d->nb_mac > 0 && d->mac[0] == mac) || (d->flags & UVB_CONF_PROMISC) ||
 		       listed(d->mac, d->nb_mac, mac);
@@ -590,6 +612,7 @@ pick_rxq(struct dest *d, struct passage *p)
 {
 	p->cell_flags = p->frame->flags & UVB_CELL_CSUM_OK;
 	p->hash = 0;
+	p->mark = 0;
 	if (!hash_plain_ipv4(d, p->head, p->head_len, &p->hash) && !hash_any(d, p))
 		return 0;
 	p->cell_flags |= UVB_CELL_HASH;
@@ -613,6 +636,15 @@ uvb_tx_now(struct uvb_txq *q)
 	return q->now_ns;
 }
 
+/* The same for want of a cell, perhaps before anybody has looked at the lane. */
+static void
+drop_no_cell(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
+{
+	if (d->lane[rxq].voq == NULL)
+		lane_init(q, d, rxq);
+	drop_full(&d->lane[rxq], p);
+}
+
 /* Into one voq. */
 static enum outcome
 enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
@@ -621,6 +653,7 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	struct lane *l = &d->lane[rxq];
 	struct uvb_cell *c;
 
+	p->out_rxq = (uint8_t)rxq;
 	if (UVB_UNLIKELY(l->voq == NULL))
 		lane_init(q, d, rxq);
 	if (UVB_UNLIKELY(lane_full(q, l) || over_threshold(q, d)))
@@ -632,7 +665,6 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_SENT_AT))
 		c->sent_at = uvb_tx_now(q);
 	p->verdict = UVB_V_DELIVERED;
-	p->out_rxq = (uint8_t)rxq;
 	stage(q, d, l, c, p->frame->len, owner);
 	return OUT_SENT;
 }
@@ -654,6 +686,47 @@ uvb_tx_drop_for(struct dest *d, struct passage *p, enum uvb_pair_drop why)
 	return OUT_DROPPED;
 }
 
+/* What the receiver's flow rules say in place of its RSS, or in addition. */
+static void
+obey(struct passage *p, const struct uvb_ruling *r, uint32_t *rxq)
+{
+	if (r->hashed) {
+		p->cell_flags &= ~UVB_CELL_HASH;
+		p->cell_flags |= r->has_hash ? UVB_CELL_HASH : 0;
+		p->hash = r->hash;
+	}
+	if (r->flags & (UVB_RULE_FLAG | UVB_RULE_MARK))
+		p->cell_flags |= UVB_CELL_FLAG;
+	if (r->flags & UVB_RULE_MARK)
+		p->cell_flags |= UVB_CELL_MARK;
+	p->mark = r->mark;
+	if (r->steered)
+		*rxq = r->rxq;
+}
+
+/* To a port with flow rules, or one that takes nothing without. */
+static enum outcome
+send_ruled(struct uvb_txq *q, struct dest *d, struct passage *p)
+{
+	struct uvb_ruling r = {.drop = false};
+	uint32_t rxq = pick_rxq(d, p);
+	enum outcome out;
+
+	if (d->flags & UVB_CONF_RULES)
+		uvb_rules_apply(d->rules, p->head, p->head_len, &r);
+	if (r.drop) {
+		out = uvb_tx_drop_for(d, p, UVB_PD_FLOW);
+	} else if (!r.steered && (d->flags & UVB_CONF_ISOLATED)) {
+		out = uvb_tx_drop_for(d, p, UVB_PD_ISOLATED);
+	} else {
+		obey(p, &r, &rxq);
+		out = enqueue(q, d, rxq, p);
+	}
+	if (out != OUT_NO_CELL && r.nb_counted > 0)
+		uvb_rules_count(d->rules, &r, p->frame->len);
+	return out;
+}
+
 enum outcome
 uvb_tx_deliver(struct uvb_txq *q, struct dest *d, struct passage *p)
 {
@@ -661,6 +734,8 @@ uvb_tx_deliver(struct uvb_txq *q, struct dest *d, struct passage *p)
 
 	if (UVB_UNLIKELY(why != UVB_PD_MAX))
 		return uvb_tx_drop_for(d, p, why);
+	if (UVB_UNLIKELY(d->special & UVB_SPECIAL_RULES))
+		return send_ruled(q, d, p);
 	if (UVB_LIKELY((q->special | d->special) == 0))
 		run_begin(q, d, p);
 	return enqueue(q, d, pick_rxq(d, p), p);
@@ -687,7 +762,7 @@ mirror(struct uvb_txq *q, uint32_t port, const struct passage *original)
 		return;
 	q->copies++;
 	if (uvb_tx_deliver(q, d, &p) == OUT_NO_CELL)
-		drop_full(&d->lane[0], &p);
+		drop_no_cell(q, d, 0, &p);
 	q->run = NULL; /* not the way of what follows */
 }
 
@@ -760,7 +835,7 @@ flood(struct uvb_txq *q, struct passage *p)
 			if (d == NULL)
 				continue;
 			if (out == OUT_NO_CELL)
-				drop_full(&d->lane[pick_rxq(d, p)], p);
+				drop_no_cell(q, d, p->out_rxq, p);
 			met++;
 			reached += out == OUT_SENT;
 		}
@@ -867,7 +942,7 @@ capture(struct uvb_txq *q, struct passage *p)
 	p->cap_rxq = p->out_rxq;
 	p->cap_verdict = p->verdict;
 	if (enqueue(q, d, 0, p) == OUT_NO_CELL)
-		drop_full(&d->lane[0], p);
+		drop_no_cell(q, d, 0, p);
 }
 
 /* --------------------------------------------------------------------------------------- entry */
@@ -917,6 +992,7 @@ take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 	p.frame = f;
 	p.parsed = false;
 	p.hash = 0;
+	p.mark = 0;
 	p.cell_flags = 0;
 	p.out_rxq = 0;
 	p.head_len = 0;
@@ -1181,6 +1257,7 @@ dest_free(struct dest *d)
 	for (uint32_t i = 0; i < UVB_MAX_QUEUES; i++)
 		if (d->lane[i].bell >= 0)
 			close(d->lane[i].bell);
+	uvb_rules_free(d->rules);
 	free(d);
 }
 

@@ -27,7 +27,7 @@
 #ifndef UVBRIDGE_TX_H
 #define UVBRIDGE_TX_H
 
-#include "uvbridge/internal.h"
+#include "uvbridge/rules.h"
 
 #define UVB_TX_HEAD_MAX 192 /* bytes of a frame that are parsed */
 #define UVB_TX_SEG_MAX \
@@ -39,6 +39,7 @@
 #define UVB_SPECIAL_SENT_AT     (1u << 1)
 #define UVB_SPECIAL_FAULT       (1u << 2) /* of a queue, too */
 #define UVB_SPECIAL_SWITCH      (1u << 8) /* and a queue: its place in the switch, tx_switch.c */
+#define UVB_SPECIAL_RULES       (1u << 4)
 
 /* To one receive queue: the sender's own idea of the voq. */
 struct lane {
@@ -84,6 +85,7 @@ struct dest {
 	uint64_t mac[UVB_MAC_MAX];
 	uint64_t mc[UVB_MC_MAX];
 	struct uvb_policy policy;
+	struct uvb_rules *rules; /* NULL: none yet */
 	struct lane lane[UVB_MAX_QUEUES];
 	struct uvb_rss rss;
 };
@@ -166,6 +168,7 @@ struct passage {
 	struct crossing x;
 	/* What became of it, for the capture port. */
 	uint32_t hash;
+	uint32_t mark;
 	uint16_t cell_flags;
 	uint16_t out_port;
 	uint8_t out_rxq;

@@ -377,7 +377,7 @@ uvb_switch_egress(struct uvb_txq *q, const struct dest *d, struct passage *p)
 	if (d->policy.flags & UVB_POL_LINK_DOWN)
 		return UVB_PD_LINK_DOWN;
 	if (isolated(q, d))
-		return UVB_PD_ISOLATED;
+		return UVB_PD_GROUP;
 	if (q->vlan_aware && !carries(&d->policy, p->x.vlan))
 		return UVB_PD_VLAN_EGRESS;
 	if (!enters(q, d, p))

@@ -143,6 +143,10 @@ struct uveth_port {
 	bool admin_down;           /* rte_eth_dev_set_link_down() */
 	uint32_t ptypes;      /* layers the application wants to be told of: RTE_PTYPE_*_MASK */
 	struct uvb_conf conf; /* as last published */
+	/* Flow rules: entry i is the one in slot i of the segment. Writer: the control thread. */
+	struct rte_flow *flows; /* [UVB_RULE_MAX]; NULL until there is one */
+	uint32_t nb_flows, flow_high, flow_cursor, flow_serial;
+	char flow_error[UVB_ERR_LEN];
 	struct uveth_counters base;         /* what the counters were at the last reset */
 	uint32_t rx_starts[UVB_MAX_QUEUES]; /* how often each queue was started */
 	uint32_t tx_starts[UVB_MAX_QUEUES];
@@ -333,12 +337,19 @@ int uveth_timesync_write_time(struct rte_eth_dev *eth, const struct timespec *ts
 
 /* uveth_rss.c */
 uint64_t uveth_rss_types(void);
+uint32_t uveth_rss_to_uvb(uint64_t hf); /* RTE_ETH_RSS_* as UVB_RSS_* */
 int uveth_rss_configure(struct rte_eth_dev *eth, struct uvb_conf *conf);
 int uveth_rss_hash_update(struct rte_eth_dev *eth, struct rte_eth_rss_conf *rss);
 int uveth_rss_hash_conf_get(struct rte_eth_dev *eth, struct rte_eth_rss_conf *rss);
 int uveth_reta_update(struct rte_eth_dev *eth, struct rte_eth_rss_reta_entry64 *reta,
 		      uint16_t size);
 int uveth_reta_query(struct rte_eth_dev *eth, struct rte_eth_rss_reta_entry64 *reta, uint16_t size);
+
+/* uveth_flow.c */
+int uveth_flow_ops_get(struct rte_eth_dev *eth, const struct rte_flow_ops **ops);
+int uveth_flow_queues_ok(struct rte_eth_dev *eth, uint16_t nb_rxq);
+void uveth_flow_forget(struct rte_eth_dev *eth);
+int uveth_rx_metadata_negotiate(struct rte_eth_dev *eth, uint64_t *features);
 
 /* uveth_stats.c */
 int uveth_stats_get(struct rte_eth_dev *eth, struct rte_eth_stats *stats);

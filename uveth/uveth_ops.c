@@ -56,7 +56,9 @@ dev_configure(struct rte_eth_dev *eth)
 	next.mtu = eth->data->mtu;
 	uveth_vlan_configure(eth, &next);
 	uveth_time_configure(eth, &next);
-	rc = uveth_rss_configure(eth, &next);
+	rc = uveth_flow_queues_ok(eth, next.nb_rxq);
+	if (rc == 0)
+		rc = uveth_rss_configure(eth, &next);
 	return rc == 0 ? uveth_publish(eth, &next) : rc;
 }
 
@@ -111,6 +113,7 @@ dev_close(struct rte_eth_dev *eth)
 		uveth_rx_queue_release(eth, q);
 	for (uint16_t q = 0; q < eth->data->nb_tx_queues; q++)
 		uveth_tx_queue_release(eth, q);
+	uveth_flow_forget(eth);
 	uveth_detach(eth);
 	free(eth->process_private);
 	eth->process_private = NULL;
@@ -127,6 +130,7 @@ dev_reset(struct rte_eth_dev *eth)
 	struct uvb_conf next, was = port->conf;
 	int rc;
 
+	uveth_flow_forget(eth);
 	uveth_detach(eth);
 	rc = uveth_attach(eth);
 	if (rc != 0)
@@ -134,6 +138,7 @@ dev_reset(struct rte_eth_dev *eth)
 	uvb_conf_default(uveth_local(eth)->dev, &next);
 	next.reta_size = was.reta_size;
 	next.key_len = was.key_len;
+	next.flags |= was.flags & UVB_CONF_ISOLATED;
 	next.nb_mc = was.nb_mc;
 	memcpy(next.mc, was.mc, sizeof(next.mc));
 	memcpy(next.vlan, was.vlan, sizeof(next.vlan));
@@ -308,8 +313,8 @@ dev_infos_get(struct rte_eth_dev *eth, struct rte_eth_dev_info *info)
 					      .nb_queues = 1};
 	info->default_txportconf = (struct rte_eth_dev_portconf){
 		.burst_size = UVETH_CHUNK, .ring_size = info->tx_desc_lim.nb_max, .nb_queues = 1};
-	info->dev_capa =
-		RTE_ETH_DEV_CAPA_RUNTIME_RX_QUEUE_SETUP | RTE_ETH_DEV_CAPA_RUNTIME_TX_QUEUE_SETUP;
+	info->dev_capa = RTE_ETH_DEV_CAPA_RUNTIME_RX_QUEUE_SETUP |
+			 RTE_ETH_DEV_CAPA_RUNTIME_TX_QUEUE_SETUP | RTE_ETH_DEV_CAPA_FLOW_RULE_KEEP;
 	info->err_handle_mode = RTE_ETH_ERROR_HANDLE_MODE_PASSIVE;
 	return 0;
 }
@@ -404,6 +409,9 @@ const struct eth_dev_ops uveth_ops = {
 	.rss_hash_conf_get = uveth_rss_hash_conf_get,
 	.reta_update = uveth_reta_update,
 	.reta_query = uveth_reta_query,
+
+	.flow_ops_get = uveth_flow_ops_get,
+	.rx_metadata_negotiate = uveth_rx_metadata_negotiate,
 
 	.stats_get = uveth_stats_get,
 	.stats_reset = uveth_stats_reset,

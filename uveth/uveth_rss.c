@@ -38,8 +38,8 @@ static const struct {
 	{RTE_ETH_RSS_L4_DST_ONLY, UVB_RSS_L4_DST},
 };
 
-static uint32_t
-types_to_uvb(uint64_t hf)
+uint32_t
+uveth_rss_to_uvb(uint64_t hf)
 {
 	uint32_t out = 0;
 
@@ -81,7 +81,7 @@ apply(struct uvb_conf *conf, const struct rte_eth_rss_conf *rss)
 		memcpy(conf->key, rss->rss_key, conf->key_len);
 	}
 	/* Symmetry is not a type to ethdev, and not its to change. */
-	conf->rss_types = types_to_uvb(rss->rss_hf) | (conf->rss_types & UVB_RSS_SYMMETRIC);
+	conf->rss_types = uveth_rss_to_uvb(rss->rss_hf) | (conf->rss_types & UVB_RSS_SYMMETRIC);
 	return 0;
 }
 

@@ -61,6 +61,17 @@ rx_extra(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 		uveth_rx_time(q, m, f);
 }
 
+/* What a flow rule of ours has put on it. */
+static void
+rx_mark(struct rte_mbuf *m, const struct uvb_rx_frame *f)
+{
+	m->ol_flags |= RTE_MBUF_F_RX_FDIR;
+	if ((f->flags & UVB_CELL_MARK) == 0)
+		return;
+	m->ol_flags |= RTE_MBUF_F_RX_FDIR_ID;
+	m->hash.fdir.hi = f->cell->mark;
+}
+
 static inline void
 rx_finish(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 {
@@ -68,6 +79,8 @@ rx_finish(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 		m->hash.rss = f->hash;
 		m->ol_flags = RTE_MBUF_F_RX_RSS_HASH;
 	}
+	if (unlikely(f->flags & UVB_CELL_FLAG))
+		rx_mark(m, f);
 	if (unlikely(q->extra))
 		rx_extra(q, m, f);
 }

@@ -148,6 +148,8 @@ static const struct name tx_names[] = {
 	FAR("oversize", OVERSIZE),
 	FAR("down", DOWN),
 	FAR("vlan_filter", VLAN_FILTER),
+	FAR("flow", FLOW),
+	FAR("isolated", ISOLATED),
 	FAR("fault", FAULT),
 	FAR("link_loss", LOSS),
 	FAR("link_queue_full", QUEUE),
@@ -166,7 +168,8 @@ static const struct name port_names[] = {
 	{"rx_drop_mac_filter", UVB_PD_MAC_FILTER}, {"rx_drop_stopped", UVB_PD_STOPPED},
 	{"rx_drop_oversize", UVB_PD_OVERSIZE},     {"rx_drop_vlan_filter", UVB_PD_VLAN_FILTER},
 	{"rx_drop_fault", UVB_PD_FAULT},           {"rx_drop_link_loss", UVB_PD_LOSS},
-	{"rx_drop_link_queue_full", UVB_PD_QUEUE},
+	{"rx_drop_link_queue_full", UVB_PD_QUEUE}, {"rx_drop_flow", UVB_PD_FLOW},
+	{"rx_drop_isolated", UVB_PD_ISOLATED},
 };
 
 static uint64_t

@@ -56,12 +56,29 @@ COVERED = {
 """Line of the matrix: names of unit tests (of uveth/test) or of functions in pytests/nic."""
 
 
-def lines():
-    """The lines marked Y."""
+MODEL = ["test_rules_against_the_model"]
+FLOW = {
+    "rte_flow items": {name: MODEL for name in
+                       ("any", "eth", "icmp", "icmp6", "ipv4", "ipv6", "raw", "sctp", "tcp", "udp", "vlan")},
+    "rte_flow actions": {
+        **{name: MODEL for name in ("count", "drop", "flag", "jump", "mark", "passthru", "queue")},
+        "rss": ["flow: rss of a rule", "flow: hash functions"],
+    },
+}  # fmt: skip
+"""The same for the sections of rte_flow."""
+
+
+def section(name):
+    """The lines of a section marked Y, or P for a part."""
     ini = configparser.ConfigParser()
     ini.optionxform = str  # type: ignore[assignment,method-assign]
     ini.read(ROOT / "docs" / "uveth.ini", encoding="utf-8")
-    return [name for name, value in ini["Features"].items() if value == "Y"]
+    return [name for name, value in ini[name].items() if value in ("Y", "P")]
+
+
+def lines():
+    """The features marked Y."""
+    return section("Features")
 
 
 def known_tests():
@@ -84,3 +101,10 @@ def test_every_line_is_covered(line):
 def test_no_line_is_forgotten():
     gone = set(COVERED) - set(lines())
     assert not gone, f"tests cover what docs/uveth.ini does not claim: {gone}"
+
+
+@pytest.mark.parametrize("name", FLOW)
+def test_flow_items_and_actions_are_covered(name):
+    assert section(name) == list(FLOW[name])
+    missing = {test for tests in FLOW[name].values() for test in tests} - known_tests()
+    assert not missing, f"tests that do not exist: {missing}"

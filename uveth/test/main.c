@@ -146,9 +146,9 @@ run_table(const struct test *t, const char *part)
 int
 main(int argc, char **argv)
 {
-	const struct test *tables[] = {devargs_tests, burst_tests, control_tests,
-				       rss_tests,     csum_tests,  vlan_tests,
-				       time_tests,    stats_tests, intr_tests};
+	const struct test *tables[] = {devargs_tests, burst_tests, control_tests, rss_tests,
+				       csum_tests,    vlan_tests,  time_tests,    stats_tests,
+				       intr_tests,    flow_tests};
 	const char *part = argc > 3 ? argv[3] : NULL;
 	unsigned int n = 0;
 

@@ -44,7 +44,7 @@ struct test {
 
 /* Each file of tests has one table, ended by an entry without a name. */
 extern const struct test burst_tests[], control_tests[], csum_tests[], devargs_tests[],
-	intr_tests[], rss_tests[], stats_tests[], time_tests[], vlan_tests[];
+	flow_tests[], intr_tests[], rss_tests[], stats_tests[], time_tests[], vlan_tests[];
 
 /* ---------------------------------------------------------------------------------------- ports */
 
