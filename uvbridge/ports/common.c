@@ -18,6 +18,8 @@
 	200 /* without a daemon, the segment alone says whether we still are a port \
 	     */
 
+#define ETHDEV_PROGRAM "uvbridge-port-ethdev"
+
 static const struct uvp_kind *const kinds[] = {&uvp_tap, &uvp_socket, &uvp_replay, &uvp_record};
 #define NB_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -393,7 +395,8 @@ usage_kinds(FILE *to)
 		    "  tap     a network interface of this kernel\n"
 		    "  socket  frames as datagrams on an AF_UNIX socket\n"
 		    "  replay  send what is in a pcap or pcapng file\n"
-		    "  record  write what arrives to a pcap file\n\n"
+		    "  record  write what arrives to a pcap file\n"
+		    "  ethdev  a port of DPDK: a network card, or net_ring, net_af_packet, ...\n\n"
 		    "SIGUSR1 prints what a port has dropped, by name; the fabric counts the rest\n"
 		    "(uvbridge show). `uvbridge port KIND --help` says more.\n");
 }
@@ -442,8 +445,8 @@ parse(const struct uvp_kind *kind, struct uvp_port *port, int argc, char **argv,
 	return UVP_EXIT_OK;
 }
 
-static int
-run_kind(const struct uvp_kind *kind, int argc, char **argv)
+int
+uvp_run_kind(const struct uvp_kind *kind, int argc, char **argv)
 {
 	static struct uvp_port port = {
 		.mtu = 1500,
@@ -462,6 +465,22 @@ run_kind(const struct uvp_kind *kind, int argc, char **argv)
 	return go ? kind->run(&port) : rc;
 }
 
+/* A program of its own, the only one that has DPDK in it; it lies beside this one. */
+static int
+run_ethdev(char **argv)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - sizeof(ETHDEV_PROGRAM));
+	char *slash;
+
+	path[n > 0 ? n : 0] = '\0';
+	slash = strrchr(path, '/');
+	snprintf(slash != NULL ? slash + 1 : path, sizeof(ETHDEV_PROGRAM), "%s", ETHDEV_PROGRAM);
+	execv(path, argv);
+	fprintf(stderr, "uvbridge port ethdev: cannot run %s: %s\n", path, strerror(errno));
+	return UVP_EXIT_FAILED;
+}
+
 int
 uvp_main(int argc, char **argv)
 {
@@ -469,9 +488,11 @@ uvp_main(int argc, char **argv)
 		usage_kinds(stdout);
 		return UVP_EXIT_OK;
 	}
+	if (argc >= 2 && strcmp(argv[1], "ethdev") == 0)
+		return run_ethdev(argv + 1);
 	for (size_t i = 0; argc >= 2 && i < NB_KINDS; i++)
 		if (strcmp(argv[1], kinds[i]->name) == 0)
-			return run_kind(kinds[i], argc - 1, argv + 1);
+			return uvp_run_kind(kinds[i], argc - 1, argv + 1);
 	usage_kinds(stderr);
 	return UVP_EXIT_USAGE;
 }

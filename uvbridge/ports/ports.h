@@ -61,7 +61,8 @@ struct uvp_ops {
 	 * most a batch. May set p->fill_at. NULL: the port only receives. */
 	void (*fill)(struct uvp_pump *p);
 	/* Hand n frames to the other side; returns how many it took or refused for good. Fewer
-	 * than n: it takes no more now, come again when p->out_fd is writable. NULL: only sends. */
+	 * than n: it takes no more now, come again when p->out_fd is writable, or at p->deliver_at
+	 * if it has set that. NULL: only sends. */
 	uint16_t (*deliver)(struct uvp_pump *p, const struct uvb_rx_frame *frame, uint16_t n);
 	/* About to sleep: nothing has happened for a moment. May be NULL. */
 	void (*idle)(struct uvp_pump *p);
@@ -83,6 +84,7 @@ struct uvp_pump {
 	uint16_t nb_rx;                    /* this many, */
 	uint16_t rx_done;                  /* and so many of them delivered */
 	bool rx_blocked;                   /* the other side takes no more for now */
+	uint64_t deliver_at;               /* where out_fd cannot tell: try again then */
 	pthread_t thread;
 	/* Frames that are dropped here, by the names of the kind. Writer: the thread. */
 	_Atomic uint64_t count[UVP_COUNTERS];
@@ -165,6 +167,9 @@ struct uvp_kind {
 };
 
 extern const struct uvp_kind uvp_tap, uvp_socket, uvp_replay, uvp_record;
+
+/* Be a port of this kind; argv[0] is its name. Returns the exit status. */
+int uvp_run_kind(const struct uvp_kind *kind, int argc, char **argv);
 
 /* `uvbridge port ...`; argv[0] is "port". Returns the exit status. */
 int uvp_main(int argc, char **argv);

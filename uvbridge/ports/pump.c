@@ -89,8 +89,11 @@ pump_out(struct uvp_pump *p)
 {
 	uint16_t n;
 
+	if (p->rx_blocked && p->deliver_at != 0 && uvb_now_ns() >= p->deliver_at)
+		p->rx_blocked = false;
 	if (p->ops->deliver == NULL || p->rx_blocked)
 		return false;
+	p->deliver_at = 0;
 	if (p->nb_rx == 0) {
 		p->nb_rx = uvb_rx_peek(p->rxq, p->rx, UVP_BURST);
 		p->rx_done = 0;
@@ -110,15 +113,32 @@ pump_out(struct uvp_pump *p)
 /* ---------------------------------------------------------------------------------------- asleep
  */
 
+/* When there is something to do for the direction in, if nobody says so before. */
+static uint64_t
+next_in(const struct uvp_pump *p)
+{
+	if (p->ops->fill == NULL)
+		return UINT64_MAX;
+	if (p->batch->sent < p->batch->n)
+		return p->retry_at;
+	return p->fill_at != 0 ? p->fill_at : UINT64_MAX;
+}
+
+static uint64_t
+next_out(const struct uvp_pump *p)
+{
+	return p->rx_blocked && p->deliver_at != 0 ? p->deliver_at : UINT64_MAX;
+}
+
 /* How long nothing will happen unless somebody says so. NULL: for ever. */
 static struct timespec *
 sleep_time(const struct uvp_pump *p, struct timespec *ts)
 {
-	bool waiting = p->batch->sent < p->batch->n;
-	uint64_t until = waiting ? p->retry_at : p->fill_at, now = uvb_now_ns();
+	uint64_t in = next_in(p), out = next_out(p), until = in < out ? in : out, now;
 
-	if (p->ops->fill == NULL || until == UINT64_MAX || (until == 0 && !waiting))
+	if (until == UINT64_MAX)
 		return NULL;
+	now = uvb_now_ns();
 	until = until > now ? until - now : 0;
 	ts->tv_sec = (time_t)(until / 1000000000ULL);
 	ts->tv_nsec = (long)(until % 1000000000ULL);

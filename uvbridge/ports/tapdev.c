@@ -9,16 +9,15 @@
 #include <linux/rtnetlink.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "uvbridge/ports/netns.h"
 #include "uvbridge/ports/tapdev.h"
 
 #define TUN_DEVICE "/dev/net/tun"
-#define NETNS_DIR  "/run/netns"
 
 /* The interface as the ioctls of AF_INET6 name it; its header does not go with netinet/in.h. */
 struct address6 {
@@ -26,45 +25,6 @@ struct address6 {
 	uint32_t prefix;
 	int ifindex;
 };
-
-/* ------------------------------------------------------------------------------------- namespace
- */
-
-/* Go into the namespace; *home leads back. */
-static int
-enter_netns(struct uvp_port *port, const char *netns, int *home)
-{
-	char path[PATH_MAX];
-	int fd, rc;
-
-	snprintf(path, sizeof(path), "%s%s", strchr(netns, '/') == NULL ? NETNS_DIR "/" : "",
-		 netns);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return uvp_fail(port, "there is no network namespace %.100s: %s", netns,
-				strerror(errno));
-	*home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	rc = *home >= 0 ? setns(fd, CLONE_NEWNET) : -1;
-	close(fd);
-	if (rc == 0)
-		return 0;
-	if (errno == EPERM)
-		return uvp_fail(port,
-				"entering network namespace %.100s needs CAP_SYS_ADMIN: run "
-				"this as root",
-				netns);
-	return uvp_fail(port, "cannot enter network namespace %.100s: %s", netns, strerror(errno));
-}
-
-static int
-leave_netns(struct uvp_port *port, int home)
-{
-	int rc = setns(home, CLONE_NEWNET);
-
-	close(home);
-	return rc == 0 ? 0
-		       : uvp_fail(port, "cannot leave the network namespace: %s", strerror(errno));
-}
 
 /* ---------------------------------------------------------------------------------------- queues
  */
@@ -386,12 +346,12 @@ uvp_tapdev_make(struct uvp_port *port, struct uvp_tapdev *tap)
 	}
 	if (tap->netns == NULL)
 		return make_here(port, tap);
-	rc = enter_netns(port, tap->netns, &home);
+	rc = uvp_netns_enter(port, tap->netns, &home);
 	if (rc != 0)
 		return rc;
 	/* Sockets and interface belong to the namespace from now on; this process need not. */
 	rc = make_here(port, tap);
-	return leave_netns(port, home) != 0 ? UVP_EXIT_FAILED : rc;
+	return uvp_netns_leave(port, home) != 0 ? UVP_EXIT_FAILED : rc;
 }
 
 void

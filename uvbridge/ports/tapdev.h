@@ -13,7 +13,7 @@
 
 struct uvp_tapdev {
 	char ifname[IFNAMSIZ]; /* empty: the port's name */
-	const char *netns;     /* name, path or NULL */
+	const char *netns;     /* name, process, path or NULL */
 	const char *address[UVP_ADDRESSES];
 	unsigned nb_addresses;
 	bool no_offload;
