@@ -389,7 +389,7 @@ struct uvb_txq_shm {
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets; /* accepted from the owner */
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t flooded;    /* of these, for no port in particular */
-	_Atomic uint64_t no_cell;    /* times a burst was cut short: every cell in flight */
+	_Atomic uint64_t no_cell;    /* times a burst was cut short, see uvb_tx_burst() */
 	_Atomic uint64_t bells;      /* receivers woken */
 	_Atomic uint64_t fault_dups; /* frames more than were sent: duplicated by faults */
 	_Atomic uint64_t copies; /* made beyond the frame itself: flood to more than one, mirrors */

@@ -161,9 +161,16 @@ struct uvb_frame {
 struct uvb_txq *uvb_txq(struct uvb_dev *dev, uint16_t txq); /* NULL: not taken */
 
 /* Send a burst: switch, filter, hash, copy, publish, and wake who sleeps. Returns how many frames
- * were taken, from the first on; fewer than n only when all cells of the queue are in flight. A
- * frame that was taken is delivered or counted under the name of its drop. */
+ * were taken, from the first on; fewer than n only when all cells of the queue are in flight, or
+ * the queue is patient. A frame that was taken is delivered or counted under the name of its drop.
+ */
 uint16_t uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n);
+
+/* Flow control, for a port whose other side can wait: a frame to a full ring ends the burst instead
+ * of being dropped, unless its receiver has taken nothing for `us` microseconds. The frames behind
+ * it wait, too, so this is for queues that have one other side. 0: drop at once, the default. A
+ * frame that a fault has looked at never waits. */
+void uvb_tx_patience(struct uvb_txq *q, uint32_t us);
 
 /* Cells of this queue that are free now (a scan; for descriptor status and the ledger). */
 uint32_t uvb_tx_free(const struct uvb_txq *q);

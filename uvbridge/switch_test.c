@@ -225,6 +225,45 @@ test_wrap_and_full(void)
 	close_all();
 }
 
+/* A patient queue drops nothing as long as the receiver goes on, and then by name. */
+static void
+test_patience(void)
+{
+	struct uvb_rxq_stats before, after;
+	uint32_t depth, sent = 0;
+	uint64_t start;
+
+	three_ports();
+	depth = uvb_hdr(a)->voq_depth;
+	send_one(b, 0, buf, frame_make(buf, 1, 2, 60, 0)); /* where it is */
+	frame_make(buf, 2, 1, 60, 0);
+	uvb_tx_patience(uvb_txq(a, 0), 20000);
+	uvb_rxq_stats(b, 0, &before);
+	while (send_one(a, 0, buf, 60) == 1)
+		CHECK(++sent <= depth);
+	CHECK_EQ(sent, depth);
+	for (uint32_t i = 0; i < 3 * depth; i++) { /* one in, one out */
+		struct uvb_rx_frame f;
+
+		CHECK_EQ(uvb_rx_peek(uvb_rxq(b, 0), &f, 1), 1);
+		uvb_rx_done(uvb_rxq(b, 0), 0);
+		CHECK_EQ(send_one(a, 0, buf, 60), 1);
+		CHECK_EQ(send_one(a, 0, buf, 60), 0);
+	}
+	uvb_rxq_stats(b, 0, &after);
+	CHECK_EQ(after.full, before.full);
+	start = uvb_now_ns();
+	while (send_one(a, 0, buf, 60) == 0)
+		CHECK(uvb_now_ns() - start < 2000000000ULL);
+	CHECK(uvb_now_ns() - start >= 15000000);
+	CHECK_EQ(send_one(a, 0, buf, 60), 1); /* and from now on at once */
+	uvb_rxq_stats(b, 0, &after);
+	CHECK_EQ(after.full, before.full + 2);
+	CHECK_EQ(receive_all(b, 0), depth);
+	uvb_tx_patience(uvb_txq(a, 0), 0);
+	close_all();
+}
+
 /* No receiver can take all cells; many that stand still nearly can, and then the burst is cut. */
 static void
 test_no_cells(void)
@@ -336,6 +375,7 @@ main(void)
 	RUN(test_sizes);
 	RUN(test_segments);
 	RUN(test_wrap_and_full);
+	RUN(test_patience);
 	RUN(test_no_cells);
 	RUN(test_attach_errors);
 	RUN(test_bell);

@@ -645,6 +645,29 @@ drop_no_cell(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	drop_full(&d->lane[rxq], p);
 }
 
+/* The ring, or the destination's share of cells, is full. A patient sender waits as long as the
+ * receiver goes on. What a fault has decided of is not decided again: that frame does not wait. */
+static enum outcome
+no_room(struct uvb_txq *q, struct dest *d, struct lane *l, struct passage *p)
+{
+	uint64_t now;
+
+	if (q->patience_ns == 0 || ((q->special | d->special) & UVB_SPECIAL_FAULT))
+		return drop_full(l, p);
+	now = uvb_now_ns();
+	if (l->full_since == 0 || l->full_tail != l->tail) {
+		l->full_since = now;
+		l->full_tail = l->tail;
+	}
+	return now - l->full_since < q->patience_ns ? OUT_NO_CELL : drop_full(l, p);
+}
+
+void
+uvb_tx_patience(struct uvb_txq *q, uint32_t us)
+{
+	q->patience_ns = us * 1000ULL;
+}
+
 /* Into one voq. */
 static enum outcome
 enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
@@ -657,7 +680,7 @@ enqueue(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	if (UVB_UNLIKELY(l->voq == NULL))
 		lane_init(q, d, rxq);
 	if (UVB_UNLIKELY(lane_full(q, l) || over_threshold(q, d)))
-		return drop_full(l, p);
+		return no_room(q, d, l, p);
 	owner = UVB_OWNER(UVB_LIFE_GEN(d->life), d->id, rxq, l->head);
 	c = p->frame->len <= UVB_CELL_ROOM ? fill_one(q, p) : fill_chain(q, p, owner);
 	if (UVB_UNLIKELY(c == NULL))

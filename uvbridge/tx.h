@@ -49,8 +49,10 @@ struct lane {
 	uint32_t published; /* as the receiver knows it */
 	uint32_t tail;      /* as last read */
 	uint32_t staged_bytes;
-	uint64_t rang; /* value of `armed` when the bell was last rung */
-	int bell;      /* -1: not opened yet */
+	uint64_t full_since; /* ns; a patient sender waits since then, */
+	uint32_t full_tail;  /* and the receiver had come so far; 0, 0: nobody waits */
+	uint64_t rang;       /* value of `armed` when the bell was last rung */
+	int bell;            /* -1: not opened yet */
 	uint8_t rxq_id;
 };
 
@@ -115,7 +117,8 @@ struct uvb_txq {
 	uint32_t now_s;
 	uint32_t special; /* not 0: frames from it take no short cut */
 	uint32_t capture; /* 1 + port, or 0 */
-	uint64_t now_ns;  /* see uvb_tx_now() */
+	uint64_t patience_ns;
+	uint64_t now_ns; /* see uvb_tx_now() */
 	uint32_t now_burst;
 	uint32_t fault_seq;        /* of the table that faults were copied from */
 	uint64_t faults_out;       /* on the way out of the port: a set of faults */

@@ -18,17 +18,17 @@ def ip(*words):
 @pytest.fixture
 def veth(net):
     """A pair of interfaces in two namespaces; yields their names. The outer one has an address."""
-    inner, outer = f"{net.name[-20:]}-in", f"{net.name[-20:]}-out"
-    for name in (inner, outer):
+    inner, outer = names = [f"{net.name}.{end}" for end in ("inner", "outer")]
+    for name in names:
+        net.note_netns(name)
         ip("netns", "add", name)
-    try:
-        ip("-n", inner, "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", outer)
-        ip("-n", inner, "link", "set", "veth0", "up")
-        ip("-n", outer, "link", "set", "veth1", "up")
-        yield inner, outer
-    finally:
-        for name in (inner, outer):
-            ip("netns", "del", name)
+    ip("-n", inner, "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", outer)
+    ip("-n", inner, "link", "set", "veth0", "up")
+    ip("-n", outer, "link", "set", "veth1", "up")
+    yield inner, outer
+    for name in names:
+        ip("netns", "del", name)
+        net.forget_netns(name)
 
 
 def test_net_ring_gives_back_what_it_is_given(net, port):
@@ -59,16 +59,16 @@ def test_kernel_behind_af_packet(net, port, veth):
     assert " 0% packet loss" in done.stdout, done.stdout + done.stderr
 
 
-def test_link_of_the_device_is_the_link_of_the_port(net, port):
+def test_link_of_the_device_is_the_link_of_the_port(net, port, veth):
     """net_tap follows its interface: while it is down, frames to the port are dropped by name."""
-    name = "uvtap7"
-    dev = port("ethdev", "tap", "--dev", f"net_tap0,iface={name}")
+    inner, _ = veth
+    dev = port("ethdev", "tap", "--dev", "net_tap0,iface=tap7", "--netns", inner)
     wire = net.wire("wire")
-    ip("link", "set", name, "down")
+    ip("-n", inner, "link", "set", "tap7", "down")
     dev.wait_output("link down")
     wire.send(wire.ether("ff:ff:ff:ff:ff:ff") / bytes(50), ack=False)
     until(lambda: net.fabric.snapshot().sum("*.drops.*rx_stopped") > 0, 5)
-    ip("link", "set", name, "up")
+    ip("-n", inner, "link", "set", "tap7", "up")
     dev.wait_output("link up")
 
 

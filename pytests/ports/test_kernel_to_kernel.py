@@ -64,7 +64,7 @@ def test_every_frame_is_one_of_a_wire(net, program, offload, queues):
     assert a.log == b.log == ""
 
 
-@pytest.mark.uvnet(capture=False, voq=4096, cells=8192)
+@pytest.mark.uvnet(capture=False)
 @pytest.mark.parametrize("direction", [[], ["-R"]], ids=["up", "down"])
 @pytest.mark.parametrize("offload", [True, False], ids=["offload", "plain"])
 def test_iperf3(net, full, offload, direction, record_property):
@@ -79,6 +79,9 @@ def test_iperf3(net, full, offload, direction, record_property):
     assert end["sum_received"]["bytes"] > 10 << 20
     snapshot = net.fabric.snapshot()
     assert snapshot.sum("*.drops.*oversize") == 0
+    # The kernel waits while a VOQ is full; what is lost is lost to a receiver that did not run.
+    lost, arrived = (snapshot.sum(f"port.*.{what}") for what in ("rxq.*.imissed", "rx_packets"))
+    assert lost <= arrived / 50
     assert a.log == b.log == ""
 
 

@@ -231,6 +231,15 @@ def test_port_ends_with_its_fabric(net, kernel):
     assert kernel.interfaces == []
 
 
+def test_namespace_of_a_process(port, kernel):
+    """A namespace can be named by any process that is in it."""
+    inside = kernel.start("sleep", "60").process
+    until(lambda: os.readlink(f"/proc/{inside.pid}/exe").endswith("sleep"), 5)
+    port("tap", "other", "--netns", inside.pid, "--ifname", "eth7")
+    assert "eth7" in kernel.interfaces
+    inside.stop()
+
+
 # ------------------------------------------------------------------------------------ what is wrong
 
 WRONG = {
@@ -279,7 +288,7 @@ def test_ready_descriptor(net, kernel, tmp_path):
     assert "no network namespace nowhere" in (tmp_path / "ready").read_text()
 
 
-@pytest.mark.parametrize("kind", ["tap", "socket", "replay", "record"])
+@pytest.mark.parametrize("kind", ["tap", "socket", "replay", "record", "ethdev"])
 def test_help_has_an_example(net, kind):
     done = subprocess.run([net.build.uvbridge, "port", kind, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"Usage: uvbridge port {kind} FABRIC NAME")

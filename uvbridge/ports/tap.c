@@ -18,6 +18,9 @@
 #define VNET_LEN   sizeof(struct virtio_net_hdr)
 #define FRAME_ROOM (VNET_LEN + 65536 + 64) /* the longest super-frame, its tags, its header */
 #define ARENA      (4 * FRAME_ROOM)
+/* The kernel can wait: frames that a receiver has no room for stay with it, and TCP slows down
+ * without losing any. Longer than a receiver is off the processor, usually. */
+#define PATIENCE_US 100000
 
 /* Counters of a tap port: those of the offloads, and what the kernel does not want. */
 enum { TAP_IF_DOWN = UVP_REFUSALS, TAP_REFUSED, TAP_COUNTERS };
@@ -241,7 +244,9 @@ static const char tap_usage[] =
 	"  uvbridge port tap lab kernel --netns blue --address 192.0.2.1/24\n"
 	"  ip netns exec blue ping 192.0.2.2\n\n"
 	"  --ifname IF        name of the interface (default: NAME)\n"
-	"  --netns NS         network namespace to make it in: a name of `ip netns`, or a path\n"
+	"  --netns NS         network namespace to make it in: a name of `ip netns`, the number of "
+	"a\n"
+	"                     process that is in it, or a path\n"
 	"  --queues N         queues of the interface and of the port, a thread each (default: 1)\n"
 	"  --address CIDR     address and prefix length, IPv4 or IPv6; may be repeated\n"
 	"  --no-offload       the kernel finishes checksums and cuts segments itself\n";
@@ -322,6 +327,7 @@ make_queues(struct uvp_port *port)
 		p->self = calloc(1, sizeof(struct tap_queue));
 		if (p->self == NULL)
 			return uvp_fail(port, "no memory for %u queues", port->nb_queues);
+		uvb_tx_patience(p->txq, PATIENCE_US);
 	}
 	return 0;
 }
