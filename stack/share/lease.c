@@ -115,31 +115,89 @@ poorest(const uint32_t *has, uint64_t live)
 	return best;
 }
 
+static bool
+is_live(uint32_t queue, uint64_t live)
+{
+	return queue < UVS_QUEUES_MAX && (live >> queue & 1);
+}
+
+/* Entries of queues that have gone. */
+static uint32_t
+house_homeless(uint16_t *reta, uint32_t size, uint64_t live, uint32_t *has)
+{
+	uint32_t changed = 0;
+
+	for (uint32_t i = 0; i < size; i++) {
+		if (is_live(reta[i], live))
+			continue;
+		reta[i] = (uint16_t)poorest(has, live);
+		has[reta[i]]++;
+		changed++;
+	}
+	return changed;
+}
+
+/* The live queue that has most, of those that `rest` still names. */
+static uint32_t
+richest(const uint32_t *has, uint64_t rest)
+{
+	uint32_t best = (uint32_t)__builtin_ctzll(rest);
+
+	for (; rest != 0; rest &= rest - 1) {
+		uint32_t q = (uint32_t)__builtin_ctzll(rest);
+
+		if (has[q] > has[best])
+			best = q;
+	}
+	return best;
+}
+
+/* How many each is to have. What does not divide stays with those who have most anyway. */
+static void
+set_shares(uint32_t *share, uint32_t size, uint64_t live, const uint32_t *has)
+{
+	uint32_t n = (uint32_t)__builtin_popcountll(live), more = size % n;
+
+	for (uint64_t rest = live; rest != 0;) {
+		uint32_t q = richest(has, rest);
+
+		share[q] = size / n + (more > 0);
+		more -= more > 0;
+		rest &= ~(1ULL << q);
+	}
+}
+
+/* From those who have more than their share to those who have come. */
+static uint32_t
+level(uint16_t *reta, uint32_t size, uint64_t live, uint32_t *has)
+{
+	uint32_t share[UVS_QUEUES_MAX], changed = 0;
+
+	set_shares(share, size, live, has);
+	for (uint32_t i = 0; i < size; i++) {
+		uint32_t from = reta[i], to = poorest(has, live);
+
+		if (has[from] <= share[from])
+			continue;
+		has[from]--;
+		reta[i] = (uint16_t)to;
+		has[to]++;
+		changed++;
+	}
+	return changed;
+}
+
 uint32_t
 uvs_reta_follow(uint16_t *reta, uint32_t size, const struct uvs_lease *lease, uint32_t nb_queues)
 {
 	uint64_t live = live_queues(lease, nb_queues);
-	uint32_t has[UVS_QUEUES_MAX] = {0}, changed = 0, share;
+	uint32_t has[UVS_QUEUES_MAX] = {0}, changed;
 
 	if (live == 0)
 		return 0;
-	share = size / (uint32_t)__builtin_popcountll(live);
 	for (uint32_t i = 0; i < size; i++)
-		if (reta[i] < nb_queues && (live >> reta[i] & 1))
+		if (is_live(reta[i], live))
 			has[reta[i]]++;
-	for (uint32_t i = 0; i < size; i++) {
-		uint32_t from = reta[i], to = poorest(has, live);
-		bool homeless = from >= nb_queues || !(live >> from & 1);
-
-		/* A rich queue gives as long as somebody lacks a full share, or two more than it.
-		 */
-		if (!homeless && (has[from] <= share || has[to] + 1 >= has[from]))
-			continue;
-		if (!homeless)
-			has[from]--;
-		has[to]++;
-		reta[i] = (uint16_t)to;
-		changed++;
-	}
-	return changed;
+	changed = house_homeless(reta, size, live, has);
+	return changed + level(reta, size, live, has);
 }
