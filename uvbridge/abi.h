@@ -209,13 +209,14 @@ struct uvb_hdr {
 	_Atomic uint64_t reclaims;     /* ports reclaimed after a death, since the fabric began */
 	_Atomic uint64_t reclaimed_cells; /* cells set FREE for the dead */
 	_Atomic uint64_t reclaim_ns_max;  /* longest reclaim */
-	_Atomic uint64_t clock_ns;        /* the virtual clock, ns; 0: time is real */
-	_Atomic uint32_t fault_seq;       /* odd while the fault table is written; "Faults" */
-	_Atomic uint32_t fault_last;      /* handle of the last fault that was made */
+	_Atomic uint64_t clock_ns; /* virtual time, ns, moved by anybody ("Clock"); 0: it is real */
+	_Atomic uint32_t fault_seq;    /* odd while the fault table is written; "Faults" */
+	_Atomic uint32_t fault_last;   /* handle of the last fault that was made */
 	_Atomic uint64_t clock_offset; /* real time is CLOCK_MONOTONIC and this many ns (clock.h) */
 	_Atomic uint64_t clock_base;   /* clock_ns when time became virtual */
 	_Atomic uint32_t policy_gen;   /* grows with every change of any policy; 0: never any */
 	_Atomic uint32_t vlan_aware;   /* 1: some port has a VLAN mode, so frames are classified */
+	_Atomic uint64_t clock_until;  /* how far it may go by itself; 0: it stands still */
 	/* Ports to flood to: UP and switching. A hint that spares a look at every port; life
 	 * decides. */
 	_Atomic uint64_t flood[UVB_MAX_PORTS / 64];
@@ -360,6 +361,9 @@ struct uvb_rxq_shm {
 	_Atomic uint64_t bad;    /* references or indices that made no sense */
 	_Atomic uint64_t sleeps; /* times armed without anything pending */
 	_Atomic uint64_t wakes;  /* times the bell was taken */
+	/* Writer: the receiver. Read by who moves the clock, see "Clock". */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t idle_until; /* 0, UVB_BUSY, or a time */
+	_Atomic uint64_t due; /* when the first parked frame is; good while armed; 0: none */
 	_Atomic uint64_t
 		lost; /* thrown away by a reset or a reclaim: nobody was there to receive */
 };
@@ -612,6 +616,32 @@ struct uvb_adapter_shm {
 	/* Writers: senders of its functions (out), senders to them (in). */
 	alignas(UVB_CACHE_LINE) _Atomic uint64_t uplink[2]; /* enum uvb_uplink_way */
 };
+
+/* -------------------------------------------------------------------------------------- clock
+ *
+ * hdr.clock_ns, when it is not 0, is the time: it stands still until it is moved. The daemon moves
+ * it when told to; and as long as it is below hdr.clock_until anybody may, with one
+ * compare-and-swap, to the earliest moment at which somebody has something to do, once nobody has
+ * anything to do now. Then whoever is due is rung. Who moves it may die before it rings: the
+ * daemon's tick rings those that are due and still asleep.
+ *
+ * A receive queue whose owner follows the clock has idle_until: UVB_BUSY while the owner runs, the
+ * time until which it has nothing to do once it has armed and is about to sleep. 0: the owner does
+ * not follow, and is not waited for (a test program's wire while it does not sleep, a tap).
+ * A queue is busy if it follows and does not sleep (armed is even), or if it sleeps and has been,
+ * or is to be, woken: a pending bit, a time that has come.
+ *
+ * Why no frame can be jumped over. Who moves the clock reads all queues twice and goes on only if
+ * both times all were idle and armed had not changed in between. armed grows with every arm and
+ * disarm, so each of them slept from its first reading to its second; there is a moment t between
+ * the two rounds at which all slept. A frame sent by one that follows was sent before t: its
+ * pending bit was set before the sender slept, and is there in the second round - unless its
+ * receiver took it, which was before that went to sleep, so what it made of it is in its
+ * idle_until. Frames that are delayed are parked by their receivers and in `due`. All stores and
+ * loads of these words are sequentially consistent.
+ */
+#define UVB_BUSY       1ULL
+#define UVB_CLOCK_FREE UINT64_MAX /* clock_until: as far as anybody has something to do */
 
 /* ------------------------------------------------------------------------------------- faults
  *

@@ -32,6 +32,11 @@ bool cli_rate(const char *text, uint64_t *bps);    /* 10mbit, 1gbit; 1mbps is 8m
 bool cli_bytes(const char *text, uint64_t *bytes); /* 1514, 1514b, 100kb, 100KiB, 1mb */
 bool cli_percent(const char *text, uint32_t *p);   /* 1%, 0.05%; of 2^32 */
 
+/* cli_ask.c: put a request to a fabric's daemon. EXIT_OK, or EXIT_FAILED after saying why. */
+struct uvb_ctl_answer;
+struct uvb_ctl_hdr cli_ctl_hdr(unsigned type, size_t len);
+int cli_ask(const char *fabric, const void *req, size_t len, struct uvb_ctl_answer *ans);
+
 /* cli_daemon.c */
 int cli_up(int argc, char **argv);
 int cli_down(int argc, char **argv);
@@ -47,6 +52,9 @@ int cli_watch(int argc, char **argv);
 
 /* cli_capture.c */
 int cli_capture(int argc, char **argv);
+
+/* cli_clock.c */
+int cli_clock(int argc, char **argv);
 
 /* cli_fault.c */
 int cli_fault(int argc, char **argv);

@@ -80,42 +80,13 @@ static const char link_help[] =
 
 /* -------------------------------------------------------------------------------------- talking */
 
-static struct uvb_ctl_hdr
-ctl_hdr(enum uvb_ctl_type type, size_t len)
-{
-	return (struct uvb_ctl_hdr){UVB_CTL_MAGIC, UVB_CTL_VERSION, (uint16_t)type, (uint32_t)len,
-				    UVB_ABI_VERSION};
-}
-
-/* Ask the daemon. EXIT_OK, or EXIT_FAILED after saying why. */
-static int
-ask(const char *fabric, const void *req, size_t len, struct uvb_ctl_answer *ans)
-{
-	char path[PATH_MAX], err[UVB_ERR_LEN];
-	int rc, fd;
-
-	if (uvb_fabric_path(fabric, path, err) != 0)
-		return cli_fail("%s", err);
-	fd = uvb_control_connect(path, err);
-	if (fd < 0)
-		return cli_fail("%s", err);
-	rc = uvb_control_call(fd, req, len, ans, sizeof(*ans), UVB_CTL_WAIT_MS);
-	close(fd);
-	if (rc == -ETIMEDOUT)
-		return cli_fail("%s: its daemon does not answer: is it stopped?", fabric);
-	if (rc != 0)
-		return cli_fail("%s: its daemon hung up: %s", fabric, strerror(-rc));
-	ans->text[UVB_CTL_TEXT - 1] = '\0';
-	return ans->status == 0 ? EXIT_OK : cli_fail("%s: %s", fabric, ans->text);
-}
-
 static int
 add(const char *fabric, const struct uvb_fault_def *def, bool json)
 {
-	struct uvb_ctl_fault_add req = {.hdr = ctl_hdr(UVB_CTL_FAULT_ADD, sizeof(req)),
+	struct uvb_ctl_fault_add req = {.hdr = cli_ctl_hdr(UVB_CTL_FAULT_ADD, sizeof(req)),
 					.def = *def};
 	struct uvb_ctl_answer ans;
-	int rc = ask(fabric, &req, sizeof(req), &ans);
+	int rc = cli_ask(fabric, &req, sizeof(req), &ans);
 
 	if (rc == EXIT_OK)
 		printf(json ? "{\"handle\":%u}\n" : "fault %u\n", ans.handle);
@@ -514,18 +485,18 @@ fault_list(const char *fabric, int argc, char **argv)
 static int
 fault_remove_verb(const char *fabric, int argc, char **argv)
 {
-	struct uvb_ctl_fault req = {.hdr = ctl_hdr(UVB_CTL_FAULT_REMOVE, sizeof(req))};
+	struct uvb_ctl_fault req = {.hdr = cli_ctl_hdr(UVB_CTL_FAULT_REMOVE, sizeof(req))};
 	struct uvb_ctl_answer ans;
 
 	if (argc != 2 || (strcmp(argv[1], "--all") != 0 && !parse_u32(argv[1], &req.handle)))
 		return cli_usage("fault", "remove wants a fault's number, or --all");
-	return ask(fabric, &req, sizeof(req), &ans);
+	return cli_ask(fabric, &req, sizeof(req), &ans);
 }
 
 static int
 fault_release_verb(const char *fabric, int argc, char **argv)
 {
-	struct uvb_ctl_fault req = {.hdr = ctl_hdr(UVB_CTL_FAULT_RELEASE, sizeof(req))};
+	struct uvb_ctl_fault req = {.hdr = cli_ctl_hdr(UVB_CTL_FAULT_RELEASE, sizeof(req))};
 	bool count = argc == 4 && strcmp(argv[2], "--count") == 0;
 	struct uvb_ctl_answer ans;
 	int rc;
@@ -534,7 +505,7 @@ fault_release_verb(const char *fabric, int argc, char **argv)
 		return cli_usage("fault", "release wants a fault's number, and may have --count N");
 	if (count && (!cli_number(argv[3], UINT64_MAX, &req.count) || req.count == 0))
 		return cli_usage("fault", "--count wants a number, not \"%s\"", argv[3]);
-	rc = ask(fabric, &req, sizeof(req), &ans);
+	rc = cli_ask(fabric, &req, sizeof(req), &ans);
 	if (rc == EXIT_OK)
 		printf("%u released\n", ans.number);
 	return rc;
@@ -563,14 +534,14 @@ print_log(const char *fabric)
 static int
 fault_log_verb(const char *fabric, int argc, char **argv)
 {
-	struct uvb_ctl_plain req = {.hdr = ctl_hdr(UVB_CTL_FAULT_SYNC, sizeof(req))};
+	struct uvb_ctl_plain req = {.hdr = cli_ctl_hdr(UVB_CTL_FAULT_SYNC, sizeof(req))};
 	struct uvb_ctl_answer ans;
 	int rc;
 
 	(void)argv;
 	if (argc != 1)
 		return cli_usage("fault", "log takes no arguments");
-	rc = ask(fabric, &req, sizeof(req), &ans);
+	rc = cli_ask(fabric, &req, sizeof(req), &ans);
 	return rc == EXIT_OK ? print_log(fabric) : rc;
 }
 

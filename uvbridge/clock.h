@@ -9,6 +9,7 @@
 #ifndef UVBRIDGE_CLOCK_H
 #define UVBRIDGE_CLOCK_H
 
+#include <stdbool.h>
 #include <time.h>
 
 #include "uvbridge/abi.h"
@@ -26,5 +27,22 @@ uvb_clock_ns(const struct uvb_hdr *hdr)
 	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec +
 	       atomic_load_explicit(&hdr->clock_offset, memory_order_relaxed);
 }
+
+static inline bool
+uvb_clock_is_virtual(const struct uvb_hdr *hdr)
+{
+	return atomic_load_explicit(&hdr->clock_ns, memory_order_relaxed) != 0;
+}
+
+/* The clock of a port, for a program that follows it: what net_uveth's rte_pmd_uveth_clock() fills
+ * in. Good until the port is closed. */
+struct uvb_clock {
+	const struct uvb_hdr *hdr;
+	/* Before sleeping, interrupts enabled: nothing to do until then (UINT64_MAX: until a frame
+	 * comes). UVB_BUSY after it. Moves the clock, if it is virtual and nobody else has anything
+	 * to do earlier; the interrupt then comes at once. One thread at a time. */
+	void (*idle)(void *port, uint64_t until);
+	void *port;
+};
 
 #endif /* UVBRIDGE_CLOCK_H */

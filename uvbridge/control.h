@@ -40,6 +40,7 @@ enum uvb_ctl_type {
 	UVB_CTL_POLICY = 0x20,
 	UVB_CTL_FDB = 0x21,
 	UVB_CTL_ADAPTER = 0x22,
+	UVB_CTL_CLOCK = 0x14,
 	UVB_CTL_ANSWER = 0x80,
 };
 
@@ -95,6 +96,21 @@ struct uvb_ctl_fault { /* FAULT_REMOVE, FAULT_RELEASE */
 	uint32_t handle; /* REMOVE: 0 is all of them */
 	uint32_t pad;
 	uint64_t count; /* RELEASE: frames, the ones held longest; 0: all that are held now */
+};
+
+enum uvb_ctl_clock_op {
+	UVB_CLOCK_REAL = 1,
+	UVB_CLOCK_STOP, /* virtual, and still */
+	UVB_CLOCK_STEP, /* on by ns, with everything that falls due on the way */
+	UVB_CLOCK_WARP, /* on by ns, at once */
+	UVB_CLOCK_AUTO, /* on by itself */
+};
+
+struct uvb_ctl_clock {
+	struct uvb_ctl_hdr hdr;
+	uint32_t op; /* enum uvb_ctl_clock_op */
+	uint32_t pad;
+	uint64_t ns;
 };
 
 struct uvb_ctl_plain { /* PING, FLUSH, FAULT_SYNC */
@@ -164,6 +180,7 @@ struct uvb_ctl_answer {
 	uint8_t mac[6];
 	uint16_t member;
 	uint8_t pad[4];
+	uint64_t clock;  /* CLOCK: what it will show when that is done */
 	uint32_t handle; /* FAULT_ADD */
 	uint32_t number; /* FAULT_REMOVE: of faults, FAULT_RELEASE: of frames */
 	char name[UVB_NAME_LEN];

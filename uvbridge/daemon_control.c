@@ -24,6 +24,7 @@ union message {
 	struct uvb_ctl_policy policy;
 	struct uvb_ctl_fdb fdb;
 	struct uvb_ctl_adapter adapter;
+	struct uvb_ctl_clock clock;
 };
 
 static void
@@ -124,6 +125,13 @@ handle_fault_release(struct daemon *d, struct client *c, union message *m,
 }
 
 static int
+handle_clock(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	return clock_request(d, m->clock.op, m->clock.ns, ans);
+}
+
+static int
 handle_fault_sync(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
 {
 	(void)c;
@@ -170,6 +178,7 @@ static const struct {
 	[UVB_CTL_FAULT_ADD] = {sizeof(struct uvb_ctl_fault_add), handle_fault_add},
 	[UVB_CTL_FAULT_REMOVE] = {sizeof(struct uvb_ctl_fault), handle_fault_remove},
 	[UVB_CTL_FAULT_RELEASE] = {sizeof(struct uvb_ctl_fault), handle_fault_release},
+	[UVB_CTL_CLOCK] = {sizeof(struct uvb_ctl_clock), handle_clock},
 	[UVB_CTL_FAULT_SYNC] = {sizeof(struct uvb_ctl_plain), handle_fault_sync},
 	[UVB_CTL_POLICY] = {sizeof(struct uvb_ctl_policy), handle_policy_message},
 	[UVB_CTL_FDB] = {sizeof(struct uvb_ctl_fdb), handle_fdb_message},

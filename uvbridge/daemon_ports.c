@@ -472,6 +472,7 @@ ports_tick(struct daemon *d)
 
 	drain_absent(d);
 	decisions_write(d);
+	clock_tick(d);
 	atomic_store(&h->daemon_beat, now);
 	if (now - d->aged_ns < BEAT_NS)
 		return;

@@ -499,6 +499,14 @@ uvb_pending_set(struct uvb_rxq_shm *rxq, uint32_t source)
 	return true;
 }
 
+/* ------------------------------------------------------------------------------------ clock.c */
+
+/* Move the virtual clock on, if it may and nobody has anything to do now; ring whom it concerns.
+ * false: it did not move. */
+bool uvb_clock_turn(const struct uvb_map *map, int dirfd);
+/* Ring those asleep whose time has come. */
+void uvb_clock_ring(const struct uvb_map *map, int dirfd);
+
 /* ------------------------------------------------------------------------------------ chain.c */
 
 /* The chain of cells of a frame, validated: every index, owner and length. Cell numbers go to

@@ -94,6 +94,10 @@ uint64_t uvb_clock(const struct uvb_dev *dev);
  * adapter's uplink). Any thread. */
 bool uvb_carrier(const struct uvb_dev *dev);
 
+/* Follow the clock (abi.h, "Clock"): before sleeping, all queues armed, until when there is nothing
+ * to do; UVB_BUSY when awake. Concerns the queues this process polls. Any one thread at a time. */
+void uvb_idle(struct uvb_dev *dev, uint64_t until);
+
 /* Descriptor that becomes readable (EOF) when the daemon goes away; -1 if it already has. */
 int uvb_control_fd(const struct uvb_dev *dev);
 

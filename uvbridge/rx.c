@@ -773,6 +773,7 @@ await_parked(struct uvb_rxq *q)
 	next = uvb_delay_next(&q->delay);
 	if (next <= now)
 		return false;
+	atomic_store(&q->shm->due, next);
 	if (next == UINT64_MAX || uvb_load(&hdr->clock_ns) != 0)
 		return true; /* whoever releases, or moves the clock, rings */
 	return set_timer(q, next - uvb_load(&hdr->clock_offset)) == 0;
@@ -800,6 +801,8 @@ uvb_rx_arm(struct uvb_rxq *q, bool ring)
 		if (uvb_load(&q->shm->summary) == 0 &&
 		    (UVB_LIKELY(uvb_delay_count(&q->delay) == 0) || await_parked(q))) {
 			uvb_add(&q->shm->sleeps, 1);
+			if (UVB_UNLIKELY(uvb_load(&uvb_map_hdr(&q->dev->map)->clock_until) != 0))
+				uvb_clock_turn(&q->dev->map, q->dev->dirfd);
 			return true;
 		}
 		uvb_rx_disarm(q);
@@ -816,6 +819,8 @@ uvb_rx_disarm(struct uvb_rxq *q)
 
 	if (armed & 1)
 		atomic_store(&q->shm->armed, armed + 1);
+	if (UVB_UNLIKELY(uvb_load(&q->shm->due) != 0))
+		atomic_store(&q->shm->due, 0);
 	if (uvb_bell_drain(q->dev->bell[q->rxq]))
 		uvb_add(&q->shm->wakes, 1);
 	if (UVB_UNLIKELY(q->timer_set))
@@ -870,6 +875,8 @@ uvb_rxq_renew(struct uvb_rxq *q)
 	memset(q->is_active, 0, sizeof(q->is_active));
 	forget_all_parked(q);
 	memset(q->source, 0, q->nb_sources * sizeof(*q->source));
+	atomic_store(&q->shm->idle_until, 0);
+	atomic_store(&q->shm->due, 0);
 	q->packets = uvb_load(&q->shm->packets);
 	q->bytes = uvb_load(&q->shm->bytes);
 	q->nombuf = uvb_load(&q->shm->nombuf);

@@ -77,6 +77,7 @@ static const struct verb {
 	 "Looks for cells that are owned but wait in no VOQ of their owner. Exit status 0: clean,\n"
 	 "1: not clean; lists the offenders.\n"
 	 "Example: uvbridge ledger lab && echo clean\n"},
+	{"clock", cli_clock, "real or virtual time: stop, step, warp, auto", NULL},
 	{"fault", cli_fault, "make frames get lost, late, damaged...", NULL},
 	{"link", cli_link, "give a port's cable a rate, a delay, losses", NULL},
 	{"port", cli_port, "be a port: tap interface, socket, capture file; set: weight, limits",

@@ -102,6 +102,10 @@ void members_adopt(struct daemon *d, uint32_t port);
 uint32_t members_count(const struct daemon *d, uint32_t port);
 int32_t members_free_slot(const struct daemon *d, uint32_t port); /* not the owner's; -1: none */
 
+/* daemon_clock.c */
+int clock_request(struct daemon *d, uint32_t op, uint64_t ns, struct uvb_ctl_answer *ans);
+void clock_tick(struct daemon *d);
+
 /* daemon_faults.c */
 void faults_adopt(struct daemon *d);
 /* A port has come by its name, or has left the slot. */

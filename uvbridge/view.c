@@ -99,6 +99,20 @@ load_drops(uint64_t *sum, const _Atomic uint64_t *drops, uint32_t n)
 }
 
 static void
+put_clock(FILE *f, const struct uvb_hdr *h)
+{
+	uint64_t now = uvb_clock_ns(h);
+	bool is_virtual = uvb_clock_is_virtual(h);
+
+	fprintf(f,
+		",\"clock\":{\"virtual\":%s,\"auto\":%s,\"now\":%" PRIu64 ",\"elapsed\":%" PRIu64
+		"}}",
+		is_virtual ? "true" : "false",
+		uvb_load(&h->clock_until) == UVB_CLOCK_FREE ? "true" : "false", now,
+		is_virtual ? now - uvb_load(&h->clock_base) : 0);
+}
+
+static void
 put_fabric(FILE *f, const struct uvb_view *v)
 {
 	const struct uvb_map *m = &v->map;
@@ -114,9 +128,10 @@ put_fabric(FILE *f, const struct uvb_view *v)
 		uvb_view_daemon_alive(v) ? "true" : "false");
 	fprintf(f,
 		"\"reclaims\":%" PRIu64 ",\"reclaimed_cells\":%" PRIu64
-		",\"reclaim_ns_max\":%" PRIu64 "}",
+		",\"reclaim_ns_max\":%" PRIu64,
 		uvb_load(&h->reclaims), uvb_load(&h->reclaimed_cells),
 		uvb_load(&h->reclaim_ns_max));
+	put_clock(f, h);
 }
 
 /* ----------------------------------------------------------------------------------------- voqs */

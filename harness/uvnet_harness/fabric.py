@@ -27,6 +27,8 @@ GAUGES = frozenset(
         "fabric.epoch",
         "fabric.abi",
         "fabric.reclaim_ns_max",
+        "fabric.clock.now",
+        "fabric.clock.elapsed",
         "ledger.free",
         "ledger.in_flight",
         "ledger.cells",

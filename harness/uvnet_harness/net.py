@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uvnet_harness import artifacts, journal, names
+from uvnet_harness.clock import Clock
 from uvnet_harness.fabric import LOG_TROUBLE, Build, Fabric, Snapshot
 from uvnet_harness.faults import Link
 from uvnet_harness.host import Host
@@ -143,6 +144,7 @@ class Net:
         self.processes = Processes(book, token=self.name)
         self.fabric = Fabric(self.build, self.name, self.processes, book, self.folder, self.shape.options())
         self._scratches: list[Path] = []
+        self.clock = Clock(self.fabric)
         self.hosts: dict[str, Host] = {}
         self.kernel_hosts: dict[str, KernelHost] = {}
         self.wires: dict[str, Wire] = {}
@@ -363,7 +365,7 @@ class Net:
     def _stop(self) -> list[str]:
         """Stop everything but the fabric; what is wrong."""
         problems: list[str] = []
-        steps = [self._stop_apps, self._close_kernel_hosts, self._close_wires]
+        steps = [self.clock.end, self._stop_apps, self._close_kernel_hosts, self._close_wires]
         if self.fabric.is_up:
             steps += [self._check_ledger, self.fabric.stop_capture]
         for step in steps:
