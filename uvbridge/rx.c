@@ -46,9 +46,12 @@ struct held {
 	uint32_t len;
 	uint16_t first; /* its cells in q->cell[] */
 	uint16_t nb_cells;
-	uint32_t pos; /* if it was parked: its place, */
+};
+
+/* One of them that was parked: its place. */
+struct shown {
+	uint32_t pos;
 	uint16_t source;
-	bool parked;
 };
 
 struct uvb_rxq {
@@ -73,7 +76,10 @@ struct uvb_rxq {
 	uint32_t nb_held;
 	uint32_t nb_out; /* cells that are out */
 	uint32_t nb_touched;
+	uint32_t nb_shown;
+	uint64_t out_bytes; /* of the frames that are out */
 	struct held held[PEEK_MAX];
+	struct shown shown[PEEK_MAX];
 	struct uvb_cell *cell[CELLS_MAX];
 	uint16_t touched[PEEK_MAX];
 
@@ -312,6 +318,26 @@ park(struct uvb_rxq *q, struct source *s, const struct uvb_cell *c, uint32_t ref
 	q->nombuf++;
 }
 
+/* A frame whose cells are on the list of what is out. */
+static inline void
+show(struct uvb_rxq *q, struct source *s, const struct uvb_cell *c, struct uvb_rx_frame *f,
+     uint32_t len, uint32_t nb_cells)
+{
+	q->held[q->nb_held] = (struct held){
+		.len = len, .first = (uint16_t)q->nb_out, .nb_cells = (uint16_t)nb_cells};
+	f->cell = c;
+	f->data = c->data;
+	f->len = len;
+	f->hash = c->hash;
+	f->flags = c->flags;
+	f->src_port = s->port;
+	f->index = (uint16_t)q->nb_held;
+	f->nb_cells = (uint16_t)nb_cells;
+	q->nb_out += nb_cells;
+	q->nb_held++;
+	s->deficit -= (int32_t)len;
+}
+
 /* A frame that is shown: fill it in, or count what is wrong. Everything is read once. */
 static bool
 hold_cells(struct uvb_rxq *q, struct source *s, struct uvb_cell *c, uint32_t ref, uint64_t owner,
@@ -330,19 +356,8 @@ hold_cells(struct uvb_rxq *q, struct source *s, struct uvb_cell *c, uint32_t ref
 		atomic_store_explicit(&c->owner, UVB_OWNER_FREE, memory_order_release);
 		return false;
 	}
-	q->held[q->nb_held] =
-		(struct held){.len = len, .first = (uint16_t)q->nb_out, .nb_cells = (uint16_t)n};
-	f->cell = c;
-	f->data = c->data;
-	f->len = len;
-	f->hash = c->hash;
-	f->flags = c->flags;
-	f->src_port = s->port;
-	f->index = (uint16_t)q->nb_held;
-	f->nb_cells = (uint16_t)n;
-	q->nb_out += n;
-	q->nb_held++;
-	s->deficit -= (int32_t)len;
+	q->out_bytes += len;
+	show(q, s, c, f, len, n);
 	return true;
 }
 
@@ -361,6 +376,29 @@ hold_frame(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_fram
 		return false;
 	}
 	return hold_cells(q, s, c, ref, owner, f);
+}
+
+/* The same for the commonest frame: one cell, to be seen at once, in order. false: it is not that.
+ */
+static inline bool
+hold_plain(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_frame *f)
+{
+	struct uvb_cell *c = &s->cells[ref];
+	uint32_t len;
+
+	if (UVB_UNLIKELY(ref >= q->nb_cells ||
+			 atomic_load_explicit(&c->owner, memory_order_relaxed) !=
+				 (q->owner | UVB_OWNER(0, 0, 0, s->pos))))
+		return false;
+	len = c->len;
+	if (UVB_UNLIKELY(c->next != UVB_CELL_END || c->deliver_at != 0 || len < UVB_FRAME_MIN ||
+			 len > UVB_CELL_ROOM))
+		return false;
+	s->pos++;
+	q->cell[q->nb_out] = c;
+	q->out_bytes += len;
+	show(q, s, c, f, len, 1);
+	return true;
 }
 
 static bool
@@ -400,7 +438,8 @@ serve(struct uvb_rxq *q, struct source *s, struct uvb_rx_frame *f, uint32_t n)
 		for (i = 0; i < k && s->deficit > 0; i++) {
 			if (UVB_UNLIKELY(q->nb_out + UVB_CHAIN_MAX > CELLS_MAX))
 				return got;
-			got += hold_frame(q, s, ref[i], &f[got]);
+			got += UVB_LIKELY(hold_plain(q, s, ref[i], &f[got])) ||
+			       hold_frame(q, s, ref[i], &f[got]);
 		}
 	}
 	return got;
@@ -525,7 +564,6 @@ show_parked(struct uvb_rxq *q, const struct uvb_parked *p, struct uvb_rx_frame *
 	struct source *s = &q->source[p->source];
 	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, p->pos);
 	struct uvb_cell *c = check_cell(q, s, p->cell, owner);
-	struct held *h = &q->held[q->nb_held];
 
 	touch(q, s);
 	if (c == NULL || !hold_cells(q, s, c, p->cell, owner, f)) {
@@ -533,9 +571,7 @@ show_parked(struct uvb_rxq *q, const struct uvb_parked *p, struct uvb_rx_frame *
 		return false;
 	}
 	overtake(q, p);
-	h->parked = true;
-	h->source = p->source;
-	h->pos = p->pos;
+	q->shown[q->nb_shown++] = (struct shown){.pos = p->pos, .source = p->source};
 	return true;
 }
 
@@ -622,7 +658,7 @@ uvb_rx_read(const struct uvb_rxq *q, const struct uvb_rx_frame *f, uint32_t off,
 /* The first cell last: as long as it is ours, its chain can be followed (by the daemon, if we die).
  */
 static void
-free_cells(struct uvb_rxq *q, const struct held *h)
+free_chain(struct uvb_rxq *q, const struct held *h)
 {
 	for (uint32_t i = h->nb_cells; i-- > 0;) {
 		atomic_store_explicit(&q->cell[h->first + i]->owner, UVB_OWNER_FREE,
@@ -631,23 +667,43 @@ free_cells(struct uvb_rxq *q, const struct held *h)
 	}
 }
 
-void
-uvb_rx_done(struct uvb_rxq *q, uint16_t nombuf)
+static void
+free_cells(struct uvb_rxq *q)
+{
+	if (UVB_UNLIKELY(q->nb_out != q->nb_held)) {
+		for (uint32_t i = 0; i < q->nb_held; i++)
+			free_chain(q, &q->held[i]);
+		return;
+	}
+	for (uint32_t i = 0; i < q->nb_out; i++) {
+		atomic_store_explicit(&q->cell[i]->owner, UVB_OWNER_FREE, memory_order_release);
+		UVB_KILL_POINT(UVB_KILL_RX_FREED);
+	}
+}
+
+/* Those the receiver had no buffer for are the last ones. */
+static void
+count_frames(struct uvb_rxq *q, uint32_t nombuf)
 {
 	uint32_t good = nombuf < q->nb_held ? q->nb_held - nombuf : 0;
 
+	q->bytes += q->out_bytes;
+	for (uint32_t i = good; i < q->nb_held; i++)
+		q->bytes -= q->held[i].len;
+	q->packets += good;
+	q->nombuf += q->nb_held - good;
+}
+
+void
+uvb_rx_done(struct uvb_rxq *q, uint16_t nombuf)
+{
 	/* A port reclaimed while it held frames: the cells are the daemon's business now. */
 	if (UVB_UNLIKELY(!uvb_dev_up(q->dev)))
 		goto forget;
-	for (uint32_t i = 0; i < q->nb_held; i++) {
-		free_cells(q, &q->held[i]);
-		if (UVB_UNLIKELY(q->held[i].parked))
-			mark_done(q, &q->source[q->held[i].source], q->held[i].pos);
-		if (i < good)
-			q->bytes += q->held[i].len;
-	}
-	q->packets += good;
-	q->nombuf += q->nb_held - good;
+	free_cells(q);
+	for (uint32_t i = 0; i < q->nb_shown; i++)
+		mark_done(q, &q->source[q->shown[i].source], q->shown[i].pos);
+	count_frames(q, nombuf);
 	store_counters(q);
 	for (uint32_t i = 0; i < q->nb_touched; i++) {
 		struct source *s = &q->source[q->touched[i]];
@@ -662,6 +718,8 @@ forget:
 	q->nb_touched = 0;
 	q->nb_held = 0;
 	q->nb_out = 0;
+	q->nb_shown = 0;
+	q->out_bytes = 0;
 }
 
 /* References before this place are not waiting: they are done, or parked, which only the process
@@ -871,6 +929,8 @@ uvb_rxq_renew(struct uvb_rxq *q)
 	q->turn = 0;
 	q->nb_held = 0;
 	q->nb_out = 0;
+	q->nb_shown = 0;
+	q->out_bytes = 0;
 	q->nb_touched = 0;
 	memset(q->is_active, 0, sizeof(q->is_active));
 	forget_all_parked(q);
