@@ -313,6 +313,7 @@ struct uvb_conf {
 	uint8_t mc[UVB_MC_MAX][8];
 	uint32_t vlan[4096 / 32]; /* bit vlan % 32 of word vlan / 32 */
 	uint16_t tpid[2];         /* what is a tag to the VLAN filter: EtherType, outer and inner */
+	uint32_t gso_max; /* bytes of the longest TCP super-frame it takes whole; 0: cut them */
 };
 
 /* A process that may use the port's queues. */
@@ -385,6 +386,7 @@ enum uvb_tx_drop {
 	UVB_TXD_STORM_BROADCAST, /* more per second than the port may send */
 	UVB_TXD_STORM_MULTICAST,
 	UVB_TXD_STORM_UNKNOWN, /* unicast to an address that is not in the FDB */
+	UVB_TXD_NO_CELL,       /* end of a super-frame whose beginning took the last cells */
 	UVB_TXD_MAX = 24
 };
 
@@ -460,6 +462,7 @@ struct uvb_voq_shm {
 
 #define UVB_CELL_HASH    (1u << 0) /* hash is valid */
 #define UVB_CELL_CSUM_OK (1u << 1) /* the sender vouches for IP and L4 checksums */
+#define UVB_CELL_GSO     (1u << 3) /* a TCP super-frame; gso_size is valid. In the first cell */
 #define UVB_CELL_COPY    (1u << 2) /* a copy for the capture port; cap_* are valid */
 #define UVB_CELL_FLAG    (1u << 8) /* a flow rule of the receiver flagged it */
 #define UVB_CELL_MARK    (1u << 9) /* and gave it a mark */
@@ -491,7 +494,8 @@ struct uvb_cell {
 	uint8_t cap_verdict; /* enum uvb_verdict */
 	uint8_t overtake;    /* with deliver_at: or when so many later frames have passed it */
 	uint32_t cap_fault;  /* handle of the last fault that did something to it, or 0 */
-	uint8_t pad[8];      /* data starts on a cache line of its own */
+	uint16_t gso_size;   /* payload of each segment of a super-frame but the last */
+	uint8_t pad[6];      /* data starts on a cache line of its own */
 	uint32_t mark;       /* with UVB_CELL_MARK: of the receiver's flow rule */
 	uint8_t data[UVB_CELL_ROOM];
 };

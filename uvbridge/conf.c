@@ -65,6 +65,8 @@ uvb_conf_check(const struct uvb_conf *c, uint16_t nb_rxq)
 		return "an unknown RSS hash type";
 	if (c->mtu < 68)
 		return "an MTU below 68";
+	if (c->gso_max > UVB_FRAME_MAX)
+		return "a super-frame longer than the fabric carries";
 	return check_addresses(c);
 }
 

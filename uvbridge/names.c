@@ -20,6 +20,7 @@ const char *const uvb_txd_name[UVB_TXD_MAX] = {
 	[UVB_TXD_STORM_BROADCAST] = "storm_broadcast",
 	[UVB_TXD_STORM_MULTICAST] = "storm_multicast",
 	[UVB_TXD_STORM_UNKNOWN] = "storm_unknown",
+	[UVB_TXD_NO_CELL] = "no_cell",
 };
 
 const char *const uvb_pd_name[UVB_PD_MAX] = {

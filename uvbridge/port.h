@@ -176,6 +176,33 @@ uint16_t uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t
  * frame that a fault has looked at never waits. */
 void uvb_tx_patience(struct uvb_txq *q, uint32_t us);
 
+/* A TCP super-frame, or one of UDP: headers once, and the payload of many segments (TSO, USO; the
+ * kernel's GSO). All offsets are within the frame's first segment, which holds all of the headers.
+ */
+struct uvb_gso {
+	uint16_t size;       /* payload of each segment but the last; not 0 */
+	uint16_t header_len; /* Ethernet to TCP: offset of the payload, at most UVB_GSO_HEADER */
+	uint16_t l3, l4;     /* offsets of the IP and the TCP or UDP header */
+	bool ipv6, udp;
+};
+#define UVB_GSO_HEADER 256
+#define UVB_GSO_SEGS   160   /* segments of memory of one super-frame */
+#define UVB_GSO_L3_MAX 65535 /* bytes from the IP header on */
+
+enum uvb_gso_sent {
+	UVB_GSO_NO_CELL, /* not taken: every cell is in flight */
+	UVB_GSO_WHOLE,   /* one frame, to a port that takes such */
+	UVB_GSO_CUT,     /* as many frames as a NIC with TSO would have sent */
+};
+
+/* Send a super-frame of at least one byte of payload. The L4 checksum field holds the sum of the
+ * pseudo header for all of the payload, not complemented; lengths, checksums, sequence numbers,
+ * IPv4 identifications and flags of what is sent are made here. A receiver that asked for it
+ * (uvb_conf.gso_max) gets a known unicast super-frame whole, everybody else segments. Once the
+ * first segment is taken all are: those that then find no cell are dropped as UVB_TXD_NO_CELL. */
+enum uvb_gso_sent uvb_tx_gso(struct uvb_txq *q, const struct uvb_frame *frame,
+			     const struct uvb_gso *gso);
+
 /* Cells of this queue that are free now (a scan; for descriptor status and the ledger). */
 uint32_t uvb_tx_free(const struct uvb_txq *q);
 

@@ -81,6 +81,7 @@ compile_conf(struct dest *d, const struct uvb_conf *c)
 {
 	d->flags = c->flags;
 	d->len_max = c->mtu + 18u;
+	d->gso_max = c->gso_max;
 	d->reta_mask = c->reta_size - 1u;
 	for (uint32_t i = 0; i < c->reta_size; i++)
 		d->reta[i] = (uint8_t)c->reta[i];
@@ -261,14 +262,25 @@ prefetch_cell(const struct uvb_txq *q)
 }
 
 bool
+uvb_tx_cells(const struct uvb_txq *q, uint32_t n)
+{
+	uint32_t in_vain = 0;
+
+	for (uint32_t i = 0; n > 0 && i < q->nb_cells; i++) {
+		const struct uvb_cell *c = &q->cells[(q->cursor + i) & (q->nb_cells - 1)];
+
+		if (atomic_load_explicit(&c->owner, memory_order_relaxed) == UVB_OWNER_FREE)
+			n--;
+		else if (++in_vain == SCAN_MAX)
+			return false;
+	}
+	return n == 0;
+}
+
+bool
 uvb_tx_room(const struct uvb_txq *q, uint32_t len)
 {
-	uint32_t want = frame_cells(len);
-
-	for (uint32_t i = 0; want > 0 && i < q->nb_cells; i++)
-		want -= atomic_load_explicit(&q->cells[(q->cursor + i) & (q->nb_cells - 1)].owner,
-					     memory_order_relaxed) == UVB_OWNER_FREE;
-	return want == 0;
+	return uvb_tx_cells(q, frame_cells(len));
 }
 
 /* A free cell, or NULL. It is ours until its owner word is stored. */
@@ -387,6 +399,8 @@ fill_chain(struct uvb_txq *q, const struct passage *p, uint64_t owner)
 		read_bytes(&r, cell[i]->data, len);
 		left -= len;
 	}
+	if (p->cell_flags & UVB_CELL_GSO)
+		cell[0]->gso_size = q->gso_size;
 	return cell[0];
 }
 
@@ -545,6 +559,13 @@ vlan_passes(const struct dest *d, const struct passage *p)
 	return (d->vlan[vlan / 32] >> vlan % 32) & 1;
 }
 
+/* Longer than its MTU, but a super-frame, and it asked for such. */
+static bool
+takes_whole(const struct dest *d, const struct uvb_frame *f)
+{
+	return (f->flags & UVB_CELL_GSO) && f->len <= d->gso_max;
+}
+
 /* Why the receiver's NIC drops it; UVB_PD_MAX: it does not. */
 static enum uvb_pair_drop
 nic_filter(const struct dest *d, const struct passage *p)
@@ -553,7 +574,7 @@ nic_filter(const struct dest *d, const struct passage *p)
 		return UVB_PD_DOWN;
 	if (UVB_UNLIKELY(!d->conf_valid || !(d->flags & UVB_CONF_STARTED)))
 		return UVB_PD_STOPPED;
-	if (UVB_UNLIKELY(p->frame->len > d->len_max))
+	if (UVB_UNLIKELY(p->frame->len > d->len_max) && !takes_whole(d, p->frame))
 		return UVB_PD_OVERSIZE;
 	if (UVB_UNLIKELY(!mac_passes(d, p->dst)))
 		return UVB_PD_MAC_FILTER;
@@ -610,7 +631,7 @@ hash_any(const struct dest *d, struct passage *p)
 static inline uint32_t
 pick_rxq(struct dest *d, struct passage *p)
 {
-	p->cell_flags = p->frame->flags & UVB_CELL_CSUM_OK;
+	p->cell_flags = p->frame->flags & (UVB_CELL_CSUM_OK | UVB_CELL_GSO);
 	p->hash = 0;
 	p->mark = 0;
 	if (!hash_plain_ipv4(d, p->head, p->head_len, &p->hash) && !hash_any(d, p))
@@ -1211,6 +1232,25 @@ uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 	publish(q); /* what was staged before the cells ran out */
 	burst_end(q);
 	return i;
+}
+
+bool
+uvb_tx_whole(struct uvb_txq *q, const uint8_t *head, uint32_t len, uint32_t seg_len)
+{
+	const uint32_t harmless = UVB_SPECIAL_VLAN_FILTER | UVB_SPECIAL_SENT_AT;
+	uint64_t mac = load_mac(head);
+	uint32_t port;
+	struct dest *d;
+
+	burst_begin(q); /* what is asked now, not in the burst before */
+	if (q->special != 0 || len <= UVB_CELL_ROOM || UVB_MAC_MULTICAST(mac))
+		return false;
+	port = uvb_fdb_lookup(&q->fdb, mac);
+	if (port == UVB_FDB_NONE || port == q->port)
+		return false;
+	d = dest_get(q, port);
+	return d != NULL && d->up && d->conf_valid && (d->special & ~harmless) == 0 &&
+	       len <= d->gso_max && seg_len <= d->len_max;
 }
 
 uint32_t

@@ -68,6 +68,7 @@ struct dest {
 	uint32_t policy_gen; /* of what policy is a copy */
 	uint32_t flags;
 	uint32_t len_max;
+	uint32_t gso_max;
 	uint32_t reta_mask;
 	uint32_t nb_mac, nb_mc;
 	uint16_t key_len; /* of what rss was compiled from */
@@ -115,8 +116,9 @@ struct uvb_txq {
 	uint32_t depth;     /* of a voq */
 	uint32_t source;    /* bit number at the receivers */
 	uint32_t now_s;
-	uint32_t special; /* not 0: frames from it take no short cut */
-	uint32_t capture; /* 1 + port, or 0 */
+	uint32_t special;  /* not 0: frames from it take no short cut */
+	uint32_t capture;  /* 1 + port, or 0 */
+	uint16_t gso_size; /* of the frame that is UVB_CELL_GSO, see tx_gso.c */
 	uint64_t patience_ns;
 	uint64_t now_ns; /* see uvb_tx_now() */
 	uint32_t now_burst;
@@ -242,5 +244,14 @@ enum uvb_pair_drop uvb_switch_egress(struct uvb_txq *q, const struct dest *d, st
  * them back. false: no memory. */
 bool uvb_switch_retag(struct uvb_txq *q, const struct dest *d, struct passage *p);
 void uvb_switch_free(struct uvb_txq *q);
+
+/* ---------------------------------------------------------------------------------- tx_gso.c */
+
+/* Would a super-frame of `len` bytes, in segments of `seg_len`, go to one port, and that one take
+ * it whole? The next burst may find otherwise: the frame is then dropped as too long. */
+bool uvb_tx_whole(struct uvb_txq *q, const uint8_t *head, uint32_t len, uint32_t seg_len);
+
+/* Are n cells free? Looks at no more cells than a burst would. */
+bool uvb_tx_cells(const struct uvb_txq *q, uint32_t n);
 
 #endif /* UVBRIDGE_TX_H */

@@ -66,12 +66,16 @@
 	 RTE_ETH_RX_OFFLOAD_VLAN_STRIP | RTE_ETH_RX_OFFLOAD_QINQ_STRIP)
 #define UVETH_RX_OFFLOADS                                                                    \
 	(UVETH_RXQ_OFFLOADS | RTE_ETH_RX_OFFLOAD_RSS_HASH | RTE_ETH_RX_OFFLOAD_VLAN_FILTER | \
-	 RTE_ETH_RX_OFFLOAD_TIMESTAMP)
+	 RTE_ETH_RX_OFFLOAD_TIMESTAMP | RTE_ETH_RX_OFFLOAD_TCP_LRO)
 #define UVETH_TX_OFFLOADS                                                  \
 	(RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |    \
 	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS |    \
 	 RTE_ETH_TX_OFFLOAD_VLAN_INSERT | RTE_ETH_TX_OFFLOAD_QINQ_INSERT | \
+	 RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_UDP_TSO |         \
 	 RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
+
+#define UVETH_TX_TAGS (RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_TX_QINQ)
+#define UVETH_TX_SEG  (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
 
 #define UVETH_PTYPES (RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK)
 
@@ -104,8 +108,10 @@ struct uveth_rx_count {
 	uint64_t nombuf; /* the pool ran dry in the middle of a frame */
 	uint64_t nombuf_bytes;
 	uint64_t bad_l3_csum, bad_l4_csum; /* received nevertheless, flagged BAD */
+	uint64_t lro_joined;               /* frames that have become part of another */
 } __rte_cache_aligned;
 struct uveth_tx_count {
+	uint64_t tso_whole, tso_cut; /* super-frames, by how they were sent */
 	uint64_t too_many_segs;
 	uint64_t bad_offload; /* the mbuf is not what its offload flags say, or asks for what is not
 			       * offered */
@@ -167,12 +173,14 @@ struct uveth_rxq {
 	uint16_t port_id, id;
 	uint16_t room; /* bytes of frame one mbuf takes */
 	uint16_t nb_desc;
-	uint32_t ptypes; /* as in struct uveth_port */
-	uint32_t turn;   /* UVETH_TURN_OFF: stopped, or link taken down. Else: which start it was */
-	bool extra;      /* a frame is not done when it is copied: one of the following */
-	bool strip;      /* VLAN tags */
-	bool inspect;    /* headers are to be read: packet types or checksums */
-	bool verify;     /* checksums */
+	uint32_t ptypes;  /* as in struct uveth_port */
+	uint32_t lro_max; /* bytes of the longest frame that LRO makes */
+	uint32_t turn; /* UVETH_TURN_OFF: stopped, or link taken down. Else: which start it was */
+	bool extra;    /* a frame is not done when it is copied: one of the following */
+	bool strip;    /* VLAN tags */
+	bool inspect;  /* headers are to be read: packet types or checksums */
+	bool verify;   /* checksums */
+	bool lro;
 	bool deferred;
 	uint16_t tpid[2];                /* as in the frame, outer and inner */
 	int stamp_offset;                /* mbuf's dynamic field for the time of arrival */
@@ -303,6 +311,16 @@ int uveth_ptypes_set(struct rte_eth_dev *eth, uint32_t mask);
 /* uveth_rxtx.c */
 uint16_t uveth_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n);
 uint16_t uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n);
+
+int uveth_tx_segments(struct uvb_seg *seg, uint16_t room, struct uvb_frame *f,
+		      const struct rte_mbuf *m, uint32_t skip);
+
+/* uveth_tso.c */
+int uveth_tso_check(const struct rte_mbuf *m);
+int uveth_tx_super(struct uveth_txq *q, struct uvb_txq *u, const struct rte_mbuf *m);
+
+/* uveth_lro.c */
+uint16_t uveth_lro(struct uveth_rxq *q, struct rte_mbuf **pkts, uint16_t n);
 
 /* uveth_csum.c */
 uint16_t uveth_tx_prepare(void *txq, struct rte_mbuf **pkts, uint16_t n);

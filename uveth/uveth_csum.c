@@ -30,10 +30,10 @@
 #include "uveth/uveth.h"
 
 #define TX_CSUM (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK)
-#define TX_OFFLOADS_REFUSED                                                         \
-	(RTE_MBUF_F_TX_OFFLOAD_MASK &                                               \
-	 ~(TX_CSUM | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_VLAN | \
-	   RTE_MBUF_F_TX_QINQ | RTE_MBUF_F_TX_IEEE1588_TMST))
+#define TX_OFFLOADS_REFUSED                                                                   \
+	(RTE_MBUF_F_TX_OFFLOAD_MASK &                                                         \
+	 ~(TX_CSUM | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6 | UVETH_TX_TAGS | UVETH_TX_SEG | \
+	   RTE_MBUF_F_TX_IEEE1588_TMST))
 
 /* Where a checksum belongs: parsed from the frame on receive, told by the mbuf on transmit. */
 struct l4_place {
@@ -230,6 +230,16 @@ uveth_tx_csum(const struct rte_mbuf *m, uint8_t hdr[UVETH_HDR_MAX], uint16_t *fl
 	return len;
 }
 
+static bool
+prepared(const struct rte_mbuf *m)
+{
+	if (m->nb_segs > UVETH_TX_SEGS)
+		return false;
+	if ((m->ol_flags & UVETH_TX_SEG) != 0)
+		return uveth_tso_check(m) == 0;
+	return (m->ol_flags & TX_CSUM) == 0 || hdr_len(m) >= 0;
+}
+
 /* rte_eth_tx_prepare(): say beforehand what the burst would drop. */
 uint16_t
 uveth_tx_prepare(void *txq __rte_unused, struct rte_mbuf **pkts, uint16_t n)
@@ -241,8 +251,7 @@ uveth_tx_prepare(void *txq __rte_unused, struct rte_mbuf **pkts, uint16_t n)
 			rte_errno = ENOTSUP;
 			return i;
 		}
-		if (m->nb_segs > UVETH_TX_SEGS ||
-		    ((m->ol_flags & TX_CSUM) != 0 && hdr_len(m) < 0)) {
+		if (!prepared(m)) {
 			rte_errno = EINVAL;
 			return i;
 		}

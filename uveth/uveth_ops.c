@@ -46,6 +46,15 @@ publish_flag(struct rte_eth_dev *eth, uint32_t flag, bool on)
 
 /* ---------------------------------------------------------------------------------------- life */
 
+/* How long a super-frame the fabric may hand us. */
+static uint32_t
+gso_max(const struct rte_eth_dev *eth)
+{
+	const struct rte_eth_rxmode *rx = &eth->data->dev_conf.rxmode;
+
+	return (rx->offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO) != 0 ? rx->max_lro_pkt_size : 0;
+}
+
 static int
 dev_configure(struct rte_eth_dev *eth)
 {
@@ -56,6 +65,7 @@ dev_configure(struct rte_eth_dev *eth)
 	next.mtu = eth->data->mtu;
 	uveth_vlan_configure(eth, &next);
 	uveth_time_configure(eth, &next);
+	next.gso_max = gso_max(eth);
 	rc = uveth_flow_queues_ok(eth, next.nb_rxq);
 	if (rc == 0)
 		rc = uveth_rss_configure(eth, &next);
@@ -289,6 +299,7 @@ dev_infos_get(struct rte_eth_dev *eth, struct rte_eth_dev_info *info)
 	info->max_mtu = mtu_max(eth);
 	info->max_rx_pktlen = info->max_mtu + UVETH_OVERHEAD;
 	info->min_rx_bufsize = 64;
+	info->max_lro_pkt_size = UVB_FRAME_MAX;
 	info->max_rx_queues = port->max_rxq;
 	info->max_tx_queues = port->max_txq;
 	info->max_mac_addrs = UVB_MAC_MAX;

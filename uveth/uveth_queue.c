@@ -39,7 +39,8 @@ uveth_rxq_update(struct uveth_rxq *q)
 	q->strip = (q->offloads & strip) != 0;
 	q->verify = (q->offloads & csum) != 0;
 	q->inspect = q->ptypes != 0 || q->verify;
-	q->extra = q->strip || q->inspect || q->stamp_flag != 0 || q->timesync != NULL;
+	q->lro = (q->offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO) != 0;
+	q->extra = q->lro || q->strip || q->inspect || q->stamp_flag != 0 || q->timesync != NULL;
 }
 
 int
@@ -64,6 +65,7 @@ uveth_rx_queue_setup(struct rte_eth_dev *eth, uint16_t id, uint16_t nb_desc, uns
 	q->offloads = conf->offloads | eth->data->dev_conf.rxmode.offloads;
 	q->deferred = conf->rx_deferred_start;
 	q->ptypes = uveth_port(eth)->ptypes;
+	q->lro_max = eth->data->dev_conf.rxmode.max_lro_pkt_size;
 	uveth_vlan_rxq(eth, q);
 	if (uveth_time_rxq(eth, q) != 0) {
 		UVETH_LOG(ERR, "%s: mbufs have no room left for a timestamp", eth->data->name);
@@ -289,7 +291,8 @@ uveth_rx_burst_mode(struct rte_eth_dev *eth, uint16_t id, struct rte_eth_burst_m
 	const struct uveth_rxq *q = eth->data->rx_queues[id];
 	bool scatter = (q->offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0;
 
-	snprintf(mode->info, sizeof(mode->info), "Scalar copy%s%s%s", scatter ? ", scattered" : "",
+	snprintf(mode->info, sizeof(mode->info), "Scalar copy%s%s%s%s",
+		 scatter ? ", scattered" : "", q->lro ? ", LRO" : "",
 		 q->strip ? ", tags stripped" : "", q->inspect ? ", headers parsed" : "");
 	return 0;
 }

@@ -57,6 +57,10 @@ rx_extra(struct uveth_rxq *q, struct rte_mbuf *m, const struct uvb_rx_frame *f)
 		uveth_vlan_strip(q, m);
 	if (q->inspect)
 		uveth_rx_inspect(q, m, (f->flags & UVB_CELL_CSUM_OK) != 0);
+	if (q->lro && (f->flags & UVB_CELL_GSO) != 0) {
+		m->ol_flags |= RTE_MBUF_F_RX_LRO;
+		m->tso_segsz = f->cell->gso_size;
+	}
 	if (q->stamp_flag != 0 || q->timesync != NULL)
 		uveth_rx_time(q, m, f);
 }
@@ -128,7 +132,7 @@ rx_long(struct uveth_rxq *q, const struct uvb_rxq *u, struct rte_mbuf *m,
 		m->pkt_len = m->data_len;
 		return true;
 	}
-	if ((q->offloads & RTE_ETH_RX_OFFLOAD_SCATTER) != 0)
+	if ((q->offloads & (RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_TCP_LRO)) != 0)
 		return rx_scatter(q, u, m, f);
 	uveth_count(&q->count->too_long, 1);
 	uveth_count(&q->count->too_long_bytes, f->len);
@@ -176,6 +180,8 @@ rx_chunk(struct uveth_rxq *q, struct uvb_rxq *u, struct rte_mbuf **pkts,
 	uvb_rx_done(u, n - have);
 	if (unlikely(used < have))
 		rte_mempool_put_bulk(q->pool, (void **)&m[used], have - used);
+	if (unlikely(q->lro))
+		used = uveth_lro(q, pkts, used);
 	return used;
 }
 
@@ -204,9 +210,8 @@ uveth_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n)
 /* ---------------------------------------------------------------------------------------- tx */
 
 #define TX_CSUM (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK)
-#define TX_TAGS (RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_TX_QINQ)
 /* What makes a frame more than its bytes. */
-#define TX_WORK (TX_CSUM | TX_TAGS | RTE_MBUF_F_TX_IEEE1588_TMST)
+#define TX_WORK (TX_CSUM | UVETH_TX_TAGS | UVETH_TX_SEG | RTE_MBUF_F_TX_IEEE1588_TMST)
 
 /* Frames on their way to the fabric, described by segments that lie in the mbufs, or in hdr[] where
  * headers are not sent as the mbuf has them. */
@@ -218,19 +223,21 @@ struct tx_chunk {
 	uint8_t hdr[UVETH_CHUNK][UVETH_TAGS_MAX + UVETH_HDR_MAX];
 };
 
-/* The mbuf chain from `skip` bytes on, as segments appended to those of frame f. */
-static int
-tx_segments(struct tx_chunk *c, struct uvb_frame *f, const struct rte_mbuf *m, uint32_t skip)
+/* The mbuf chain from `skip` bytes on, as segments appended to those of frame f, which begin at seg
+ * and have so much room. */
+int
+uveth_tx_segments(struct uvb_seg *seg, uint16_t room, struct uvb_frame *f, const struct rte_mbuf *m,
+		  uint32_t skip)
 {
 	for (; m != NULL; m = m->next) {
 		if (skip >= m->data_len && skip > 0) {
 			skip -= m->data_len;
 			continue;
 		}
-		if (c->nb_seg + f->nb_seg == UVETH_TX_SEGS)
+		if (f->nb_seg == room)
 			return -ENOBUFS;
-		c->seg[c->nb_seg + f->nb_seg++] = (struct uvb_seg){
-			rte_pktmbuf_mtod_offset(m, const void *, skip), m->data_len - skip};
+		seg[f->nb_seg++] = (struct uvb_seg){rte_pktmbuf_mtod_offset(m, const void *, skip),
+						    m->data_len - skip};
 		f->len += m->data_len - skip;
 		skip = 0;
 	}
@@ -248,31 +255,35 @@ tx_headers(const struct uveth_txq *q, struct uvb_seg *seg, uint8_t *hdr, const s
 
 	if ((m->ol_flags & TX_CSUM) != 0)
 		len = uveth_tx_csum(m, hdr, flags);
-	if (len >= 0 && (m->ol_flags & TX_TAGS) != 0)
+	if (len >= 0 && (m->ol_flags & UVETH_TX_TAGS) != 0)
 		len = uveth_vlan_insert(q, m, hdr, len, &tags);
 	*seg = (struct uvb_seg){hdr - tags, len + tags};
 	return len;
 }
 
-/* Everything that is not one plain segment. */
+/* Everything that is not one plain segment. -EAGAIN: a super-frame, which goes by itself. */
 static int
 tx_describe(const struct uveth_txq *q, struct tx_chunk *c, struct uvb_frame *f,
 	    const struct rte_mbuf *m)
 {
+	struct uvb_seg *seg = &c->seg[c->nb_seg];
+	uint16_t room = UVETH_TX_SEGS - c->nb_seg;
 	int len;
 
-	*f = (struct uvb_frame){.seg = &c->seg[c->nb_seg]};
+	if ((m->ol_flags & UVETH_TX_SEG) != 0)
+		return -EAGAIN;
+	*f = (struct uvb_frame){.seg = seg};
 	c->stamp |= (m->ol_flags & RTE_MBUF_F_TX_IEEE1588_TMST) != 0;
-	if ((m->ol_flags & (TX_CSUM | TX_TAGS)) == 0)
-		return tx_segments(c, f, m, 0);
-	if (c->nb_seg == UVETH_TX_SEGS)
+	if ((m->ol_flags & (TX_CSUM | UVETH_TX_TAGS)) == 0)
+		return uveth_tx_segments(seg, room, f, m, 0);
+	if (room == 0)
 		return -ENOBUFS;
-	len = tx_headers(q, &c->seg[c->nb_seg], c->hdr[c->nb_frame] + UVETH_TAGS_MAX, m, &f->flags);
+	len = tx_headers(q, seg, c->hdr[c->nb_frame] + UVETH_TAGS_MAX, m, &f->flags);
 	if (len < 0)
 		return len;
 	f->nb_seg = 1;
-	f->len = c->seg[c->nb_seg].len;
-	return tx_segments(c, f, m, len);
+	f->len = seg->len;
+	return uveth_tx_segments(seg, room, f, m, len);
 }
 
 /* As many of the n mbufs as fit the chunk, up to the first that cannot be sent: the return value
@@ -322,6 +333,20 @@ tx_free(const struct uveth_txq *q, struct rte_mbuf **pkts, uint16_t n)
 		rte_pktmbuf_free_bulk(pkts, n);
 }
 
+/* One super-frame. Returns 1: sent; 0: no cell; or why not. */
+static int
+tx_super(struct uveth_txq *q, struct uvb_txq *u, struct rte_mbuf *m)
+{
+	int rc = uveth_tx_super(q, u, m);
+
+	if (rc <= 0)
+		return rc;
+	if ((m->ol_flags & RTE_MBUF_F_TX_IEEE1588_TMST) != 0)
+		uveth_tx_time(q);
+	rte_pktmbuf_free(m);
+	return rc;
+}
+
 uint16_t
 uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
 {
@@ -339,7 +364,13 @@ uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
 	while (sent < n) {
 		why = tx_gather(q, &c, pkts + sent, RTE_MIN((uint16_t)(n - sent), UVETH_CHUNK));
 		if (unlikely(c.nb_frame == 0)) {
-			tx_drop(q, pkts[sent++], why);
+			if (why == -EAGAIN)
+				why = tx_super(q, u, pkts[sent]);
+			if (why == 0)
+				break;
+			if (why < 0)
+				tx_drop(q, pkts[sent], why);
+			sent++;
 			continue;
 		}
 		taken = uvb_tx_burst(u, c.frame, c.nb_frame);

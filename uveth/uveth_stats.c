@@ -83,7 +83,8 @@ basic_rxq(struct rte_eth_stats *s, uint16_t q, const struct uveth_rxq_counters *
 static void
 basic_txq(struct rte_eth_stats *s, uint16_t q, const struct uveth_txq_counters *c)
 {
-	uint64_t unfit = c->fabric.drops[UVB_TXD_RUNT] + c->fabric.drops[UVB_TXD_OVERSIZE];
+	uint64_t unfit = c->fabric.drops[UVB_TXD_RUNT] + c->fabric.drops[UVB_TXD_OVERSIZE] +
+			 c->fabric.drops[UVB_TXD_NO_CELL];
 
 	s->q_opackets[q] = c->fabric.packets - unfit;
 	s->q_obytes[q] = c->fabric.bytes;
@@ -129,6 +130,7 @@ static const struct name rx_names[] = {
 	RX("drop_flushed", fabric.lost),
 	RX("drop_stale", fabric.stale),
 	RX("drop_bad_reference", fabric.bad),
+	RX("lro_joined", own.lro_joined),
 	RX("bad_l3_csum", own.bad_l3_csum),
 	RX("bad_l4_csum", own.bad_l4_csum),
 	RX("sleeps", fabric.sleeps),
@@ -141,6 +143,7 @@ static const struct name tx_names[] = {
 	TXD("hairpin", HAIRPIN),
 	TXD("no_port", NO_PORT),
 	TXD("bad_source", BAD_SRC),
+	TXD("no_cell", NO_CELL),
 	TX("drop_too_many_segs", own.too_many_segs),
 	TX("drop_bad_offload", own.bad_offload),
 	FAR("mac_filter", MAC_FILTER),
@@ -158,6 +161,8 @@ static const struct name tx_names[] = {
 	TXD("link_queue_full", QUEUE),
 	TX("fault_duplicates", fabric.fault_dups),
 	TX("far_ring_full", fabric.full),
+	TX("tso_whole", own.tso_whole),
+	TX("tso_cut", own.tso_cut),
 	TX("flooded", fabric.flooded),
 	TX("bursts_cut_short", fabric.no_cell),
 	TX("bells", fabric.bells),

@@ -113,6 +113,7 @@ class Conf(Structure):
         ("mc", (c_uint8 * 8) * MC_MAX),
         ("vlan", c_uint32 * 128),
         ("tpid", c_uint16 * 2),
+        ("gso_max", c_uint32),
     ]
 
 

@@ -47,6 +47,27 @@ plain(const struct uvp_merge *m)
 	return !options && (tcp[UVP_TCP_FLAGS] & ~UVP_PSH) == UVP_ACK && uvp_get16(tcp + 18) == 0;
 }
 
+/* Sum of the pseudo header of a segment with so many bytes of TCP. */
+static uint64_t
+pseudo_sum(const struct uvp_merge *m, uint32_t tcp_len)
+{
+	uint64_t pseudo = (uint64_t)htons(IPPROTO_TCP) + htons((uint16_t)tcp_len);
+
+	return m->ipv6 ? uvp_sum(m->header + m->l3 + 8, 32, pseudo)
+		       : uvp_sum(m->header + m->l3 + 12, 8, pseudo);
+}
+
+/* The sum of the payload without reading it: the checksum is good, so all of it sums up to minus
+ * zero. */
+static uint16_t
+payload_sum(const struct uvp_merge *m)
+{
+	uint32_t tcp_hdr = (uint32_t)m->header_len - m->l4;
+	uint64_t sum = pseudo_sum(m, tcp_hdr + m->payload);
+
+	return (uint16_t)~uvp_fold(uvp_sum(m->header + m->l4, tcp_hdr, sum));
+}
+
 bool
 uvp_merge_begin(struct uvp_merge *m, const uint8_t *frame, uint32_t len)
 {
@@ -56,6 +77,7 @@ uvp_merge_begin(struct uvp_merge *m, const uint8_t *frame, uint32_t len)
 	m->nb_segs = 1;
 	m->payload = len - m->header_len;
 	m->seg_size = m->payload;
+	m->sum = payload_sum(m);
 	m->closed = !plain(m) || (m->header[m->l4 + UVP_TCP_FLAGS] & UVP_PSH) != 0;
 	return true;
 }
@@ -96,50 +118,78 @@ same_tcp(const struct uvp_merge *a, const struct uvp_merge *b)
 }
 
 bool
+uvp_merge_same_flow(const struct uvp_merge *a, const struct uvp_merge *b)
+{
+	uint32_t addresses = a->l3 + (a->ipv6 ? 8u : 12u), len = a->ipv6 ? 32 : 8;
+
+	return a->l3 == b->l3 && a->ipv6 == b->ipv6 && same(a, b, addresses, addresses + len) &&
+	       a->l4 == b->l4 && same(a, b, a->l4, a->l4 + 4u);
+}
+
+bool
+uvp_merge_join(struct uvp_merge *m, const struct uvp_merge *next)
+{
+	if (m->closed || m->header_len - m->l3 + m->payload + next->payload > UVP_MERGE_MAX ||
+	    next->ipv6 != m->ipv6 || next->l3 != m->l3 || next->l4 != m->l4 ||
+	    next->header_len != m->header_len || !plain(next) || next->payload > m->seg_size ||
+	    !same_ip(m, next) || !same_tcp(m, next))
+		return false;
+	m->sum += m->payload & 1 ? __builtin_bswap16((uint16_t)next->sum) : next->sum;
+	m->nb_segs++;
+	m->payload += next->payload;
+	m->closed =
+		next->payload < m->seg_size || (next->header[m->l4 + UVP_TCP_FLAGS] & UVP_PSH) != 0;
+	m->header[m->l4 + UVP_TCP_FLAGS] |= next->header[m->l4 + UVP_TCP_FLAGS] & UVP_PSH;
+	return true;
+}
+
+bool
 uvp_merge_add(struct uvp_merge *m, const uint8_t *frame, uint32_t len)
 {
 	struct uvp_merge next;
 
-	if (m->closed || len <= m->header_len ||
-	    m->header_len - m->l3 + m->payload + (len - m->header_len) > UVP_MERGE_MAX)
-		return false;
-	memcpy(next.header, frame, len < UVP_MERGE_HEADER ? len : UVP_MERGE_HEADER);
-	if (!parse(&next, len) || next.ipv6 != m->ipv6 || next.l3 != m->l3 || next.l4 != m->l4 ||
-	    next.header_len != m->header_len || !plain(&next))
-		return false;
-	next.payload = len - next.header_len;
-	if (next.payload > m->seg_size || !same_ip(m, &next) || !same_tcp(m, &next))
-		return false;
-	m->nb_segs++;
-	m->payload += next.payload;
-	m->closed =
-		next.payload < m->seg_size || (next.header[m->l4 + UVP_TCP_FLAGS] & UVP_PSH) != 0;
-	m->header[m->l4 + UVP_TCP_FLAGS] |= next.header[m->l4 + UVP_TCP_FLAGS] & UVP_PSH;
-	return true;
+	return !m->closed && len > m->header_len && uvp_merge_begin(&next, frame, len) &&
+	       uvp_merge_join(m, &next);
+}
+
+/* The lengths of the super-frame; returns the sum of its pseudo header. */
+static uint16_t
+super_lengths(struct uvp_merge *m)
+{
+	uint8_t *ip = m->header + m->l3;
+	uint32_t tcp_len = (uint32_t)m->header_len - m->l4 + m->payload;
+	uint32_t total = (uint32_t)m->l4 - m->l3 + tcp_len;
+
+	if (m->ipv6) {
+		uvp_put16(ip + 4, total - UVP_IP6_LEN);
+	} else {
+		uvp_put16(ip + 2, total);
+		uvp_ip4_checksum(ip);
+	}
+	return uvp_fold(pseudo_sum(m, tcp_len));
+}
+
+void
+uvp_merge_finish(struct uvp_merge *m)
+{
+	uint8_t *tcp = m->header + m->l4;
+	uint64_t sum = (uint64_t)super_lengths(m) + uvp_fold(m->sum);
+	uint16_t word;
+
+	memset(tcp + UVP_TCP_CSUM, 0, sizeof(word));
+	word = (uint16_t)~uvp_fold(uvp_sum(tcp, (size_t)m->header_len - m->l4, sum));
+	memcpy(tcp + UVP_TCP_CSUM, &word, sizeof(word));
 }
 
 void
 uvp_merge_end(struct uvp_merge *m, struct virtio_net_hdr *vnet)
 {
-	uint8_t *ip = m->header + m->l3, *tcp = m->header + m->l4;
-	uint32_t tcp_len = (uint32_t)m->header_len - m->l4 + m->payload;
-	uint32_t total = (uint32_t)m->l4 - m->l3 + tcp_len;
-	uint64_t pseudo = (uint64_t)htons(IPPROTO_TCP) + htons((uint16_t)tcp_len);
-	uint16_t sum;
+	uint16_t sum = super_lengths(m);
 
 	*vnet = (struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 					.csum_start = m->l4,
 					.csum_offset = UVP_TCP_CSUM};
-	if (m->ipv6) {
-		uvp_put16(ip + 4, total - UVP_IP6_LEN);
-		pseudo = uvp_sum(ip + 8, 32, pseudo);
-	} else {
-		uvp_put16(ip + 2, total);
-		uvp_ip4_checksum(ip);
-		pseudo = uvp_sum(ip + 12, 8, pseudo);
-	}
-	sum = uvp_fold(pseudo);
-	memcpy(tcp + UVP_TCP_CSUM, &sum, 2);
+	memcpy(m->header + m->l4 + UVP_TCP_CSUM, &sum, sizeof(sum));
 	if (m->nb_segs == 1)
 		return;
 	vnet->gso_type = m->ipv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;

@@ -24,6 +24,7 @@ struct uvp_merge {
 	uint32_t nb_segs;
 	uint32_t payload;    /* bytes, of all of them */
 	uint32_t seg_size;   /* payload of each but the last */
+	uint64_t sum;        /* of the payload, as the checksums of the frames say */
 	uint16_t header_len; /* Ethernet to TCP */
 	uint16_t l3, l4;
 	bool ipv6;
@@ -36,6 +37,16 @@ bool uvp_merge_begin(struct uvp_merge *m, const uint8_t *frame, uint32_t len);
 
 /* Join the next frame; the payload begins at m->header_len of it. False: it does not continue. */
 bool uvp_merge_add(struct uvp_merge *m, const uint8_t *frame, uint32_t len);
+
+/* The same with a frame that uvp_merge_begin() has parsed. */
+bool uvp_merge_join(struct uvp_merge *m, const struct uvp_merge *next);
+
+/* Are these of one connection and direction? */
+bool uvp_merge_same_flow(const struct uvp_merge *a, const struct uvp_merge *b);
+
+/* All are joined: make m->header the header of the super-frame, and finish its checksums, from
+ * those of the frames that were joined. */
+void uvp_merge_finish(struct uvp_merge *m);
 
 /* All are joined: make m->header the header of the super-frame, and describe it. */
 void uvp_merge_end(struct uvp_merge *m, struct virtio_net_hdr *vnet);

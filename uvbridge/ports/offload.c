@@ -2,9 +2,9 @@
  *
  * Finishing checksums and cutting super-frames, for what the kernel sends.
  */
-#include <arpa/inet.h>
 #include <string.h>
 
+#include "uvbridge/gso.h"
 #include "uvbridge/ports/offload.h"
 
 static enum uvp_refusal
@@ -84,55 +84,18 @@ uvp_offload_finish(const struct uvp_job *job, uint8_t *frame)
 	memcpy(frame + job->csum_at, &sum, 2);
 }
 
-static void
-segment_ip4(uint8_t *ip, uint32_t total, uint32_t i)
-{
-	uvp_put16(ip + 2, total);
-	uvp_put16(ip + 4, uvp_get16(ip + 4) + i); /* each packet has an identification of its own */
-	uvp_ip4_checksum(ip);
-}
-
-/* What ends the stream or asks for its delivery belongs to the last segment; what answers a
- * congestion mark, to the first. */
-static uint8_t
-segment_flags(uint8_t flags, uint32_t i, uint32_t nb_segs)
-{
-	if (i > 0)
-		flags &= (uint8_t)~UVP_CWR;
-	if (i + 1 < nb_segs)
-		flags &= (uint8_t) ~(UVP_FIN | UVP_PSH);
-	return flags;
-}
-
 void
 uvp_offload_segment(const struct uvp_job *job, const uint8_t *frame, uint32_t i, uint8_t *header,
 		    uint32_t *off, uint32_t *len)
 {
-	uint8_t *ip = header + job->l3, *tcp = header + job->l4;
-	uint32_t done = i * job->seg_size, tcp_len = (uint32_t)job->header_len - job->l4;
-	uint64_t sum;
-	uint16_t word;
+	const struct uvb_gso gso = {.size = job->seg_size,
+				    .header_len = job->header_len,
+				    .l3 = job->l3,
+				    .l4 = job->l4,
+				    .ipv6 = job->ipv6};
 
-	*off = job->header_len + done;
+	*off = job->header_len + i * job->seg_size;
 	*len = job->len - *off < job->seg_size ? job->len - *off : job->seg_size;
 	memcpy(header, frame, job->header_len);
-	if (job->ipv6)
-		uvp_put16(ip + 4, job->header_len - job->l3 - UVP_IP6_LEN + *len);
-	else
-		segment_ip4(ip, job->header_len - job->l3 + *len, i);
-	uvp_put32(tcp + 4, uvp_get32(tcp + 4) + done);
-	tcp[UVP_TCP_FLAGS] = segment_flags(tcp[UVP_TCP_FLAGS], i, job->nb_segs);
-
-	/* The field holds the sum of the pseudo header with the length of all that follows; the
-	 * length of this segment takes its place. Subtracting is adding the complement. */
-	memcpy(&word, tcp + UVP_TCP_CSUM, 2);
-	sum = word;
-	word = htons((uint16_t) ~(job->len - job->l4));
-	sum += word;
-	word = htons((uint16_t)(tcp_len + *len));
-	sum += word;
-	memset(tcp + UVP_TCP_CSUM, 0, 2);
-	sum = uvp_sum(frame + *off, *len, uvp_sum(tcp, tcp_len, sum));
-	word = (uint16_t)~uvp_fold(sum);
-	memcpy(tcp + UVP_TCP_CSUM, &word, 2);
+	uvb_gso_header(&gso, job->len, i, uvp_sum(frame + *off, *len, 0), header);
 }

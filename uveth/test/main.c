@@ -147,8 +147,8 @@ int
 main(int argc, char **argv)
 {
 	const struct test *tables[] = {devargs_tests, burst_tests, control_tests, rss_tests,
-				       csum_tests,    vlan_tests,  time_tests,    stats_tests,
-				       intr_tests,    flow_tests};
+				       csum_tests,    vlan_tests,  tso_tests,     time_tests,
+				       stats_tests,   intr_tests,  flow_tests};
 	const char *part = argc > 3 ? argv[3] : NULL;
 	unsigned int n = 0;
 

@@ -66,6 +66,7 @@ port_configure(struct port *p, const struct setup *s)
 	struct rte_eth_conf conf = {
 		.rxmode = {.mq_mode = s->rss_hf != 0 ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE,
 			   .mtu = s->mtu,
+			   .max_lro_pkt_size = s->lro_max,
 			   .offloads = s->rx_offloads},
 		.txmode = {.offloads = s->tx_offloads},
 		.rx_adv_conf.rss_conf.rss_hf = s->rss_hf,

@@ -44,7 +44,8 @@ struct test {
 
 /* Each file of tests has one table, ended by an entry without a name. */
 extern const struct test burst_tests[], control_tests[], csum_tests[], devargs_tests[],
-	flow_tests[], intr_tests[], rss_tests[], stats_tests[], time_tests[], vlan_tests[];
+	flow_tests[], intr_tests[], rss_tests[], stats_tests[], time_tests[], tso_tests[],
+	vlan_tests[];
 
 /* ---------------------------------------------------------------------------------------- ports */
 
@@ -65,6 +66,7 @@ struct setup {
 	uint64_t tx_offloads;
 	uint64_t rss_hf;    /* 0: no RSS */
 	uint16_t mtu;       /* 0: 1500 */
+	uint32_t lro_max;   /* longest frame of LRO; 0: as the driver has it */
 	uint16_t data_room; /* of an mbuf, headroom included; 0: RTE_MBUF_DEFAULT_BUF_SIZE */
 	uint32_t mbufs;     /* 0: plenty */
 	bool lsc, rxq_intr;
