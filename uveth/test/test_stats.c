@@ -128,49 +128,144 @@ switch_drops(void)
 	port_close(&a);
 }
 
+#define CSUM_RX (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
+
+/* What the receiver is at the moment; queues, RSS and pool are the same always. */
+static struct setup
+random_receiver(void)
+{
+	struct setup s = {.queues = 4,
+			  .rss_hf = RTE_ETH_RSS_IPV4,
+			  .mtu = 1000 + rand() % 3000,
+			  .mbufs = 600,
+			  .lro_max = UVB_FRAME_MAX,
+			  .tx_offloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS};
+
+	if (rand() % 2)
+		s.rx_offloads |= RTE_ETH_RX_OFFLOAD_TCP_LRO | CSUM_RX;
+	if (rand() % 2)
+		s.rx_offloads |= RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+	if (rand() % 4)
+		s.rx_offloads |= RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
+	return s;
+}
+
+static void
+change_receiver(struct port *b)
+{
+	struct setup s = random_receiver();
+
+	CHECK_EQ(rte_eth_dev_stop(b->id), 0);
+	port_configure(b, &s);
+	if (s.rx_offloads & RTE_ETH_RX_OFFLOAD_VLAN_FILTER)
+		CHECK_EQ(rte_eth_dev_vlan_filter(b->id, 1 + rand() % 4, rand() % 2), 0);
+}
+
+/* A TCP super-frame of three segments' payload, more or less. */
+static struct rte_mbuf *
+random_super(const struct port *a, const struct port *b)
+{
+	struct flow f = flow_number(rand(), V4, IPPROTO_TCP);
+	struct rte_mbuf *m = flow_frame(a, b, &f, 200 + rand() % 1600), *more;
+
+	more = plain_frame(a, &b->mac, 200 + rand() % 1600);
+	CHECK_EQ(rte_pktmbuf_chain(m, more), 0);
+	m->ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+	m->tso_segsz = 300 + rand() % 1100;
+	return m;
+}
+
+/* How many frames were sent: one, or the segments of a super-frame that was cut. */
+static uint64_t
+send_random(const struct port *a, const struct port *b)
+{
+	struct rte_ether_addr nobody = {{0x02, 0xee, 0, 0, 0, 9}};
+	const struct rte_ether_addr *to = rand() % 8 == 0    ? &nobody
+					  : rand() % 16 == 0 ? &a->mac
+							     : &b->mac;
+	struct flow f = flow_number(rand(), V4, IPPROTO_UDP);
+	uint64_t segs, cut;
+	struct rte_mbuf *m;
+
+	switch (rand() % 8) {
+	case 0:
+		m = random_super(a, b);
+		segs = (m->pkt_len - 54 + m->tso_segsz - 1) / m->tso_segsz;
+		cut = xstat(a, "tx_tso_cut");
+		if (!send_one(a, rand() % 4, m))
+			return 0;
+		return xstat(a, "tx_tso_cut") != cut ? segs : 1;
+	case 1:
+	case 2:
+		m = flow_frame(a, b, &f, rand() % 1000);
+		m->ol_flags |= RTE_MBUF_F_TX_VLAN;
+		m->vlan_tci = rand() % 6;
+		break;
+	case 3:
+	case 4:
+		m = flow_frame(a, b, &f, rand() % 1000);
+		break;
+	default:
+		m = plain_frame(a, to, 14 + rand() % 4200);
+	}
+	return send_one(a, rand() % 4, m);
+}
+
+static uint64_t
+sum_xstats(const struct port *p, const char *const *names, size_t n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += xstat(p, names[i]);
+	return sum;
+}
+
 /* Everything at once, at random: what was sent is what was received and what was dropped by name.
  */
 static void
 conservation(void)
 {
 	static const char *const tx_drops[] = {
-		"tx_drop_runt",       "tx_drop_hairpin",   "tx_drop_no_port",
-		"tx_drop_bad_source", "tx_far_mac_filter", "tx_far_stopped",
-		"tx_far_oversize",    "tx_far_down",       "tx_far_ring_full"};
+		"tx_drop_runt",      "tx_drop_hairpin", "tx_drop_no_port",   "tx_drop_bad_source",
+		"tx_far_mac_filter", "tx_far_stopped",  "tx_far_oversize",   "tx_far_down",
+		"tx_far_ring_full",  "tx_drop_no_cell", "tx_far_vlan_filter"};
 	static const char *const rx_drops[] = {"rx_drop_no_mbuf",       "rx_drop_no_mbuf_chain",
 					       "rx_drop_too_long",      "rx_drop_stale",
 					       "rx_drop_bad_reference", "rx_drop_flushed"};
-	struct setup s = {.queues = 4, .rss_hf = RTE_ETH_RSS_IPV4, .mtu = 4000, .mbufs = 600};
-	struct rte_ether_addr nobody = {{0x02, 0xee, 0, 0, 0, 9}};
-	uint64_t sent = 0, received = 0, dropped = 0;
+	struct setup sender = {.queues = 4, .tx_offloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS};
+	const char *replay = getenv("UVETH_TEST_SEED");
+	unsigned int seed = replay != NULL ? (unsigned int)strtoul(replay, NULL, 0) : 1;
+	uint64_t sent = 0, received = 0, dropped;
+	struct setup receiver;
 	struct port a, b;
 
-	pair_open(&a, &b, &s);
-	srand(1);
+	srand(seed);
+	printf("replay with UVETH_TEST_SEED=%u\n", seed);
+	receiver = random_receiver();
+	port_open(&a, &sender);
+	port_open(&b, &receiver);
+	sent += send_one(&b, 0, plain_frame(&b, &a.mac, 60));
+	CHECK_EQ(receive_all(&a), 1);
+	sent = 0;
 	for (int i = 0; i < 20000; i++) {
-		const struct rte_ether_addr *to = rand() % 8 == 0    ? &nobody
-						  : rand() % 16 == 0 ? &a.mac
-								     : &b.mac;
-		struct flow f = flow_number(rand(), V4, IPPROTO_UDP);
-		struct rte_mbuf *m = rand() % 2 ? plain_frame(&a, to, 14 + rand() % 4200)
-						: flow_frame(&a, &b, &f, rand() % 1000);
-
-		sent += send_one(&a, rand() % 4, m);
-		if (rand() % 3000 == 0)
+		sent += send_random(&a, &b);
+		if (rand() % 500 == 0)
 			received += receive_all(&b);
 		if (rand() % 2000 == 0)
 			CHECK_EQ(rte_eth_dev_set_mtu(b.id, 1000 + rand() % 3000), 0);
+		if (rand() % 250 == 0)
+			change_receiver(&b);
 	}
 	received += receive_all(&b);
-	for (size_t i = 0; i < RTE_DIM(tx_drops); i++)
-		dropped += xstat(&a, tx_drops[i]);
-	for (size_t i = 0; i < RTE_DIM(rx_drops); i++)
-		dropped += xstat(&b, rx_drops[i]);
+	dropped = sum_xstats(&a, tx_drops, RTE_DIM(tx_drops)) +
+		  sum_xstats(&b, rx_drops, RTE_DIM(rx_drops));
 	CHECK_EQ(basic(&a).opackets + basic(&a).oerrors, sent);
-	CHECK_EQ(basic(&b).ipackets, received);
-	CHECK_EQ(received + dropped, sent);
-	CHECK(received > 0 && xstat(&a, "tx_far_ring_full") > 0 &&
-	      xstat(&b, "rx_drop_too_long") > 0);
+	CHECK_EQ(basic(&b).ipackets, received + xstat(&b, "rx_lro_joined"));
+	CHECK_EQ(basic(&b).ipackets + dropped, sent);
+	CHECK(received > 0 && xstat(&a, "tx_far_ring_full") > 0 && xstat(&a, "tx_tso_cut") > 0);
+	CHECK(xstat(&b, "rx_drop_too_long") > 0 && xstat(&b, "rx_drop_vlan_filter") > 0 &&
+	      xstat(&a, "tx_tso_whole") > 0 && xstat(&b, "rx_drop_flushed") > 0);
 	pair_close(&a, &b);
 }
 
