@@ -250,11 +250,12 @@ conservation(void)
 	sent = 0;
 	for (int i = 0; i < 20000; i++) {
 		sent += send_random(&a, &b);
-		if (rand() % 500 == 0)
+		/* First many changes, then time for rings and pools to run full. */
+		if (rand() % (i < 10000 ? 300 : 3000) == 0)
 			received += receive_all(&b);
 		if (rand() % 2000 == 0)
 			CHECK_EQ(rte_eth_dev_set_mtu(b.id, 1000 + rand() % 3000), 0);
-		if (rand() % 250 == 0)
+		if (i < 10000 && rand() % 250 == 0)
 			change_receiver(&b);
 	}
 	received += receive_all(&b);
