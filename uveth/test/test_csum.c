@@ -261,7 +261,7 @@ bad_requests(void)
 	CHECK_EQ(receive_all(&b), 0);
 	CHECK_EQ(xstat(&a, "tx_drop_bad_offload"), 4);
 	m[0] = flow_frame(&a, &b, &f, 10);
-	m[0]->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+	m[0]->ol_flags |= RTE_MBUF_F_TX_OUTER_IP_CKSUM;
 	CHECK_EQ(rte_eth_tx_prepare(a.id, 0, m, 1), 0);
 	CHECK_EQ(rte_errno, ENOTSUP);
 	rte_pktmbuf_free(m[0]);
