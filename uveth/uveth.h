@@ -146,6 +146,7 @@ struct uveth_port {
 	uint16_t max_rxq, max_txq; /* attached with */
 	uint16_t rss_nb_rxq;       /* the RETA was made for so many queues; 0: not made yet */
 	bool started;              /* between dev_start and dev_stop */
+	bool secondaries;          /* there is, or was, one. Writer: any of them, once */
 	bool admin_down;           /* rte_eth_dev_set_link_down() */
 	uint32_t ptypes;      /* layers the application wants to be told of: RTE_PTYPE_*_MASK */
 	struct uvb_conf conf; /* as last published */

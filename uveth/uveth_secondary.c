@@ -37,11 +37,12 @@ enum news {
 struct message {
 	enum news news;
 	uint16_t port_id;
-	char name[RTE_ETH_NAME_MAX_LEN];
 };
 
 /* ----------------------------------------------------------------------------------- primary */
 
+/* A secondary says that it is there and then looks whether the port is started; we do it the other
+ * way round. So one of us sees the other. */
 static void
 tell(const struct rte_eth_dev *eth, enum news news)
 {
@@ -50,10 +51,12 @@ tell(const struct rte_eth_dev *eth, enum news news)
 	struct rte_mp_reply reply = {0};
 	struct rte_mp_msg msg = {.len_param = sizeof(m)};
 
-	rte_strscpy(m.name, eth->data->name, sizeof(m.name));
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&uveth_port(eth)->secondaries, __ATOMIC_RELAXED))
+		return;
 	rte_strscpy(msg.name, CHANNEL, sizeof(msg.name));
 	memcpy(msg.param, &m, sizeof(m));
-	if (rte_mp_request_sync(&msg, &reply, &wait) != 0 && rte_errno != ENOTSUP)
+	if (rte_mp_request_sync(&msg, &reply, &wait) != 0)
 		UVETH_LOG(WARNING, "%s: a secondary process does not answer: %s", eth->data->name,
 			  rte_strerror(rte_errno));
 	free(reply.msgs);
@@ -220,7 +223,9 @@ uveth_secondary_probe(struct rte_vdev_device *vdev)
 		UVETH_LOG(WARNING, "%s: will not hear of the port being started or closed: %s",
 			  name, rte_strerror(rte_errno));
 	rte_eth_dev_probing_finish(eth);
-	if (eth->data->dev_started)
+	__atomic_store_n(&uveth_port(eth)->secondaries, true, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (uveth_port(eth)->started)
 		started(eth);
 	return 0;
 }

@@ -63,7 +63,7 @@ class Typed:
         """Let it end in order if it still can, and give back what the test process holds."""
         if self.process.running:
             self.type("quit")
-            until(lambda: not self.process.running, 5, f"{self.process} to quit")
+            until(lambda: not self.process.running, 20, f"{self.process} to quit")
         os.close(self._input)
 
 

@@ -144,6 +144,41 @@ def test_kills_under_load(net, nic, member):
         flows.echoed(0, 1, 2)
 
 
+@pytest.mark.slow
+def test_testpmd_symmetric(net, testpmd, eal_group):
+    """testpmd's own mode for several processes on one port. One of three is killed and started again
+    while frames flow: not one of the others' is missing."""
+    common = ["--rxq=3", "--txq=3", "--num-procs=3", "--forward-mode=macswap", "--total-num-mbufs=8192"]
+
+    def start(number):
+        ports = ["name=nic,rxq=3,txq=3"] if number == 0 else []
+        process = testpmd(f"testpmd{number}", *ports, options=[*common, f"--proc-id={number}"],
+                          memory=eal_group, primary=number == 0)  # fmt: skip
+        process.command("start")
+        return process
+
+    processes = [start(number) for number in range(3)]
+    flows = Flows(net, 3)
+    flows.echoed(0, 1, 2)
+    others = flows.of(0, 1)[:8]
+    for turn in range(40):
+        for number in (*flows.of(2)[:4], *others):
+            flows.send(number)
+        if turn == 10:
+            os.kill(processes[2].process.pid, signal.SIGKILL)
+    processes[2].process.kill()
+    flows.returned(dict.fromkeys(others, 40))
+    wait_members(net, [processes[1].process.pid])
+    processes[0].command("port 0 rxq 2 stop")
+    processes[0].command("port 0 rxq 2 start")
+    processes[0].command("port 0 txq 2 stop")
+    processes[0].command("port 0 txq 2 start")
+    processes[2] = start(2)
+    flows.wire.drain()
+    flows.echoed(0, 1, 2)
+    assert [process.quit() for process in reversed(processes)] == [0, 0, 0]
+
+
 def test_queue_goes_from_process_to_process(net, nic):
     """And back: each time it is restarted, whoever serves it next knows where it stands."""
     processes = nic(secondaries=2)
