@@ -42,6 +42,9 @@ int cli_up(int argc, char **argv);
 int cli_down(int argc, char **argv);
 int cli_list(int argc, char **argv);
 
+/* cli_unplug.c */
+int cli_unplug(int argc, char **argv);
+
 /* cli_show.c */
 int cli_show(int argc, char **argv);
 int cli_ledger(int argc, char **argv);

@@ -33,6 +33,7 @@ enum uvb_ctl_type {
 	UVB_CTL_PING = 4,
 	UVB_CTL_FLUSH = 5, /* forget all addresses */
 	UVB_CTL_JOIN = 6,  /* be a further member of a port */
+	UVB_CTL_UNPLUG = 7,
 	UVB_CTL_FAULT_ADD = 0x10,
 	UVB_CTL_FAULT_REMOVE = 0x11,
 	UVB_CTL_FAULT_RELEASE = 0x12,
@@ -113,6 +114,12 @@ struct uvb_ctl_clock {
 	uint64_t ns;
 };
 
+/* By an administrator: the port's link goes down for good, its processes may give it back. */
+struct uvb_ctl_unplug {
+	struct uvb_ctl_hdr hdr;
+	char name[UVB_NAME_LEN]; /* of an attached port */
+};
+
 struct uvb_ctl_plain { /* PING, FLUSH, FAULT_SYNC */
 	struct uvb_ctl_hdr hdr;
 };
@@ -173,7 +180,7 @@ struct uvb_ctl_answer {
 	int32_t status; /* 0 or negative errno */
 	uint32_t pid;   /* of the daemon */
 	uint64_t epoch;
-	uint32_t port; /* ATTACH, JOIN, and the following */
+	uint32_t port; /* ATTACH, JOIN, UNPLUG; the following: ATTACH, JOIN */
 	uint32_t gen;
 	uint16_t nb_rxq;
 	uint16_t nb_txq;

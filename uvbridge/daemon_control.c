@@ -18,6 +18,7 @@ union message {
 	struct uvb_ctl_join join;
 	struct uvb_ctl_detach detach;
 	struct uvb_ctl_down down;
+	struct uvb_ctl_unplug unplug;
 	struct uvb_ctl_plain plain;
 	struct uvb_ctl_fault_add fault_add;
 	struct uvb_ctl_fault fault;
@@ -60,6 +61,14 @@ static int
 handle_detach(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
 {
 	return port_detach(d, c, &m->detach, ans);
+}
+
+static int
+handle_unplug(struct daemon *d, struct client *c, union message *m, struct uvb_ctl_answer *ans)
+{
+	(void)c;
+	m->unplug.name[UVB_NAME_LEN - 1] = '\0';
+	return port_unplug(d, m->unplug.name, ans);
 }
 
 static int
@@ -171,6 +180,7 @@ static const struct {
 } requests[] = {
 	[UVB_CTL_ATTACH] = {sizeof(struct uvb_ctl_attach), handle_attach},
 	[UVB_CTL_JOIN] = {sizeof(struct uvb_ctl_join), handle_join},
+	[UVB_CTL_UNPLUG] = {sizeof(struct uvb_ctl_unplug), handle_unplug},
 	[UVB_CTL_DETACH] = {sizeof(struct uvb_ctl_detach), handle_detach},
 	[UVB_CTL_DOWN] = {sizeof(struct uvb_ctl_down), handle_down},
 	[UVB_CTL_PING] = {sizeof(struct uvb_ctl_plain), handle_ping},
@@ -199,6 +209,12 @@ check_message(const union message *m, size_t n)
 	if (m->hdr.len != n || n != requests[m->hdr.type].len)
 		return "message of a wrong length";
 	return NULL;
+}
+
+static bool
+is_attach(const union message *m)
+{
+	return m->hdr.type == UVB_CTL_ATTACH || m->hdr.type == UVB_CTL_JOIN;
 }
 
 static bool
@@ -238,8 +254,14 @@ client_ready(struct daemon *d, struct watch *w)
 	} else {
 		ans.status = requests[m.hdr.type].handle(d, c, &m, &ans);
 	}
-	if (!answer(c, &ans) || wrong != NULL)
+	if (!answer(c, &ans)) {
+		/* It has gone away, and does not know that it is a port now: nobody will be it. */
+		if (ans.status == 0 && is_attach(&m))
+			member_gone(d, c->member);
 		client_end(d, c);
+	} else if (wrong != NULL) {
+		client_end(d, c);
+	}
 }
 
 static uint32_t

@@ -27,7 +27,7 @@ port_name(struct daemon *d, const struct member *m)
 	return uvb_map_port(&d->map, m->port)->name;
 }
 
-static void
+void
 member_gone(struct daemon *d, struct member *m)
 {
 	uint32_t port = m->port;

@@ -392,6 +392,21 @@ port_detach(struct daemon *d, struct client *c, const struct uvb_ctl_detach *req
 }
 
 int
+port_unplug(struct daemon *d, const char *name, struct uvb_ctl_answer *ans)
+{
+	int32_t id = find_up(d, name);
+
+	if (id < 0)
+		return refuse(ans, -ENOENT,
+			      "no port named \"%.31s\" is attached: see `uvbridge show`", name);
+	log_line(d, "port %d (%s): unplugged", id, name);
+	ans->port = (uint32_t)id;
+	link_down(d, (uint32_t)id);
+	port_settle(d, (uint32_t)id, false);
+	return 0;
+}
+
+int
 port_join(struct daemon *d, struct client *c, const struct uvb_ctl_join *req,
 	  struct uvb_ctl_answer *ans)
 {

@@ -155,6 +155,8 @@ begin(struct uvb_dev *dev, struct uvb_rules_shm *shm, char err[UVB_ERR_LEN])
 		return uvb_fail(err, -ENOMEM, "no memory for flow rules");
 	atomic_store_explicit(&shm->high, 0, memory_order_relaxed);
 	atomic_store_explicit(&shm->nb_rules, 0, memory_order_relaxed);
+	/* Who has followed the earlier owner, of the same port if we adopted it, is far behind. */
+	atomic_fetch_add_explicit(&shm->version, UVB_RULE_LOG, memory_order_release);
 	return 0;
 }
 

@@ -41,6 +41,15 @@ static const struct verb {
 	 "not\n"
 	 "            answer is killed.\n"
 	 "Example: uvbridge down lab\n"},
+	{"unplug", cli_unplug, "take a port away from its process",
+	 "Usage: uvbridge unplug NAME PORT\n"
+	 "The port's link goes down for good, as if its card had been pulled: a DPDK application "
+	 "is "
+	 "told\n"
+	 "by the events of its ethdev (link, removal). Its name is free at once; its slot when "
+	 "the\n"
+	 "process has closed the port or ended. Closed or reset, the device can attach again.\n"
+	 "Example: uvbridge unplug lab web\n"},
 	{"list", cli_list, "the fabrics there are",
 	 "Usage: uvbridge list\n"
 	 "One line each: name, daemon, ports attached, directory.\n"},

@@ -83,6 +83,8 @@ int port_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach 
 		struct uvb_ctl_answer *ans);
 int port_detach(struct daemon *d, struct client *c, const struct uvb_ctl_detach *req,
 		struct uvb_ctl_answer *ans);
+/* Pull the cable of an attached port for good: what is left is for its processes to close. */
+int port_unplug(struct daemon *d, const char *name, struct uvb_ctl_answer *ans);
 int port_join(struct daemon *d, struct client *c, const struct uvb_ctl_join *req,
 	      struct uvb_ctl_answer *ans);
 /* A member has gone: what becomes of the port. died: not by its own request. */
@@ -97,6 +99,7 @@ uint32_t ports_attached(struct daemon *d, char *text, size_t room);
 /* daemon_members.c */
 void member_add(struct daemon *d, uint32_t port, uint32_t slot, uint32_t gen, struct client *c);
 void member_remove(struct daemon *d, struct member *m);
+void member_gone(struct daemon *d, struct member *m); /* its port is settled */
 void member_lifeline_cut(struct daemon *d, struct member *m);
 void members_adopt(struct daemon *d, uint32_t port);
 uint32_t members_count(const struct daemon *d, uint32_t port);

@@ -6,8 +6,9 @@
  * a sender rings it. EAL adds it to an epoll set as it would an eventfd of VFIO, but never reads
  * it: the counter size is 0. Disabling the interrupt takes what rang.
  *
- * A link goes down when the fabric does, and nothing in this process happens at that moment. So if
- * the application wants to be told (intr_conf.lsc), an alarm looks ten times a second.
+ * A port ends when its fabric does, or an administrator unplugs it, and nothing in this process
+ * happens at that moment. So if the application wants to be told that the link went down
+ * (intr_conf.lsc), and that the device is gone (intr_conf.rmv), an alarm looks ten times a second.
  *
  * Both are made in each process that uses the port: descriptors, epoll sets and callbacks are its
  * own.
@@ -57,11 +58,21 @@ uveth_link_changed(struct rte_eth_dev *eth)
 		rte_eth_dev_callback_process(eth, RTE_ETH_EVENT_INTR_LSC, NULL);
 }
 
+/* An attachment that is gone does not come back: there is nothing to watch any more. What the
+ * application is told last, it may answer by closing the port. */
 static void
 watch(void *arg)
 {
-	uveth_link_changed(arg);
-	rte_eal_alarm_set(WATCH_US, watch, arg);
+	struct rte_eth_dev *eth = arg;
+
+	uveth_link_changed(eth);
+	if (uvb_link(uveth_local(eth)->dev)) {
+		rte_eal_alarm_set(WATCH_US, watch, eth);
+		return;
+	}
+	uveth_local(eth)->watching = false;
+	if (eth->data->dev_conf.intr_conf.rmv)
+		rte_eth_dev_callback_process(eth, RTE_ETH_EVENT_INTR_RMV, NULL);
 }
 
 static int
@@ -69,7 +80,7 @@ watch_start(struct rte_eth_dev *eth)
 {
 	int rc;
 
-	if (!eth->data->dev_conf.intr_conf.lsc)
+	if (!eth->data->dev_conf.intr_conf.lsc && !eth->data->dev_conf.intr_conf.rmv)
 		return 0;
 	rc = rte_eal_alarm_set(WATCH_US, watch, eth);
 	uveth_local(eth)->watching = rc == 0;

@@ -310,6 +310,10 @@ class Fabric:
         """Wait until no port of that name is attached."""
         wait.until(lambda: self.snapshot().port(name) is None, timeout, f"port {name} to be gone")
 
+    def unplug(self, name: str) -> None:
+        """Take an attached port away from its process."""
+        self._tool("unplug", self.name, name)
+
     @property
     def log(self) -> str:
         """What the daemon has written to its log."""

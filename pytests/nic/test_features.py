@@ -14,6 +14,7 @@ COVERED = {
     "Speed capabilities": ["control: link", "test_port_info"],
     "Link status": ["control: link", "test_port_info"],
     "Link status event": ["intr: link event", "test_fabric_restarted_under_a_port"],
+    "Removal event": ["test_unplugged_under_traffic", "test_fabric_taken_down_under_two_ports"],
     "Rx interrupt": ["intr: per queue", "intr: no lost wake-up", "intr: not configured"],
     "Fast mbuf free": ["burst: fast free", "burst: clone"],
     "Free Tx mbuf on demand": ["control: information"],

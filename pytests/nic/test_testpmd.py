@@ -187,8 +187,9 @@ def test_daemon_stopped_or_dead(net, testpmd, start_testpmd):
 
 
 def test_fabric_restarted_under_a_port(net, testpmd):
-    """The link goes down; `port reset` brings the port back on the new fabric."""
-    pmd = testpmd("nic", "name=nic", options=["--forward-mode=macswap"])
+    """The link goes down; `port reset` brings the port back on the new fabric. (Told of the removal, too, testpmd
+    would let the device go: test_removal.py.)"""
+    pmd = testpmd("nic", "name=nic", options=["--forward-mode=macswap", "--no-rmv-interrupt"])
     net.fabric.down()
     until(lambda: "link state change event" in pmd.process.stdout.split("testpmd> ", 1)[1], 5, "the link event")
     assert "Link status: down" in pmd.command("show port info 0")

@@ -2,6 +2,8 @@
  *
  * test_stats.c - statistics: every frame is in one of them, and only in one.
  */
+#include <rte_flow.h>
+
 #include "uveth/test/test.h"
 
 static void
@@ -221,15 +223,36 @@ sum_xstats(const struct port *p, const char *const *names, size_t n)
 	return sum;
 }
 
+/* A rule that drops datagrams to odd ports, made or destroyed. */
+static struct rte_flow *
+toggle_odd_ports(const struct port *p, struct rte_flow *flow)
+{
+	static const struct rte_flow_item_udp bit = {.hdr.dst_port = RTE_BE16(1)};
+	const struct rte_flow_attr attr = {.ingress = 1};
+	const struct rte_flow_item items[] = {
+		{.type = RTE_FLOW_ITEM_TYPE_UDP, .spec = &bit, .mask = &bit},
+		{.type = RTE_FLOW_ITEM_TYPE_END}};
+	const struct rte_flow_action actions[] = {{.type = RTE_FLOW_ACTION_TYPE_DROP},
+						  {.type = RTE_FLOW_ACTION_TYPE_END}};
+
+	if (flow != NULL) {
+		CHECK_EQ(rte_flow_destroy(p->id, flow, NULL), 0);
+		return NULL;
+	}
+	flow = rte_flow_create(p->id, &attr, items, actions, NULL);
+	CHECK(flow != NULL);
+	return flow;
+}
+
 /* Everything at once, at random: what was sent is what was received and what was dropped by name.
  */
 static void
 conservation(void)
 {
 	static const char *const tx_drops[] = {
-		"tx_drop_runt",      "tx_drop_hairpin", "tx_drop_no_port",   "tx_drop_bad_source",
-		"tx_far_mac_filter", "tx_far_stopped",  "tx_far_oversize",   "tx_far_down",
-		"tx_far_ring_full",  "tx_drop_no_cell", "tx_far_vlan_filter"};
+		"tx_drop_runt",      "tx_drop_hairpin", "tx_drop_no_port",    "tx_drop_bad_source",
+		"tx_far_mac_filter", "tx_far_stopped",  "tx_far_oversize",    "tx_far_down",
+		"tx_far_ring_full",  "tx_drop_no_cell", "tx_far_vlan_filter", "tx_far_flow"};
 	static const char *const rx_drops[] = {"rx_drop_no_mbuf",       "rx_drop_no_mbuf_chain",
 					       "rx_drop_too_long",      "rx_drop_stale",
 					       "rx_drop_bad_reference", "rx_drop_flushed"};
@@ -237,6 +260,7 @@ conservation(void)
 	const char *replay = getenv("UVETH_TEST_SEED");
 	unsigned int seed = replay != NULL ? (unsigned int)strtoul(replay, NULL, 0) : 1;
 	uint64_t sent = 0, received = 0, dropped;
+	struct rte_flow *odd = NULL;
 	struct setup receiver;
 	struct port a, b;
 
@@ -257,6 +281,8 @@ conservation(void)
 			CHECK_EQ(rte_eth_dev_set_mtu(b.id, 1000 + rand() % 3000), 0);
 		if (i < 10000 && rand() % 250 == 0)
 			change_receiver(&b);
+		if (rand() % 500 == 0)
+			odd = toggle_odd_ports(&b, odd);
 	}
 	received += receive_all(&b);
 	dropped = sum_xstats(&a, tx_drops, RTE_DIM(tx_drops)) +
@@ -264,7 +290,8 @@ conservation(void)
 	CHECK_EQ(basic(&a).opackets + basic(&a).oerrors, sent);
 	CHECK_EQ(basic(&b).ipackets, received + xstat(&b, "rx_lro_joined"));
 	CHECK_EQ(basic(&b).ipackets + dropped, sent);
-	CHECK(received > 0 && xstat(&a, "tx_far_ring_full") > 0 && xstat(&a, "tx_tso_cut") > 0);
+	CHECK(received > 0 && xstat(&a, "tx_far_ring_full") > 0 && xstat(&a, "tx_tso_cut") > 0 &&
+	      xstat(&a, "tx_far_flow") > 0);
 	CHECK(xstat(&b, "rx_drop_too_long") > 0 && xstat(&b, "rx_drop_vlan_filter") > 0 &&
 	      xstat(&a, "tx_tso_whole") > 0 && xstat(&b, "rx_drop_flushed") > 0);
 	pair_close(&a, &b);
