@@ -37,6 +37,12 @@ struct uvb_ctl_answer;
 struct uvb_ctl_hdr cli_ctl_hdr(unsigned type, size_t len);
 int cli_ask(const char *fabric, const void *req, size_t len, struct uvb_ctl_answer *ans);
 
+/* uvbridge.c: the verbs; NULL after the last one. */
+const char *cli_verb(size_t i);
+
+/* cli_completion.c */
+int cli_completion(int argc, char **argv);
+
 /* cli_daemon.c */
 int cli_up(int argc, char **argv);
 int cli_down(int argc, char **argv);

@@ -27,6 +27,7 @@ static const char clock_help[] =
 	"  auto on    it goes by itself: whenever nobody has anything to do, to when somebody "
 	"has\n"
 	"  auto off   it stands still\n"
+	"  --timeout SEC   how long step waits for everybody (10)\n"
 	"Example: uvbridge clock lab stop && uvbridge clock lab step 5s\n";
 
 static int

@@ -263,50 +263,90 @@ cli_down(int argc, char **argv)
 
 /* ----------------------------------------------------------------------------------------- list */
 
+/* A line of the list. */
+struct listed {
+	const char *name;
+	char path[PATH_MAX + 300];
+	bool usable, alive;
+	uint32_t pid, ports;
+};
+
 static void
-list_one(const char *dir, const char *name)
+list_look(struct listed *l)
 {
 	struct uvb_view *view;
 	char err[UVB_ERR_LEN];
-	uint32_t up = 0;
 
-	if (uvb_view_open(name, &view, err) != 0) {
-		printf("%-20s %-16s %5s  %s/%s\n", name, "unusable", "-", dir, name);
+	l->usable = uvb_view_open(l->name, &view, err) == 0;
+	if (!l->usable)
 		return;
-	}
 	for (uint32_t i = 0; i < view->map.nb_ports; i++)
-		up += UVB_LIFE_STATE(atomic_load(&uvb_map_port(&view->map, i)->life)) ==
-		      UVB_PORT_UP;
-	if (uvb_view_daemon_alive(view))
-		snprintf(err, sizeof(err), "%u", atomic_load(&uvb_map_hdr(&view->map)->daemon_pid));
-	else
-		snprintf(err, sizeof(err), "dead");
-	printf("%-20s %-16s %5u  %s/%s\n", name, err, up, dir, name);
+		l->ports += UVB_LIFE_STATE(atomic_load(&uvb_map_port(&view->map, i)->life)) ==
+			    UVB_PORT_UP;
+	l->alive = uvb_view_daemon_alive(view);
+	l->pid = atomic_load(&uvb_map_hdr(&view->map)->daemon_pid);
 	uvb_view_close(view);
+}
+
+static void
+list_line(const struct listed *l)
+{
+	char daemon[16] = "dead", ports[12] = "-";
+
+	if (!l->usable)
+		snprintf(daemon, sizeof(daemon), "unusable");
+	else if (l->alive)
+		snprintf(daemon, sizeof(daemon), "%u", l->pid);
+	if (l->usable)
+		snprintf(ports, sizeof(ports), "%u", l->ports);
+	printf("%-20s %-16s %5s  %s\n", l->name, daemon, ports, l->path);
+}
+
+static void
+list_json(const struct listed *l, bool first)
+{
+	printf("%s{\"fabric\":\"%s\",\"directory\":\"", first ? "" : ",", l->name);
+	for (const char *p = l->path; *p != '\0'; p++)
+		printf(*p == '"' || *p == '\\' ? "\\%c" : (unsigned char)*p < ' ' ? "?" : "%c", *p);
+	printf("\",\"usable\":%s,\"daemon\":%s,\"daemon_pid\":%u,\"ports\":%u}",
+	       l->usable ? "true" : "false", l->alive ? "\"alive\"" : "\"dead\"", l->pid, l->ports);
 }
 
 int
 cli_list(int argc, char **argv)
 {
+	bool json = argc == 2 && strcmp(argv[1], "--json") == 0, first = true;
 	char dir[PATH_MAX], err[UVB_ERR_LEN];
 	struct dirent *e;
 	DIR *d;
 
-	(void)argv;
-	if (argc != 1)
-		return cli_usage("list", "it takes no arguments");
+	if (argc != 1 && !json)
+		return cli_usage("list", "it takes --json or nothing");
 	if (uvb_rundir(dir, false, err) != 0)
 		return cli_fail("%s", err);
-	printf("%-20s %-16s %5s  %s\n", "fabric", "daemon", "ports", "directory");
+	if (json)
+		printf("[");
+	else
+		printf("%-20s %-16s %5s  %s\n", "fabric", "daemon", "ports", "directory");
 	d = opendir(dir);
 	while (d != NULL && (e = readdir(d)) != NULL) {
-		char segment[PATH_MAX + 300];
+		struct listed l = {.name = e->d_name};
+		char segment[sizeof(l.path) + 16];
 
-		snprintf(segment, sizeof(segment), "%s/%s/segment", dir, e->d_name);
-		if (uvb_name_ok(e->d_name) && access(segment, F_OK) == 0)
-			list_one(dir, e->d_name);
+		snprintf(l.path, sizeof(l.path), "%s/%s", dir, e->d_name);
+		snprintf(segment, sizeof(segment), "%s/segment", l.path);
+		if (!uvb_name_ok(e->d_name) || access(segment, F_OK) != 0)
+			continue;
+		list_look(&l);
+		if (json)
+			list_json(&l, first);
+		else
+			list_line(&l);
+		first = false;
 	}
 	if (d != NULL)
 		closedir(d);
+	if (json)
+		printf("]\n");
 	return EXIT_OK;
 }

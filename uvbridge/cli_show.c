@@ -381,18 +381,57 @@ cli_show(int argc, char **argv)
 	return rc;
 }
 
+/* The offenders are lines; here they are the elements of a list. */
+static bool
+ledger_json(const struct uvb_map *m)
+{
+	struct uvb_ledger l = {0};
+	char *text = NULL;
+	size_t len = 0;
+	bool clean;
+	int rc;
+
+	l.offenders = open_memstream(&text, &len);
+	rc = uvb_ledger(m, &l);
+	if (l.offenders != NULL)
+		fclose(l.offenders);
+	clean = rc == 0 && l.leaked == 0 && l.stale == 0;
+	printf("{\"clean\":%s,\"cells\":%" PRIu64 ",\"free\":%" PRIu64 ",\"in_flight\":%" PRIu64
+	       ",\"leaked\":%" PRIu64 ",\"stale\":%" PRIu64 ",\"offenders\":[",
+	       clean ? "true" : "false", l.cells, l.free, l.in_flight, l.leaked, l.stale);
+	for (char *save = NULL, *line = text != NULL ? strtok_r(text, "\n", &save) : NULL;
+	     line != NULL;) {
+		for (char *c = line; *c != '\0'; c++)
+			if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
+				*c = '?';
+		printf("\"%s\"", line);
+		line = strtok_r(NULL, "\n", &save);
+		printf("%s", line != NULL ? "," : "");
+	}
+	printf("]}\n");
+	free(text);
+	return clean;
+}
+
 int
 cli_ledger(int argc, char **argv)
 {
+	static const struct option longs[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
 	char err[UVB_ERR_LEN];
 	struct uvb_view *view;
-	bool clean;
+	bool clean, json = false;
+	int opt;
 
-	if (argc != 2)
+	while ((opt = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (opt != 'j')
+			return EXIT_USAGE;
+		json = true;
+	}
+	if (optind + 1 != argc)
 		return cli_usage("ledger", "one fabric's name is wanted");
-	if (uvb_view_open(argv[1], &view, err) != 0)
+	if (uvb_view_open(argv[optind], &view, err) != 0)
 		return cli_fail("%s", err);
-	clean = print_ledger(&view->map, stdout);
+	clean = json ? ledger_json(&view->map) : print_ledger(&view->map, stdout);
 	uvb_view_close(view);
 	return clean ? EXIT_OK : EXIT_FAILED;
 }

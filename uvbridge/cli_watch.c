@@ -130,6 +130,55 @@ print_rates(const struct uvb_map *m, const struct look *a, const struct look *b)
 	table_end(&t, stdout);
 }
 
+static double
+per_second(uint64_t before, uint64_t after, uint64_t ns)
+{
+	return (double)(after - before) * 1e9 / (double)(ns != 0 ? ns : 1);
+}
+
+/* One object, one line. */
+static void
+print_json(const struct uvb_view *v, const struct look *a, const struct look *b)
+{
+	const struct uvb_map *m = &v->map;
+	uint64_t ns = b->ns - a->ns;
+	bool first = true;
+
+	printf("{\"fabric\":\"%s\",\"daemon\":\"%s\",\"seconds\":%.6f,\"ports\":[", m->name,
+	       uvb_view_daemon_alive(v) ? "alive" : "dead", (double)ns / 1e9);
+	for (uint32_t i = 0; i < m->nb_ports; i++) {
+		const struct sample *s = &a->port[i], *e = &b->port[i];
+		const struct uvb_port_shm *p = uvb_map_port(m, i);
+
+		if (UVB_LIFE_STATE(atomic_load(&p->life)) != UVB_PORT_UP)
+			continue;
+		printf("%s{\"port\":\"%.31s\",\"rx_packets\":%" PRIu64 ",\"tx_packets\":%" PRIu64
+		       ",\"drops\":%" PRIu64
+		       ",\"rx_pps\":%.1f,\"rx_bps\":%.1f,\"tx_pps\":%.1f,\"tx_bps\":%.1f,"
+		       "\"drops_per_second\":%.1f,\"rx_queue_packets\":[",
+		       first ? "" : ",", uvb_name_ok(p->name) ? p->name : "?", e->rx_packets,
+		       e->tx_packets, e->drops, per_second(s->rx_packets, e->rx_packets, ns),
+		       8 * per_second(s->rx_bytes, e->rx_bytes, ns),
+		       per_second(s->tx_packets, e->tx_packets, ns),
+		       8 * per_second(s->tx_bytes, e->tx_bytes, ns),
+		       per_second(s->drops, e->drops, ns));
+		for (uint32_t q = 0; q < p->nb_rxq && q < m->nb_queues; q++)
+			printf("%s%" PRIu64, q != 0 ? "," : "", b->rxq[i][q] - a->rxq[i][q]);
+		printf("]}");
+		first = false;
+	}
+	printf("]}\n");
+}
+
+static void
+print_screen(const struct uvb_view *v, const struct look *a, const struct look *b)
+{
+	if (isatty(STDOUT_FILENO))
+		printf("\033[H\033[J");
+	printf("fabric %s, daemon %s\n", v->map.name, uvb_view_daemon_alive(v) ? "alive" : "DEAD");
+	print_rates(&v->map, a, b);
+}
+
 static void
 pause_for(double seconds)
 {
@@ -140,10 +189,9 @@ pause_for(double seconds)
 }
 
 static int
-watch(struct uvb_view *v, double interval, uint64_t count)
+watch(struct uvb_view *v, double interval, uint64_t count, bool json)
 {
 	static struct look looks[2];
-	bool tty = isatty(STDOUT_FILENO);
 	int now = 0;
 
 	take_look(&v->map, &looks[now]);
@@ -151,11 +199,10 @@ watch(struct uvb_view *v, double interval, uint64_t count)
 		pause_for(interval);
 		now = !now;
 		take_look(&v->map, &looks[now]);
-		if (tty)
-			printf("\033[H\033[J");
-		printf("fabric %s, daemon %s\n", v->map.name,
-		       uvb_view_daemon_alive(v) ? "alive" : "DEAD");
-		print_rates(&v->map, &looks[!now], &looks[now]);
+		if (json)
+			print_json(v, &looks[!now], &looks[now]);
+		else
+			print_screen(v, &looks[!now], &looks[now]);
 		if (fflush(stdout) != 0)
 			return EXIT_FAILED; /* nobody reads any more */
 	}
@@ -167,11 +214,13 @@ cli_watch(int argc, char **argv)
 {
 	static const struct option longs[] = {{"interval", required_argument, NULL, 'i'},
 					      {"count", required_argument, NULL, 'c'},
+					      {"json", no_argument, NULL, 'j'},
 					      {NULL, 0, NULL, 0}};
 	char err[UVB_ERR_LEN];
 	struct uvb_view *view;
 	double interval = 1;
 	uint64_t count = 0;
+	bool json = false;
 	int opt, rc;
 
 	while ((opt = getopt_long(argc, argv, "i:c:n:", longs, NULL)) != -1) {
@@ -179,14 +228,15 @@ cli_watch(int argc, char **argv)
 			return cli_usage("watch", "--interval wants seconds, not \"%s\"", optarg);
 		if (opt == 'c' && !cli_number(optarg, UINT64_MAX, &count))
 			return cli_usage("watch", "--count wants a number, not \"%s\"", optarg);
-		if (opt != 'i' && opt != 'c')
+		if (opt != 'i' && opt != 'c' && opt != 'j')
 			return EXIT_USAGE;
+		json |= opt == 'j';
 	}
 	if (optind + 1 != argc)
 		return cli_usage("watch", "one fabric's name is wanted");
 	if (uvb_view_open(argv[optind], &view, err) != 0)
 		return cli_fail("%s", err);
-	rc = watch(view, interval, count);
+	rc = watch(view, interval, count, json);
 	uvb_view_close(view);
 	return rc;
 }

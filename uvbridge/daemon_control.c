@@ -10,7 +10,10 @@
 
 #include "uvbridge/uvbridged.h"
 
-#define CLIENTS_MAX (2 * UVB_MAX_PORTS) /* connections at a time */
+/* Connections that are nobody's life line, at a time: the next one ends the oldest of them, so that
+ * whoever hoards connections, or says nothing on them, loses them and keeps nobody out. Life lines
+ * are as many as there can be members. */
+#define CLIENTS_IDLE_MAX 64
 
 union message {
 	struct uvb_ctl_hdr hdr;
@@ -264,13 +267,28 @@ client_ready(struct daemon *d, struct watch *w)
 	}
 }
 
+/* New clients stand first. */
+static void
+end_oldest_idle(struct daemon *d)
+{
+	struct client *oldest = NULL;
+
+	for (struct client *c = d->clients; c != NULL; c = c->next)
+		if (c->member == NULL)
+			oldest = c;
+	if (oldest == NULL)
+		return;
+	log_line(d, "process %d: its connection is ended, there are too many", (int)oldest->pid);
+	client_end(d, oldest);
+}
+
 static uint32_t
-count_clients(const struct daemon *d)
+count_idle(const struct daemon *d)
 {
 	uint32_t n = 0;
 
 	for (const struct client *c = d->clients; c != NULL; c = c->next)
-		n++;
+		n += c->member == NULL;
 	return n;
 }
 
@@ -287,11 +305,8 @@ client_new(struct daemon *d, int fd)
 		log_line(d, "process %d of user %u: refused", (int)cred.pid, (unsigned)cred.uid);
 		return NULL;
 	}
-	if (count_clients(d) >= CLIENTS_MAX) {
-		log_line(d, "process %d: refused, %u connections are enough", (int)cred.pid,
-			 CLIENTS_MAX);
-		return NULL;
-	}
+	if (count_idle(d) >= CLIENTS_IDLE_MAX)
+		end_oldest_idle(d);
 	c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return NULL;
@@ -307,8 +322,12 @@ control_accept(struct daemon *d, struct watch *w)
 	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *c;
 
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors: one less, and the next time round it is this one's turn. */
+		if (errno == EMFILE || errno == ENFILE)
+			end_oldest_idle(d);
 		return;
+	}
 	c = client_new(d, fd);
 	if (c == NULL || watch_add(d, &c->watch) != 0) {
 		free(c);

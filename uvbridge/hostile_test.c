@@ -255,20 +255,45 @@ test_control_fuzz(void)
 	check_others();
 }
 
-/* More than the daemon has patience for. */
+/* Who hoards connections keeps nobody out: the oldest are ended. */
 static void
 test_many_connections(void)
 {
-	char path[PATH_MAX], err[UVB_ERR_LEN];
-	int fd[700], n = 0;
+	char path[PATH_MAX], err[UVB_ERR_LEN], c;
+	int fd[300];
 
 	CHECK_EQ(uvb_fabric_path(FABRIC, path, err), 0);
-	while (n < 700 && (fd[n] = uvb_control_connect(path, err)) >= 0)
-		n++;
-	while (n-- > 0)
-		close(fd[n]);
-	check_others();
+	for (int i = 0; i < 300; i++) {
+		fd[i] = uvb_control_connect(path, err);
+		CHECK(fd[i] >= 0);
+	}
 	uvb_close(port_up("after", 1, 1, 0));
+	CHECK_EQ(recv(fd[0], &c, 1, 0), 0);
+	CHECK(uvb_link(a) && uvb_link(b)); /* life lines are older, and stay */
+	check_others();
+	for (int i = 0; i < 300; i++)
+		close(fd[i]);
+}
+
+/* Asks and asks, and never reads an answer: the daemon does not wait, it hangs up. */
+static void
+test_slow_reader(void)
+{
+	struct uvb_ctl_plain ping = {.hdr = {UVB_CTL_MAGIC, UVB_CTL_VERSION, UVB_CTL_PING,
+					     sizeof(ping), UVB_ABI_VERSION}};
+	char path[PATH_MAX], err[UVB_ERR_LEN];
+	uint64_t end = uvb_now_ns() + 5000000000ULL;
+	int fd;
+
+	CHECK_EQ(uvb_fabric_path(FABRIC, path, err), 0);
+	fd = uvb_control_connect(path, err);
+	CHECK(fd >= 0);
+	while (send(fd, &ping, sizeof(ping), MSG_NOSIGNAL) == (ssize_t)sizeof(ping))
+		CHECK(uvb_now_ns() < end);
+	CHECK(errno == EPIPE || errno == ECONNRESET);
+	close(fd);
+	uvb_close(port_up("after", 1, 1, 0));
+	check_others();
 }
 
 int
@@ -294,6 +319,7 @@ main(void)
 	uvb_close(evil);
 	RUN(test_control_fuzz);
 	RUN(test_many_connections);
+	RUN(test_slow_reader);
 	uvb_rx_flush(uvb_rxq(b, 0));
 	uvb_close(a);
 	uvb_close(b);

@@ -51,8 +51,10 @@ static const struct verb {
 	 "process has closed the port or ended. Closed or reset, the device can attach again.\n"
 	 "Example: uvbridge unplug lab web\n"},
 	{"list", cli_list, "the fabrics there are",
-	 "Usage: uvbridge list\n"
-	 "One line each: name, daemon, ports attached, directory.\n"},
+	 "Usage: uvbridge list [--json]\n"
+	 "One line each: name, daemon, ports attached, directory.\n"
+	 "  --json   a list of objects\n"
+	 "Example: uvbridge list\n"},
 	{"show", cli_show, "ports, queues, VOQs, addresses, drops, ledger",
 	 "Usage: uvbridge show NAME [--json] "
 	 "[ports|queues|voqs|fdb|drops|ledger|settings|adapters]...\n"
@@ -64,10 +66,11 @@ static const struct verb {
 	 "          uvbridge show lab voqs drops\n"
 	 "          uvbridge show lab --json | python3 -m json.tool\n"},
 	{"watch", cli_watch, "live rates",
-	 "Usage: uvbridge watch NAME [--interval SEC] [--count N]\n"
+	 "Usage: uvbridge watch NAME [--interval SEC] [--count N] [--json]\n"
 	 "Rates of ports and queues; a line per port and interval when the output is no terminal.\n"
 	 "  --interval SEC   between two looks (1)\n"
 	 "  --count N        looks, then end (0: until interrupted)\n"
+	 "  --json           an object a line: rates in packets and bits per second\n"
 	 "Example: uvbridge watch lab --interval 0.5\n"},
 	{"capture", cli_capture, "record frames to a pcapng file",
 	 "Usage: uvbridge capture NAME -w FILE [options]\n"
@@ -82,9 +85,10 @@ static const struct verb {
 	 "  --seconds SEC      end after this long (0: until interrupted)\n"
 	 "Example: uvbridge capture lab -w /tmp/lab.pcapng --snaplen 128\n"},
 	{"ledger", cli_ledger, "is every cell where it belongs?",
-	 "Usage: uvbridge ledger NAME\n"
+	 "Usage: uvbridge ledger NAME [--json]\n"
 	 "Looks for cells that are owned but wait in no VOQ of their owner. Exit status 0: clean,\n"
 	 "1: not clean; lists the offenders.\n"
+	 "  --json   one object\n"
 	 "Example: uvbridge ledger lab && echo clean\n"},
 	{"clock", cli_clock, "real or virtual time: stop, step, warp, auto", NULL},
 	{"fault", cli_fault, "make frames get lost, late, damaged...", NULL},
@@ -102,6 +106,7 @@ static const struct verb {
 	 "every VLAN, by its tag, and untagged frames in no VLAN: the default. Kept for the port's "
 	 "name,\n"
 	 "attached or not. Without PORT: what the ports have.\n"
+	 "  --native VLAN   of a trunk: where its untagged frames are\n"
 	 "Examples: uvbridge vlan lab web access 10\n"
 	 "          uvbridge vlan lab router trunk 10,20-30 --native 1\n"},
 	{"fdb", cli_fdb, "the address table",
@@ -121,6 +126,8 @@ static const struct verb {
 	 "TO gets a copy of what FROM sends (--tx), of what is delivered to it (--rx), or of both. "
 	 "It has\n"
 	 "to be promiscuous to receive them. Copies it has no room for are lost and counted.\n"
+	 "  --tx   what FROM sends\n"
+	 "  --rx   what is delivered to FROM\n"
 	 "Example: uvbridge mirror lab add web probe --rx\n"},
 	{"adapter", cli_adapter, "SR-IOV adapters: a PF, its VFs, their uplink",
 	 "Usage: uvbridge adapter NAME add ADAPTER --vfs N [--uplink-rate RATE] [--link up|down]\n"
@@ -145,9 +152,20 @@ static const struct verb {
 	 "  max_tx_rate RATE         of what it sends; a bare number is Mbit/s; 0: no limit\n"
 	 "  min_tx_rate RATE         of the uplink, whatever the others want\n"
 	 "Example: uvbridge vf lab nic0 1 mac 02:00:00:00:00:11 vlan 100 qos 5\n"},
+	{"completion", cli_completion, "completion of command lines by a shell",
+	 "Usage: uvbridge completion bash|zsh\n"
+	 "Prints a script for the shell. Installed with uvbridge; by hand:\n"
+	 "  source <(uvbridge completion bash)\n"
+	 "Example: uvbridge completion zsh > ~/.zfunc/_uvbridge\n"},
 };
 
 #define NB_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+
+const char *
+cli_verb(size_t i)
+{
+	return i < NB_VERBS ? verbs[i].name : NULL;
+}
 
 int
 cli_fail(const char *fmt, ...)
@@ -257,7 +275,8 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < NB_VERBS; i++) {
 		if (strcmp(argv[1], verbs[i].name) != 0)
 			continue;
-		for (int a = 2; verbs[i].help != NULL && a < argc; a++)
+		for (int a = 2; verbs[i].help != NULL && a < argc && strcmp(argv[a], "--") != 0;
+		     a++)
 			if (strcmp(argv[a], "--help") == 0 || strcmp(argv[a], "-h") == 0) {
 				fputs(verbs[i].help, stdout);
 				return EXIT_OK;

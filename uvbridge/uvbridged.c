@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@
 
 #define TICK_MS 200
 #define BACKLOG 64
+#define LOG_MAX (4 << 20) /* bytes */
 
 /* ------------------------------------------------------------------------------------ event loop
  */
@@ -51,6 +53,11 @@ log_line(struct daemon *d, const char *fmt, ...)
 
 	if (d->log == NULL)
 		return;
+	/* Nobody can fill the file system by what he has the daemon say. */
+	if (ftell(d->log) > LOG_MAX && ftruncate(fileno(d->log), 0) == 0) {
+		rewind(d->log);
+		fputs("the log was full and begins anew\n", d->log);
+	}
 	clock_gettime(CLOCK_REALTIME, &ts);
 	localtime_r(&ts.tv_sec, &tm);
 	strftime(when, sizeof(when), "%F %T", &tm);
@@ -348,6 +355,18 @@ parse_options(int argc, char **argv, struct options *o)
 	return ok && optind + 1 == argc ? 0 : -1;
 }
 
+/* A connection and a pidfd for each process of each port. */
+static void
+most_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -368,6 +387,7 @@ main(int argc, char **argv)
 		return 2;
 	}
 	umask(077);
+	most_descriptors();
 	if (set_up(&d, argv[optind], &o.shape, err) != 0) {
 		report(o.ready_fd, err);
 		/* Leave no empty shell; what another daemon left is for the next attempt. */

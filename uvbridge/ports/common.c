@@ -396,7 +396,8 @@ usage_kinds(FILE *to)
 		    "  socket  frames as datagrams on an AF_UNIX socket\n"
 		    "  replay  send what is in a pcap or pcapng file\n"
 		    "  record  write what arrives to a pcap file\n"
-		    "  ethdev  a port of DPDK: a network card, or net_ring, net_af_packet, ...\n\n"
+		    "  ethdev  a port of DPDK: a network card, or net_ring, net_af_packet, ...\n"
+		    "  set     what the switch does for a port: its weight, its limits\n\n"
 		    "SIGUSR1 prints what a port has dropped, by name; the fabric counts the rest\n"
 		    "(uvbridge show). `uvbridge port KIND --help` says more.\n");
 }
