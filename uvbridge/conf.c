@@ -130,7 +130,9 @@ uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_
 {
 	const char *why = uvb_conf_check(conf, dev->nb_rxq);
 	struct uvb_policy policy = {0};
+	struct uvb_conf before = {0};
 	struct uvb_fdb fdb;
+	uint32_t seq;
 
 	if (why != NULL)
 		return uvb_fail(err, -EINVAL, "port %s: %s", dev->name, why);
@@ -140,8 +142,9 @@ uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_
 	if (dev->member != UVB_OWNER_SLOT)
 		return uvb_fail(err, -EPERM, "port %s is configured by its owner, process %u, only",
 				dev->name, dev->shm->member[UVB_OWNER_SLOT].pid);
+	uvb_conf_read(dev->shm, &before, &seq); /* its own: it cannot meet a writer */
 	if (uvb_policy_read(&dev->map, dev->id, &policy) &&
-	    (why = uvb_policy_forbids(&policy, conf)) != NULL)
+	    (why = uvb_policy_forbids(&policy, conf, &before)) != NULL)
 		return uvb_fail(err, -EPERM, "port %s: %s", dev->name, why);
 	uvb_conf_write(dev->shm, conf);
 	uvb_fdb_init(&fdb, &dev->map);

@@ -437,8 +437,10 @@ bool uvb_policy_is_zero(const struct uvb_policy *policy);
 /* One field, as it is now. */
 uint32_t uvb_policy_weight(const struct uvb_map *map, uint32_t port);
 uint32_t uvb_policy_adapter(const struct uvb_map *map, uint32_t port); /* 1 + its number, or 0 */
-/* NULL if the function may have this configuration, else why not. */
-const char *uvb_policy_forbids(const struct uvb_policy *policy, const struct uvb_conf *conf);
+/* NULL if the function may ask for this configuration, else why not. What it had before it may
+ * keep: it does not count. */
+const char *uvb_policy_forbids(const struct uvb_policy *policy, const struct uvb_conf *conf,
+			       const struct uvb_conf *before);
 
 /* GCRA: `tat` is the word, cost and tolerance are ns at the limit's rate. */
 bool uvb_gcra_ready(const _Atomic uint64_t *tat, uint64_t now, uint64_t tolerance);

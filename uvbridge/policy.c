@@ -14,17 +14,6 @@
 
 _Static_assert(sizeof(struct uvb_policy) % sizeof(uint32_t) == 0, "copied in words");
 
-/* Word by word and atomically: the other side may be looking. */
-static void
-copy_words(void *to, const void *from)
-{
-	uint32_t *t = to;
-	const uint32_t *f = from;
-
-	for (size_t i = 0; i < sizeof(struct uvb_policy) / sizeof(*t); i++)
-		__atomic_store_n(&t[i], __atomic_load_n(&f[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-}
-
 /* Whoever can write the segment could have written it. */
 static void
 put_right(const struct uvb_map *map, struct uvb_policy *p)
@@ -47,7 +36,7 @@ uvb_policy_read(const struct uvb_map *map, uint32_t port, struct uvb_policy *pol
 	for (int i = 0; i < READ_TRIES; i++) {
 		uint32_t seq = atomic_load_explicit(&shm->seq, memory_order_acquire);
 
-		copy_words(policy, &shm->copy[seq & 1]);
+		uvb_copy_words(policy, &shm->copy[seq & 1], sizeof(*policy));
 		atomic_thread_fence(memory_order_acquire);
 		if (atomic_load_explicit(&shm->seq, memory_order_relaxed) == seq) {
 			put_right(map, policy);
@@ -63,7 +52,7 @@ uvb_policy_write(const struct uvb_map *map, uint32_t port, const struct uvb_poli
 	struct uvb_policy_shm *shm = uvb_map_policy(map, port);
 	uint32_t seq = atomic_load_explicit(&shm->seq, memory_order_relaxed) + 1;
 
-	copy_words(&shm->copy[seq & 1], policy);
+	uvb_copy_words(&shm->copy[seq & 1], policy, sizeof(*policy));
 	atomic_store_explicit(&shm->seq, seq, memory_order_release);
 	/* Before the other copy is written again, nobody is to see it as the one in force. */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -161,14 +150,16 @@ uvb_policy_check(const struct uvb_policy *p)
 }
 
 const char *
-uvb_policy_forbids(const struct uvb_policy *p, const struct uvb_conf *conf)
+uvb_policy_forbids(const struct uvb_policy *p, const struct uvb_conf *conf,
+		   const struct uvb_conf *before)
 {
 	if (!(p->flags & UVB_POL_UNTRUSTED))
 		return NULL;
-	if (conf->flags & (UVB_CONF_PROMISC | UVB_CONF_ALLMULTI))
+	if (conf->flags & ~before->flags & (UVB_CONF_PROMISC | UVB_CONF_ALLMULTI))
 		return "a VF that its PF does not trust cannot be promiscuous or allmulticast: "
 		       "`uvbridge vf … trust on`";
-	if (!(p->flags & UVB_POL_MAC))
+	if (!(p->flags & UVB_POL_MAC) || (conf->nb_mac == before->nb_mac &&
+					  memcmp(conf->mac, before->mac, sizeof(conf->mac)) == 0))
 		return NULL;
 	for (uint16_t i = 0; i < conf->nb_mac; i++)
 		if (memcmp(conf->mac[i], p->mac, 6) != 0)

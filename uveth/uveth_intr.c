@@ -6,9 +6,15 @@
  * a sender rings it. EAL adds it to an epoll set as it would an eventfd of VFIO, but never reads
  * it: the counter size is 0. Disabling the interrupt takes what rang.
  *
+<<<<<<< HEAD
  * A port ends when its fabric does, or an administrator unplugs it, and nothing in this process
  * happens at that moment. So if the application wants to be told that the link went down
  * (intr_conf.lsc), and that the device is gone (intr_conf.rmv), an alarm looks ten times a second.
+=======
+ * A link goes down when the fabric does, or when the switch says so (`uvbridge vf`), and nothing in
+ * this process happens at that moment. So if the application wants to be told (intr_conf.lsc), an
+ * alarm looks ten times a second.
+>>>>>>> 2a8cd63 (harness, uveth: VLANs, adapters and the managed switch in scenarios; link state of a VF; rates hold the stack back)
  *
  * Both are made in each process that uses the port: descriptors, epoll sets and callbacks are its
  * own.
@@ -35,7 +41,7 @@ uveth_link_update(struct rte_eth_dev *eth, int wait __rte_unused)
 	};
 	const struct uveth_port *port = uveth_port(eth); /* NULL: just closed by the primary */
 	bool up = port != NULL && port->started && !port->admin_down &&
-		  uvb_link(uveth_local(eth)->dev);
+		  uvb_carrier(uveth_local(eth)->dev);
 
 	link.link_status = up ? RTE_ETH_LINK_UP : RTE_ETH_LINK_DOWN;
 	return rte_eth_linkstatus_set(eth, &link);

@@ -25,6 +25,8 @@ from uvnet_harness.host import Host
 from uvnet_harness.kernel import KernelHost, unavailable
 from uvnet_harness.proc import Process, Processes
 
+from uvnet_harness.switch import Adapter, Port, Switch
+
 if TYPE_CHECKING:
     from uvnet_harness.wire import Wire, WireSet
 
@@ -304,6 +306,23 @@ class Net:
         """The cable of a port, on which things go wrong. The port need not be attached yet."""
         name = port if isinstance(port, str) else port.name
         return Link(self.fabric, name, f"{self.settings.seed}/{self.test_id}/{name}")
+
+    # --------------------------------------------------------------------------------- switch
+
+    @property
+    def switch(self) -> Switch:
+        """The switch: VLANs, storms, mirrors, its address table."""
+        return Switch(self.fabric)
+
+    def vlan(
+        self, port: Port, *, access: int | None = None, trunk: str | None = None, native: int | None = None
+    ) -> None:
+        """Put a port into VLANs; see `Switch.vlan`."""
+        self.switch.vlan(port, access=access, trunk=trunk, native=native)
+
+    def adapter(self, name: str, vfs: int, uplink_rate: str | None = None) -> Adapter:
+        """Make an SR-IOV adapter: hosts and wires by the names of its functions are on it."""
+        return self.switch.adapter(name, vfs, uplink_rate)
 
     def scratch(self) -> Path:
         """A new folder with a short path (AF_UNIX sockets want one), gone with the network."""

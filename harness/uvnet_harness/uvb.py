@@ -156,6 +156,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "uvb_hdr": (POINTER(Header), [c_void_p]),
     "uvb_frame_max": (c_uint32, [c_void_p]),
     "uvb_link": (c_bool, [c_void_p]),
+    "uvb_carrier": (c_bool, [c_void_p]),
     "uvb_control_fd": (c_int, [c_void_p]),
     "uvb_conf_default": (None, [c_void_p, POINTER(Conf)]),
     "uvb_conf_set": (c_int, [c_void_p, POINTER(Conf), c_char_p]),

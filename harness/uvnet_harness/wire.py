@@ -265,6 +265,11 @@ class Wire:
         """Link: this attachment is the one the fabric knows."""
         return bool(self._dev) and bool(self._lib.uvb_link(self._dev))
 
+    @property
+    def carrier(self) -> bool:
+        """Link as a NIC sees it: up, and not put down by the switch."""
+        return bool(self._dev) and bool(self._lib.uvb_carrier(self._dev))
+
     def close(self) -> None:
         """Detach. Frames not yet received are gone."""
         if self._dev:

@@ -169,6 +169,9 @@ uvs_inst_poll(struct uvs_instance *in)
 	return n;
 }
 
+/* When to offer the port again what it could not take. */
+#define UVS_TX_RETRY_NS (UVS_NS_PER_MS / 10)
+
 uint64_t
 uvs_inst_timer(const struct uvs_instance *in)
 {
@@ -176,6 +179,9 @@ uvs_inst_timer(const struct uvs_instance *in)
 	uint32_t now_ms = (uint32_t)(in->now_ns / UVS_NS_PER_MS);
 	int32_t left;
 
+	/* What the port could not take: nobody says when it can. */
+	if (in->port.tx_n != 0)
+		return in->now_ns + UVS_TX_RETRY_NS;
 	if (t == NULL)
 		return UINT64_MAX;
 	left = (int32_t)(t->time - now_ms); /* lwIP's milliseconds wrap */

@@ -171,9 +171,16 @@ uvp_publish(struct uvp_port *port)
 	char err[UVB_ERR_LEN] = "";
 
 	atomic_store(&port->frame_max, port->conf.mtu + UVB_FRAME_MIN);
-	if (uvb_conf_set(port->dev, &port->conf, err) != 0)
-		return uvp_fail(port, "%s", err);
-	return 0;
+	if (uvb_conf_set(port->dev, &port->conf, err) == 0)
+		return 0;
+	/* An untrusted VF: it goes on without. */
+	if (port->conf.flags & (UVB_CONF_PROMISC | UVB_CONF_ALLMULTI)) {
+		uvp_log(port, "%s", err);
+		port->conf.flags &= ~(UVB_CONF_PROMISC | UVB_CONF_ALLMULTI);
+		if (uvb_conf_set(port->dev, &port->conf, err) == 0)
+			return 0;
+	}
+	return uvp_fail(port, "%s", err);
 }
 
 void
