@@ -1026,6 +1026,15 @@ taken_switched(struct uvb_txq *q, const struct passage *p)
 		mirror(q, q->policy.mirror_tx - 1u, p);
 }
 
+static bool
+held_back(struct uvb_txq *q, struct passage *p)
+{
+	if (q->committed || !uvb_switch_must_wait(q, p))
+		return false;
+	uvb_add(&q->shm->limited, 1);
+	return true;
+}
+
 /* One frame. false: no cell is free, or it has to wait; the frame was not taken. */
 static bool
 take_frame(struct uvb_txq *q, const struct uvb_frame *f)
@@ -1052,10 +1061,8 @@ take_frame(struct uvb_txq *q, const struct uvb_frame *f)
 		uvb_tx_head(&p);
 		p.dst = load_mac(p.head);
 		p.src = load_mac(p.head + 6);
-		if (UVB_UNLIKELY(q->special & UVB_SPECIAL_SWITCH) && uvb_switch_must_wait(q, &p)) {
-			uvb_add(&q->shm->limited, 1);
+		if (UVB_UNLIKELY(q->special & UVB_SPECIAL_SWITCH) && held_back(q, &p))
 			return false;
-		}
 		out = UVB_UNLIKELY(q->special & UVB_SPECIAL_FAULT) ? uvb_fault_out(q, &p)
 								   : uvb_tx_forward(q, &p);
 	}
@@ -1232,6 +1239,19 @@ uvb_tx_burst(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 	publish(q); /* what was staged before the cells ran out */
 	burst_end(q);
 	return i;
+}
+
+bool
+uvb_tx_must_wait(struct uvb_txq *q, const struct uvb_frame *f)
+{
+	struct passage p = {.frame = f};
+
+	burst_begin(q); /* what is asked now, not in the burst before */
+	if (UVB_LIKELY(!(q->special & UVB_SPECIAL_SWITCH)))
+		return false;
+	uvb_tx_head(&p);
+	p.dst = load_mac(p.head);
+	return held_back(q, &p);
 }
 
 bool

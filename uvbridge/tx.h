@@ -146,6 +146,7 @@ struct uvb_txq {
 	uint32_t nb_own;
 	uint64_t own_mac[UVB_MAC_MAX];
 	struct uvb_policy policy;
+	bool committed; /* frames that belong to one that was taken: no rate holds them back */
 	struct tag_edit edit;
 	struct lane *touched[UVB_TX_PUBLISH_EACH];
 	struct dest *dest[UVB_MAX_PORTS];
@@ -250,6 +251,9 @@ void uvb_switch_free(struct uvb_txq *q);
 /* Would a super-frame of `len` bytes, in segments of `seg_len`, go to one port, and that one take
  * it whole? The next burst may find otherwise: the frame is then dropped as too long. */
 bool uvb_tx_whole(struct uvb_txq *q, const uint8_t *head, uint32_t len, uint32_t seg_len);
+
+/* Has the port no rate left for the frame, of whatever length? Counts it if so. */
+bool uvb_tx_must_wait(struct uvb_txq *q, const struct uvb_frame *f);
 
 /* Are n cells free? Looks at no more cells than a burst would. */
 bool uvb_tx_cells(const struct uvb_txq *q, uint32_t n);

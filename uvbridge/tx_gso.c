@@ -110,6 +110,9 @@ send_cut(struct uvb_txq *q, const struct uvb_frame *f, const struct uvb_gso *gso
 		uvb_add(&q->shm->no_cell, 1);
 		return UVB_GSO_NO_CELL;
 	}
+	if (uvb_tx_must_wait(q, f))
+		return UVB_GSO_NO_CELL;
+	q->committed = true; /* what was begun is not held back in the middle */
 	while (sent < n) {
 		uint32_t taken;
 
@@ -121,12 +124,12 @@ send_cut(struct uvb_txq *q, const struct uvb_frame *f, const struct uvb_gso *gso
 		sent += taken;
 		if (taken == c.nb_frame)
 			continue;
-		if (sent == 0)
-			return UVB_GSO_NO_CELL;
-		drop_rest(q, n - sent);
+		if (sent != 0)
+			drop_rest(q, n - sent);
 		break;
 	}
-	return UVB_GSO_CUT;
+	q->committed = false;
+	return sent != 0 ? UVB_GSO_CUT : UVB_GSO_NO_CELL;
 }
 
 static enum uvb_gso_sent
