@@ -6,15 +6,10 @@
  * a sender rings it. EAL adds it to an epoll set as it would an eventfd of VFIO, but never reads
  * it: the counter size is 0. Disabling the interrupt takes what rang.
  *
-<<<<<<< HEAD
- * A port ends when its fabric does, or an administrator unplugs it, and nothing in this process
- * happens at that moment. So if the application wants to be told that the link went down
- * (intr_conf.lsc), and that the device is gone (intr_conf.rmv), an alarm looks ten times a second.
-=======
- * A link goes down when the fabric does, or when the switch says so (`uvbridge vf`), and nothing in
- * this process happens at that moment. So if the application wants to be told (intr_conf.lsc), an
- * alarm looks ten times a second.
->>>>>>> 2a8cd63 (harness, uveth: VLANs, adapters and the managed switch in scenarios; link state of a VF; rates hold the stack back)
+ * A port ends when its fabric does, or an administrator unplugs it; the switch may put its link down
+ * (`uvbridge vf`). Nothing in this process happens at that moment. So if the application wants to be
+ * told that the link went down (intr_conf.lsc), and that the device is gone (intr_conf.rmv), an alarm
+ * looks ten times a second.
  *
  * Both are made in each process that uses the port: descriptors, epoll sets and callbacks are its
  * own.
