@@ -285,6 +285,8 @@ port_init(struct rte_eth_dev *eth)
 	port->conf.reta_size = port->args.reta;
 	port->conf.key_len = port->args.key;
 	port->ptypes = UVETH_PTYPES;
+	for (uint8_t q = 0; q < UVB_MAX_QUEUES; q++)
+		port->rx_stat[q] = port->tx_stat[q] = q;
 
 	eth->data->dev_flags =
 		RTE_ETH_DEV_INTR_LSC | RTE_ETH_DEV_INTR_RMV | RTE_ETH_DEV_AUTOFILL_QUEUE_XSTATS;

@@ -158,6 +158,8 @@ struct uveth_port {
 	uint32_t rx_starts[UVB_MAX_QUEUES]; /* how often each queue was started */
 	uint32_t tx_starts[UVB_MAX_QUEUES];
 	struct uveth_rx_count rx_count[UVB_MAX_QUEUES];
+	uint8_t rx_stat[UVB_MAX_QUEUES]; /* counter of rte_eth_stats a queue is mapped to */
+	uint8_t tx_stat[UVB_MAX_QUEUES];
 	struct uveth_tx_count tx_count[UVB_MAX_QUEUES];
 	bool timesync_on;
 	struct uveth_timesync timesync;
@@ -373,9 +375,16 @@ int uveth_rx_metadata_negotiate(struct rte_eth_dev *eth, uint64_t *features);
 /* uveth_stats.c */
 int uveth_stats_get(struct rte_eth_dev *eth, struct rte_eth_stats *stats);
 int uveth_stats_reset(struct rte_eth_dev *eth);
+int uveth_queue_stats_mapping_set(struct rte_eth_dev *eth, uint16_t id, uint8_t stat,
+				  uint8_t is_rx);
+uint32_t uveth_nb_counters(struct rte_eth_dev *eth);
+void uveth_counter_words(struct rte_eth_dev *eth, uint64_t *out);
 int uveth_xstats_get(struct rte_eth_dev *eth, struct rte_eth_xstat *xstats, unsigned int n);
 int uveth_xstats_get_names(struct rte_eth_dev *eth, struct rte_eth_xstat_name *names,
 			   unsigned int n);
+
+/* uveth_regs.c */
+int uveth_get_reg(struct rte_eth_dev *eth, struct rte_dev_reg_info *info);
 
 /* uveth_intr.c */
 int uveth_intr_start(struct rte_eth_dev *eth);

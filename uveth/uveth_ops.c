@@ -277,6 +277,26 @@ mtu_set(struct rte_eth_dev *eth, uint16_t mtu)
 	return uveth_publish(eth, &next);
 }
 
+/* A receiver that is slow loses frames of its own and holds up nobody: there is no PAUSE here. */
+static int
+flow_ctrl_get(struct rte_eth_dev *eth __rte_unused, struct rte_eth_fc_conf *fc)
+{
+	*fc = (struct rte_eth_fc_conf){.mode = RTE_ETH_FC_NONE};
+	return 0;
+}
+
+static int
+flow_ctrl_set(struct rte_eth_dev *eth, struct rte_eth_fc_conf *fc)
+{
+	if (fc->mode == RTE_ETH_FC_NONE)
+		return 0;
+	UVETH_LOG(ERR,
+		  "%s: there is no Ethernet flow control in a fabric, a full ring drops for its "
+		  "receiver alone: leave it at RTE_ETH_FC_NONE",
+		  eth->data->name);
+	return -ENOTSUP;
+}
+
 /* ---------------------------------------------------------------------------------- capability */
 
 static uint16_t
@@ -379,6 +399,8 @@ const struct eth_dev_ops uveth_ops = {
 	.mac_addr_set = mac_addr_set,
 	.set_mc_addr_list = set_mc_addr_list,
 	.mtu_set = mtu_set,
+	.flow_ctrl_get = flow_ctrl_get,
+	.flow_ctrl_set = flow_ctrl_set,
 
 	.vlan_filter_set = uveth_vlan_filter_set,
 	.vlan_tpid_set = uveth_vlan_tpid_set,
@@ -426,6 +448,8 @@ const struct eth_dev_ops uveth_ops = {
 
 	.stats_get = uveth_stats_get,
 	.stats_reset = uveth_stats_reset,
+	.queue_stats_mapping_set = uveth_queue_stats_mapping_set,
+	.get_reg = uveth_get_reg,
 	.xstats_get = uveth_xstats_get,
 	.xstats_get_names = uveth_xstats_get_names,
 	.xstats_reset = uveth_stats_reset,

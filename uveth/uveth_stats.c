@@ -11,6 +11,7 @@
  *   sender's far_*   dropped on behalf of a destination (each also shows up over there)
  *   receiver's rx_*  dropped for this port by its senders (filters, ring), and by this driver
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,14 +66,18 @@ uveth_stats_reset(struct rte_eth_dev *eth)
 
 /* --------------------------------------------------------------------------------------- basic */
 
+/* `at`: the counter of rte_eth_stats that the queue is mapped to, several to one if need be. */
 static void
-basic_rxq(struct rte_eth_stats *s, uint16_t q, const struct uveth_rxq_counters *c)
+basic_rxq(struct rte_eth_stats *s, uint8_t at, const struct uveth_rxq_counters *c)
 {
-	s->q_ipackets[q] = c->fabric.packets - c->own.too_long - c->own.nombuf;
-	s->q_ibytes[q] = c->fabric.bytes - c->own.too_long_bytes - c->own.nombuf_bytes;
-	s->q_errors[q] = c->fabric.full + c->own.too_long + c->fabric.bad;
-	s->ipackets += s->q_ipackets[q];
-	s->ibytes += s->q_ibytes[q];
+	uint64_t packets = c->fabric.packets - c->own.too_long - c->own.nombuf;
+	uint64_t bytes = c->fabric.bytes - c->own.too_long_bytes - c->own.nombuf_bytes;
+
+	s->q_ipackets[at] += packets;
+	s->q_ibytes[at] += bytes;
+	s->q_errors[at] += c->fabric.full + c->own.too_long + c->fabric.bad;
+	s->ipackets += packets;
+	s->ibytes += bytes;
 	s->imissed += c->fabric.full;
 	s->ierrors += c->own.too_long + c->fabric.bad;
 	s->rx_nombuf += c->fabric.nombuf + c->own.nombuf;
@@ -81,15 +86,15 @@ basic_rxq(struct rte_eth_stats *s, uint16_t q, const struct uveth_rxq_counters *
 /* The fabric counts what it took; what no wire would have carried is an error here. Bytes of those
  * few are not told apart. */
 static void
-basic_txq(struct rte_eth_stats *s, uint16_t q, const struct uveth_txq_counters *c)
+basic_txq(struct rte_eth_stats *s, uint8_t at, const struct uveth_txq_counters *c)
 {
 	uint64_t unfit = c->fabric.drops[UVB_TXD_RUNT] + c->fabric.drops[UVB_TXD_OVERSIZE] +
 			 c->fabric.drops[UVB_TXD_NO_CELL];
 
-	s->q_opackets[q] = c->fabric.packets - unfit;
-	s->q_obytes[q] = c->fabric.bytes;
-	s->opackets += s->q_opackets[q];
-	s->obytes += s->q_obytes[q];
+	s->q_opackets[at] += c->fabric.packets - unfit;
+	s->q_obytes[at] += c->fabric.bytes;
+	s->opackets += c->fabric.packets - unfit;
+	s->obytes += c->fabric.bytes;
 	s->oerrors += unfit + c->own.too_many_segs + c->own.bad_offload;
 }
 
@@ -101,10 +106,21 @@ uveth_stats_get(struct rte_eth_dev *eth, struct rte_eth_stats *stats)
 
 	since_reset(eth, &c);
 	for (uint16_t q = 0; q < port->max_rxq; q++)
-		basic_rxq(stats, q, &c.rxq[q]);
+		basic_rxq(stats, port->rx_stat[q], &c.rxq[q]);
 	for (uint16_t q = 0; q < port->max_txq; q++)
-		basic_txq(stats, q, &c.txq[q]);
+		basic_txq(stats, port->tx_stat[q], &c.txq[q]);
 	stats->ierrors += c.drops[UVB_PD_OVERSIZE];
+	return 0;
+}
+
+int
+uveth_queue_stats_mapping_set(struct rte_eth_dev *eth, uint16_t id, uint8_t stat, uint8_t is_rx)
+{
+	struct uveth_port *port = uveth_port(eth);
+
+	if (id >= (is_rx ? port->max_rxq : port->max_txq) || stat >= RTE_ETHDEV_QUEUE_STAT_CNTRS)
+		return -EINVAL;
+	*(is_rx ? &port->rx_stat[id] : &port->tx_stat[id]) = stat;
 	return 0;
 }
 
@@ -153,6 +169,10 @@ static const struct name tx_names[] = {
 	FAR("vlan_filter", VLAN_FILTER),
 	FAR("flow", FLOW),
 	FAR("isolated", ISOLATED),
+	FAR("vlan_egress", VLAN_EGRESS),
+	FAR("group", GROUP),
+	FAR("link_down", LINK_DOWN),
+	FAR("uplink", UPLINK),
 	FAR("fault", FAULT),
 	FAR("link_loss", LOSS),
 	FAR("link_queue_full", QUEUE),
@@ -166,10 +186,6 @@ static const struct name tx_names[] = {
 	TXD("storm_broadcast", STORM_BROADCAST),
 	TXD("storm_multicast", STORM_MULTICAST),
 	TXD("storm_unknown", STORM_UNKNOWN),
-	FAR("vlan_egress", VLAN_EGRESS),
-	FAR("group", GROUP),
-	FAR("link_down", LINK_DOWN),
-	FAR("uplink", UPLINK),
 	TX("copies", fabric.copies),
 	TX("bursts_rate_limited", fabric.limited),
 	TX("fault_duplicates", fabric.fault_dups),
@@ -250,21 +266,55 @@ uveth_xstats_get_names(struct rte_eth_dev *eth, struct rte_eth_xstat_name *names
 	return nb_xstats(port);
 }
 
+/* All values, in the order of their names. */
+static void
+put_all(const struct uveth_port *port, const struct uveth_counters *c, struct rte_eth_xstat *out)
+{
+	for (size_t i = 0; i < RTE_DIM(port_names); i++, out++)
+		out->value = c->drops[port_names[i].offset];
+	out = put_values(out, c->rxq, sizeof(c->rxq[0]), rx_names, RTE_DIM(rx_names),
+			 port->max_rxq);
+	put_values(out, c->txq, sizeof(c->txq[0]), tx_names, RTE_DIM(tx_names), port->max_txq);
+}
+
 int
 uveth_xstats_get(struct rte_eth_dev *eth, struct rte_eth_xstat *xstats, unsigned int n)
 {
 	const struct uveth_port *port = uveth_port(eth);
-	struct rte_eth_xstat *out = xstats;
 	struct uveth_counters c;
 
 	if (xstats == NULL || n < nb_xstats(port))
 		return nb_xstats(port);
 	since_reset(eth, &c);
-	for (size_t i = 0; i < RTE_DIM(port_names); i++, out++)
-		out->value = c.drops[port_names[i].offset];
-	out = put_values(out, c.rxq, sizeof(c.rxq[0]), rx_names, RTE_DIM(rx_names), port->max_rxq);
-	put_values(out, c.txq, sizeof(c.txq[0]), tx_names, RTE_DIM(tx_names), port->max_txq);
+	put_all(port, &c, xstats);
 	for (unsigned int i = 0; i < nb_xstats(port); i++)
 		xstats[i].id = i;
 	return nb_xstats(port);
+}
+
+/* ------------------------------------------------------------------------- for the register dump
+ */
+
+uint32_t
+uveth_nb_counters(struct rte_eth_dev *eth)
+{
+	return nb_xstats(uveth_port(eth));
+}
+
+#define XSTATS_MAX                                                        \
+	(RTE_DIM(port_names) + RTE_DIM(rx_names) * (1 + UVB_MAX_QUEUES) + \
+	 RTE_DIM(tx_names) * (1 + UVB_MAX_QUEUES))
+
+/* As they stand, never reset. */
+void
+uveth_counter_words(struct rte_eth_dev *eth, uint64_t *out)
+{
+	const struct uveth_port *port = uveth_port(eth);
+	struct rte_eth_xstat values[XSTATS_MAX];
+	struct uveth_counters c;
+
+	collect(eth, &c);
+	put_all(port, &c, values);
+	for (unsigned int i = 0; i < nb_xstats(port); i++)
+		out[i] = values[i].value;
 }

@@ -4,7 +4,7 @@
 import struct
 
 import pytest
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
@@ -171,3 +171,43 @@ def test_tso_meets_lro(net, testpmd):
     sink.process.wait_output(r"length=9054 - nb_segs=5", 5)
     assert pmd.xstats()["tx_tso_whole"] == 1
     assert sink.xstats()["rx_good_packets"] == 1
+
+
+def test_checksums(net, testpmd):
+    """Sent right by the offload, whatever the application has left in the fields."""
+    wire = net.wire("wire")
+    pmd = testpmd("nic", "name=nic", options=["--forward-mode=csum", f"--eth-peer=0,{wire.mac}"])
+    for line in ("port stop 0", "csum set ip hw 0", "csum set tcp hw 0", "csum set udp hw 0", "port start 0", "start"):
+        pmd.command(line)
+    mac = net.fabric.wait_port("nic")["mac"]
+    for layer in (TCP(sport=7, dport=8), UDP(sport=7, dport=8)):
+        right = Ether(src=wire.mac, dst=mac) / IP(src=CLIENT, dst=SERVER) / layer / Raw(DATA[:333])
+        wrong = Ether(bytes(right))
+        wrong[IP].chksum, wrong[type(layer)].chksum = 0x1111, 0x2222
+        wire.send(bytes(wrong), ack=False)
+        assert wire.expect().raw[14:] == bytes(right)[14:]
+
+
+def test_bad_checksums_are_reported(net, testpmd):
+    wire = net.wire("wire")
+    pmd = testpmd("nic", "name=nic", options=["--forward-mode=rxonly", "--enable-rx-cksum"])
+    pmd.command("set verbose 1")
+    pmd.command("start")
+    packet = Ether(src=wire.mac, dst=net.fabric.wait_port("nic")["mac"]) / IP(src=CLIENT, dst=SERVER)
+    wire.send(bytes(packet / UDP(sport=7, dport=8, chksum=0x2222) / Raw(DATA[:99])), ack=False)
+    pmd.process.wait_output(r"RTE_MBUF_F_RX_L4_CKSUM_BAD RTE_MBUF_F_RX_IP_CKSUM_GOOD", 5)
+    packet[IP].chksum = 0x1111
+    wire.send(bytes(packet / UDP(sport=7, dport=8) / Raw(DATA[:99])), ack=False)
+    pmd.process.wait_output(r"RTE_MBUF_F_RX_L4_CKSUM_GOOD RTE_MBUF_F_RX_IP_CKSUM_BAD", 5)
+    counted = pmd.xstats()
+    assert (counted["rx_bad_l4_csum"], counted["rx_bad_l3_csum"]) == (1, 1)
+
+
+def test_statistics_of_mapped_queues(net, testpmd):
+    mirror = Mirror(net, testpmd, options=["--rxq=2", "--txq=2"])
+    mirror.pmd.command("set stat_qmap rx 0 0 1")
+    for _ in range(3):
+        mirror.send()
+        mirror.returns(b"")
+    counted = mirror.pmd.xstats()
+    assert (counted["rx_q0_packets"], counted["rx_q1_packets"], counted["rx_good_packets"]) == (0, 3, 3)

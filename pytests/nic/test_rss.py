@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from uvnet_harness import Flow, HashType, Rss, until
+from uvnet_harness.rss import toeplitz
 
 QUEUES = 4
 FLOWS = 1000
@@ -134,3 +135,18 @@ def test_hash_types_changed_at_run_time(net, pmd):
     pmd.command("port config all rss ip")
     for version, protocol in KINDS:
         check(net, pmd, Rss(QUEUES, types=HashType.IPV4 | HashType.IPV6), version, protocol)
+
+
+def test_by_mac_addresses(net, pmd):
+    """`rss eth`: frames of no protocol, by source and destination address."""
+    pmd.command("port config all rss eth")
+    wire, random = net.wires["wire"], net.random("eth")
+    mac = bytes.fromhex(net.fabric.snapshot().port("nic")["mac"].replace(":", ""))
+    expected = {}
+    for length in range(SHORTEST, SHORTEST + 100):
+        src = b"\x02" + random.randbytes(5)
+        value = toeplitz(src + mac)
+        expected[length] = value % 128 % QUEUES, value
+        wire.send((mac + src + b"\x88\xb5").ljust(length, b"\0"))
+    until(lambda: pmd.process.stdout.count("RSS queue=") == 100, 20, "100 frames")
+    assert received(pmd.process.stdout) == expected

@@ -390,6 +390,25 @@ packet_types(void)
 	pair_close(&a, &b);
 }
 
+/* There is no flow control, and whoever asks for it is told. */
+static void
+flow_control(void)
+{
+	struct rte_eth_fc_conf fc = {.mode = RTE_ETH_FC_FULL};
+	struct setup s = {0};
+	struct port a, b;
+
+	pair_open(&a, &b, &s);
+	CHECK_EQ(rte_eth_dev_flow_ctrl_get(a.id, &fc), 0);
+	CHECK_EQ(fc.mode, RTE_ETH_FC_NONE);
+	CHECK_EQ(rte_eth_dev_flow_ctrl_set(a.id, &fc), 0);
+	fc.mode = RTE_ETH_FC_FULL;
+	rte_log_set_level_pattern("pmd.net.uveth", RTE_LOG_CRIT);
+	CHECK_EQ(rte_eth_dev_flow_ctrl_set(a.id, &fc), -ENOTSUP);
+	rte_log_set_level_pattern("pmd.net.uveth", RTE_LOG_NOTICE);
+	pair_close(&a, &b);
+}
+
 /* Configured again with more queues, and fewer. */
 static void
 reconfigure(void)
@@ -463,6 +482,7 @@ const struct test control_tests[] = {
 	{"control: descriptors", descriptors},
 	{"control: information", information},
 	{"control: packet types", packet_types},
+	{"control: flow control", flow_control},
 	{"control: reconfigure", reconfigure},
 	{"control: reset", reset},
 	{"control: close, then remove", close_then_remove},

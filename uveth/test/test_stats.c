@@ -2,6 +2,7 @@
  *
  * test_stats.c - statistics: every frame is in one of them, and only in one.
  */
+#include <rte_dev_info.h>
 #include <rte_flow.h>
 
 #include "uveth/test/test.h"
@@ -213,13 +214,36 @@ send_random(const struct port *a, const struct port *b)
 	return send_one(a, rand() % 4, m);
 }
 
+/* Over all queues: the names that begin so, one by one. */
 static uint64_t
-sum_xstats(const struct port *p, const char *const *names, size_t n)
+sum_xstats(const struct port *p, const char *prefix)
 {
+	struct rte_eth_xstat_name names[1500];
+	struct rte_eth_xstat values[1500];
+	int n = rte_eth_xstats_get_names(p->id, names, RTE_DIM(names));
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < n; i++)
-		sum += xstat(p, names[i]);
+	CHECK(n > 0 && n <= (int)RTE_DIM(names));
+	CHECK_EQ(rte_eth_xstats_get(p->id, values, n), n);
+	for (int i = 0; i < n; i++)
+		if (strncmp(names[i].name, prefix, strlen(prefix)) == 0)
+			sum += values[i].value;
+	return sum;
+}
+
+/* Of what a sender had, what it or somebody's NIC dropped; and of what a receiver had. */
+static uint64_t
+dropped_between(const struct port *a, const struct port *b)
+{
+	static const char *const rx_drops[] = {"rx_drop_no_mbuf",       "rx_drop_no_mbuf_chain",
+					       "rx_drop_too_long",      "rx_drop_stale",
+					       "rx_drop_bad_reference", "rx_drop_flushed"};
+	uint64_t sum = sum_xstats(a, "tx_drop_") + sum_xstats(a, "tx_far_");
+
+	/* These never were the fabric's. */
+	sum -= xstat(a, "tx_drop_too_many_segs") + xstat(a, "tx_drop_bad_offload");
+	for (size_t i = 0; i < RTE_DIM(rx_drops); i++)
+		sum += xstat(b, rx_drops[i]);
 	return sum;
 }
 
@@ -249,13 +273,6 @@ toggle_odd_ports(const struct port *p, struct rte_flow *flow)
 static void
 conservation(void)
 {
-	static const char *const tx_drops[] = {
-		"tx_drop_runt",      "tx_drop_hairpin", "tx_drop_no_port",    "tx_drop_bad_source",
-		"tx_far_mac_filter", "tx_far_stopped",  "tx_far_oversize",    "tx_far_down",
-		"tx_far_ring_full",  "tx_drop_no_cell", "tx_far_vlan_filter", "tx_far_flow"};
-	static const char *const rx_drops[] = {"rx_drop_no_mbuf",       "rx_drop_no_mbuf_chain",
-					       "rx_drop_too_long",      "rx_drop_stale",
-					       "rx_drop_bad_reference", "rx_drop_flushed"};
 	struct setup sender = {.queues = 4, .tx_offloads = RTE_ETH_TX_OFFLOAD_MULTI_SEGS};
 	const char *replay = getenv("UVETH_TEST_SEED");
 	unsigned int seed = replay != NULL ? (unsigned int)strtoul(replay, NULL, 0) : 1;
@@ -285,8 +302,7 @@ conservation(void)
 			odd = toggle_odd_ports(&b, odd);
 	}
 	received += receive_all(&b);
-	dropped = sum_xstats(&a, tx_drops, RTE_DIM(tx_drops)) +
-		  sum_xstats(&b, rx_drops, RTE_DIM(rx_drops));
+	dropped = dropped_between(&a, &b);
 	CHECK_EQ(basic(&a).opackets + basic(&a).oerrors, sent);
 	CHECK_EQ(basic(&b).ipackets, received + xstat(&b, "rx_lro_joined"));
 	CHECK_EQ(basic(&b).ipackets + dropped, sent);
@@ -297,7 +313,78 @@ conservation(void)
 	pair_close(&a, &b);
 }
 
+/* Queues counted together, as an application with few counters does. */
+static void
+mapping(void)
+{
+	struct setup s = {.queues = 4, .rss_hf = RTE_ETH_RSS_NONFRAG_IPV4_UDP};
+	struct rte_eth_stats st;
+	struct port a, b;
+
+	pair_open(&a, &b, &s);
+	for (uint16_t q = 0; q < 4; q++) {
+		CHECK_EQ(rte_eth_dev_set_rx_queue_stats_mapping(b.id, q, 7), 0);
+		CHECK_EQ(rte_eth_dev_set_tx_queue_stats_mapping(a.id, q, q / 2), 0);
+	}
+	for (uint32_t i = 0; i < 100; i++) {
+		struct flow f = flow_number(i, V4, IPPROTO_UDP);
+
+		CHECK(send_one(&a, i % 4, flow_frame(&a, &b, &f, 58)));
+	}
+	CHECK_EQ(receive_all(&b), 100);
+	st = basic(&a);
+	CHECK(st.q_opackets[0] == 50 && st.q_opackets[1] == 50 && st.q_opackets[2] == 0);
+	CHECK_EQ(st.q_obytes[1], 5000);
+	CHECK_EQ(st.opackets, 100);
+	st = basic(&b);
+	CHECK(st.q_ipackets[7] == 100 && st.q_ipackets[0] == 0 && st.q_ibytes[7] == 10000);
+	CHECK_EQ(st.ipackets, 100);
+	CHECK(rte_eth_dev_set_rx_queue_stats_mapping(b.id, 4, 0) != 0); /* there is none */
+	CHECK(rte_eth_dev_set_rx_queue_stats_mapping(b.id, 0, 16) != 0);
+	pair_close(&a, &b);
+}
+
+/* The dump has every extended statistic, and is not reset with them. */
+static void
+registers(void)
+{
+	enum { LINK = 2, NB_RXQ = 5, MTU = 6, COUNTERS = 16 }; /* docs/uveth.md */
+	struct setup s = {.queues = 2, .mtu = 1400};
+	struct rte_dev_reg_info info = {.data = NULL};
+	struct rte_eth_xstat_name names[1500];
+	uint64_t reg[1600];
+	struct port a, b;
+	int n, seen = 0;
+
+	pair_open(&a, &b, &s);
+	CHECK_EQ(rte_eth_dev_get_reg_info(b.id, &info), 0);
+	CHECK(info.width == 8 && info.version == 1 && info.length <= RTE_DIM(reg));
+	n = rte_eth_xstats_get_names(b.id, NULL, 0);
+	for (int i = 0; i < 3; i++)
+		CHECK(send_one(&a, 0, plain_frame(&a, &b.mac, i == 0 ? 1500 : 60)));
+	rte_eth_xstats_reset(b.id);
+	info.data = reg;
+	CHECK_EQ(rte_eth_dev_get_reg_info(b.id, &info), 0);
+	CHECK(reg[LINK] == 1 && reg[NB_RXQ] == 2 && reg[MTU] == 1400);
+	/* Frames waiting on the two queues in use of the eight there are. */
+	CHECK_EQ(reg[info.length - 16] + reg[info.length - 15], 2);
+	/* ethdev has basic statistics of its own in front of the driver's names. */
+	CHECK_EQ(rte_eth_xstats_get_names(b.id, names, RTE_DIM(names)), n);
+	for (int i = 0; i < n; i++)
+		if (strcmp(names[i].name, "rx_drop_mac_filter") == 0)
+			seen = i;
+	CHECK(strcmp(names[seen + 2].name, "rx_drop_oversize") == 0);
+	CHECK(reg[COUNTERS + 2] >= 1); /* too long for b */
+	CHECK_EQ(xstat(&b, "rx_drop_oversize"), 0);
+	info.offset = 1;
+	CHECK(rte_eth_dev_get_reg_info(b.id, &info) != 0);
+	CHECK_EQ(receive_all(&b), 2);
+	pair_close(&a, &b);
+}
+
 const struct test stats_tests[] = {
+	{"stats: mapping", mapping},
+	{"stats: registers", registers},
 	{"stats: basic and per queue", basic_and_per_queue},
 	{"stats: reset", reset},
 	{"stats: names", names},
