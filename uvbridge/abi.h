@@ -334,6 +334,9 @@ struct uvb_port_shm {
 	uint32_t flags;       /* UVB_PORT_* */
 	uint64_t attached_ns; /* CLOCK_MONOTONIC */
 	char name[UVB_NAME_LEN];
+	/* The most queues it was ever attached with: what concerns the others was never touched,
+	 * and a look at it would make memory of it. */
+	_Atomic uint16_t ever_rxq, ever_txq;
 	struct uvb_member member[UVB_MEMBERS_MAX]; /* [UVB_OWNER_SLOT]: the owner */
 	/* Writer: the owner. In force: conf[UVB_CONF_INDEX(conf_seq)]; an odd number is nonsense.
 	 */

@@ -96,8 +96,7 @@ sum_into(const struct uvb_map *m, uint32_t dst, uint32_t rxq, uint64_t *waiting,
 		const struct uvb_voq_shm *v =
 			uvb_map_voq(m, dst, rxq, s / m->nb_queues, s % m->nb_queues);
 
-		if (!uvb_map_ever_attached(m, s / m->nb_queues) ||
-		    !uvb_voq_exists(m, &pages, dst, rxq, s))
+		if (!uvb_map_source_used(m, s) || !uvb_voq_exists(m, &pages, dst, rxq, s))
 			continue;
 		*waiting += (uint32_t)voq_waiting(v);
 		*full += uvb_load(&v->full);
@@ -113,7 +112,7 @@ show_rxqs(const struct uvb_map *m)
 	table_begin(&t, "port|rxq|packets|bytes|waiting|imissed|nombuf|stale|bad|lost|sleeps|wakes",
 		    "lrrrrrrrrrrr");
 	for (uint32_t i = 0; i < m->nb_ports; i++)
-		for (uint32_t q = 0; uvb_map_ever_attached(m, i) && q < m->nb_queues; q++) {
+		for (uint32_t q = 0; q < uvb_map_ever_rxq(m, i); q++) {
 			const struct uvb_rxq_shm *r = uvb_map_rxq(m, i, q);
 			uint64_t waiting, full;
 
@@ -146,7 +145,7 @@ show_queues(const struct uvb_view *v)
 	printf("\n");
 	table_begin(&t, "port|txq|packets|bytes|flooded|copies|no cell|limited|bells", "lrrrrrrrr");
 	for (uint32_t i = 0; i < m->nb_ports; i++)
-		for (uint32_t q = 0; uvb_map_ever_attached(m, i) && q < m->nb_queues; q++) {
+		for (uint32_t q = 0; q < uvb_map_ever_txq(m, i); q++) {
 			const struct uvb_txq_shm *x = uvb_map_txq(m, i, q);
 
 			if (q >= uvb_map_port(m, i)->nb_txq)
@@ -175,15 +174,14 @@ show_voqs(const struct uvb_view *v)
 		uint32_t dst = d / m->nb_queues, rxq = d % m->nb_queues;
 		struct uvb_voq_pages pages;
 
-		if (!uvb_map_ever_attached(m, dst))
+		if (rxq >= uvb_map_ever_rxq(m, dst))
 			continue;
 		pages = uvb_voq_pages(m, dst, rxq);
 		for (uint32_t s = 0; s < m->nb_ports * m->nb_queues; s++) {
 			uint32_t src = s / m->nb_queues, txq = s % m->nb_queues;
 			const struct uvb_voq_shm *q = uvb_map_voq(m, dst, rxq, src, txq);
 
-			if (!uvb_map_ever_attached(m, src) ||
-			    !uvb_voq_exists(m, &pages, dst, rxq, s) ||
+			if (!uvb_map_source_used(m, s) || !uvb_voq_exists(m, &pages, dst, rxq, s) ||
 			    (uvb_load(&q->packets) == 0 && uvb_load(&q->full) == 0))
 				continue;
 			table_add(&t, "%s", port_name(m, src));
@@ -252,7 +250,7 @@ show_drops(const struct uvb_view *v)
 	for (uint32_t s = 0; s < m->nb_ports * m->nb_queues; s++) {
 		uint32_t src = s / m->nb_queues, txq = s % m->nb_queues;
 
-		if (!uvb_map_ever_attached(m, src))
+		if (!uvb_map_source_used(m, s))
 			continue;
 		for (uint32_t i = 0; i < UVB_TXD_MAX; i++)
 			add_drop(&t, port_name(m, src), txq, "-", uvb_txd_name[i],
@@ -264,7 +262,7 @@ show_drops(const struct uvb_view *v)
 					 uvb_load(&uvb_map_pair(m, src, txq, d)->drops[i]));
 	}
 	for (uint32_t d = 0; d < m->nb_ports; d++)
-		for (uint32_t q = 0; uvb_map_ever_attached(m, d) && q < m->nb_queues; q++) {
+		for (uint32_t q = 0; q < uvb_map_ever_rxq(m, d); q++) {
 			uint64_t waiting, full;
 
 			sum_into(m, d, q, &waiting, &full);

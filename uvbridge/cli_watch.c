@@ -28,15 +28,14 @@ drops_for(const struct uvb_map *m, uint32_t port)
 	uint64_t n = 0;
 
 	for (uint32_t src = 0; src < m->nb_ports; src++)
-		for (uint32_t t = 0; uvb_map_ever_attached(m, src) && t < m->nb_queues; t++)
+		for (uint32_t t = 0; t < uvb_map_ever_txq(m, src); t++)
 			for (uint32_t i = 0; i < UVB_PD_MAX; i++)
 				n += uvb_load(&uvb_map_pair(m, src, t, port)->drops[i]);
-	for (uint32_t q = 0; q < m->nb_queues; q++) {
+	for (uint32_t q = 0; q < uvb_map_ever_rxq(m, port); q++) {
 		struct uvb_voq_pages pages = uvb_voq_pages(m, port, q);
 
 		for (uint32_t s = 0; s < m->nb_ports * m->nb_queues; s++)
-			if (uvb_map_ever_attached(m, s / m->nb_queues) &&
-			    uvb_voq_exists(m, &pages, port, q, s))
+			if (uvb_map_source_used(m, s) && uvb_voq_exists(m, &pages, port, q, s))
 				n += uvb_load(
 					&uvb_map_voq(m, port, q, s / m->nb_queues, s % m->nb_queues)
 						 ->full);

@@ -230,6 +230,10 @@ fill_slot(struct daemon *d, uint32_t id, const struct uvb_ctl_attach *req, const
 		derive_mac(d->map.name, name, mac);
 	p->nb_rxq = req->nb_rxq != 0 ? req->nb_rxq : (uint16_t)d->map.nb_queues;
 	p->nb_txq = req->nb_txq != 0 ? req->nb_txq : (uint16_t)d->map.nb_queues;
+	if (p->nb_rxq > atomic_load(&p->ever_rxq))
+		atomic_store(&p->ever_rxq, p->nb_rxq);
+	if (p->nb_txq > atomic_load(&p->ever_txq))
+		atomic_store(&p->ever_txq, p->nb_txq);
 	atomic_store(&p->kind, req->kind);
 	p->flags = req->flags & UVB_CTL_ATTACH_SHARED ? UVB_PORT_SHARED : 0;
 	p->attached_ns = uvb_now_ns();

@@ -106,13 +106,15 @@ void uvb_map_close(struct uvb_map *map);
  * would make it exist. */
 uint64_t *uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len);
 
-/* Which voqs into (dst, rxq) exist, by their pages. `pages` is the caller's to free(); without
- * memory for it every voq exists. */
+/* Which voqs into (dst, rxq) exist, of `nb` sources from `first` on, by their pages. `pages` is the
+ * caller's to free(); without memory for it every voq exists. */
 struct uvb_voq_pages {
 	uint64_t *pages;
 	uint64_t first;
 };
 struct uvb_voq_pages uvb_voq_pages(const struct uvb_map *map, uint32_t dst, uint32_t rxq);
+struct uvb_voq_pages uvb_voq_pages_from(const struct uvb_map *map, uint32_t dst, uint32_t rxq,
+					uint32_t first, uint32_t nb);
 bool uvb_voq_exists(const struct uvb_map *map, const struct uvb_voq_pages *e, uint32_t dst,
 		    uint32_t rxq, uint32_t source);
 
@@ -210,6 +212,30 @@ uvb_map_decisions(const struct uvb_map *m, uint32_t port, uint32_t txq)
 {
 	return (struct uvb_decisions_shm *)(m->base + m->off_decisions) +
 	       uvb_map_queue_index(m, port, txq);
+}
+
+/* Queues of a port that may ever have been used: none, if it was never attached. */
+static inline uint32_t
+uvb_map_ever_rxq(const struct uvb_map *m, uint32_t port)
+{
+	uint32_t n = atomic_load_explicit(&uvb_map_port(m, port)->ever_rxq, memory_order_relaxed);
+
+	return n <= m->nb_queues ? n : m->nb_queues;
+}
+
+static inline uint32_t
+uvb_map_ever_txq(const struct uvb_map *m, uint32_t port)
+{
+	uint32_t n = atomic_load_explicit(&uvb_map_port(m, port)->ever_txq, memory_order_relaxed);
+
+	return n <= m->nb_queues ? n : m->nb_queues;
+}
+
+/* The same of a transmit queue by its number among all (uvb_map_queue_index()). */
+static inline bool
+uvb_map_source_used(const struct uvb_map *m, uint32_t source)
+{
+	return source % m->nb_queues < uvb_map_ever_txq(m, source / m->nb_queues);
 }
 
 /* Cells of one txq. */

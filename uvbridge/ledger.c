@@ -141,12 +141,9 @@ uvb_ledger(const struct uvb_map *map, struct uvb_ledger *l)
 	struct suspects s = {0};
 	int rc = 0;
 
-	for (uint32_t p = 0; rc == 0 && p < map->nb_ports; p++) {
-		if (!uvb_map_ever_attached(map, p))
-			continue;
-		for (uint32_t t = 0; rc == 0 && t < map->nb_queues; t++)
+	for (uint32_t p = 0; rc == 0 && p < map->nb_ports; p++)
+		for (uint32_t t = 0; rc == 0 && t < uvb_map_ever_txq(map, p); t++)
 			rc = scan_txq(map, uvb_map_queue_index(map, p, t), l, &s);
-	}
 	for (int i = 0; rc == 0 && s.n != 0 && i < ROUNDS; i++) {
 		nanosleep(&(struct timespec){0, ROUND_PAUSE}, NULL);
 		look_again(map, l, &s);

@@ -86,7 +86,7 @@ uvb_drain_port(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 {
 	uint64_t freed = 0;
 
-	for (uint32_t q = first_rxq; q < map->nb_queues; q++) {
+	for (uint32_t q = first_rxq; q < uvb_map_ever_rxq(map, port); q++) {
 		struct uvb_rxq_shm *rxq = uvb_map_rxq(map, port, q);
 
 		freed += drain_queue(map, port, q);
@@ -102,7 +102,7 @@ uvb_drain_pending(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 	uint32_t sources = map->nb_ports * map->nb_queues;
 	uint64_t freed = 0;
 
-	for (uint32_t q = first_rxq; q < map->nb_queues; q++) {
+	for (uint32_t q = first_rxq; q < uvb_map_ever_rxq(map, port); q++) {
 		struct uvb_rxq_shm *rxq = uvb_map_rxq(map, port, q);
 		uint64_t words, lost = 0;
 
@@ -126,18 +126,10 @@ uvb_drain_pending(const struct uvb_map *map, uint32_t port, uint32_t first_rxq)
 
 /* ------------------------------------------------------------------------------- as the sender */
 
-struct sender {
-	const struct uvb_map *map;
-	int dirfd;
-	uint32_t port;
-	uint32_t txq;
-};
-
 static void
-announce(const struct sender *s, uint32_t dst, uint32_t rxq)
+announce(const struct uvb_map *map, int dirfd, uint32_t source, uint32_t dst, uint32_t rxq)
 {
-	struct uvb_rxq_shm *q = uvb_map_rxq(s->map, dst, rxq);
-	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq);
+	struct uvb_rxq_shm *q = uvb_map_rxq(map, dst, rxq);
 	int bell;
 
 	/* Both bits, without looking: the dead sender may have set one of them. */
@@ -145,51 +137,48 @@ announce(const struct sender *s, uint32_t dst, uint32_t rxq)
 	atomic_fetch_or(&q->summary, 1ULL << (source >> 6));
 	if (!(atomic_load(&q->armed) & 1))
 		return;
-	bell = uvb_bell_open(s->dirfd, dst, rxq, false);
+	bell = uvb_bell_open(dirfd, dst, rxq, false);
 	if (bell >= 0) {
 		uvb_bell_ring(bell);
 		close(bell);
 	}
 }
 
-/* Steps 3 and 4 for every voq that is not empty. */
+/* Steps 3 and 4 for every voq of some transmit queues of a port that is not empty. */
 static void
-announce_all(const struct sender *s)
+announce_all(const struct uvb_map *map, int dirfd, uint32_t port, uint32_t first, uint32_t nb)
 {
-	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq), tail;
+	uint32_t source = uvb_map_queue_index(map, port, first), tail;
 
-	for (uint32_t dst = 0; dst < s->map->nb_ports; dst++) {
-		if (!uvb_map_ever_attached(s->map, dst))
-			continue;
-		for (uint32_t q = 0; q < s->map->nb_queues; q++) {
-			struct uvb_voq_pages e = uvb_voq_pages(s->map, dst, q);
+	for (uint32_t dst = 0; nb != 0 && dst < map->nb_ports; dst++)
+		for (uint32_t q = 0; q < uvb_map_ever_rxq(map, dst); q++) {
+			struct uvb_voq_pages e = uvb_voq_pages_from(map, dst, q, source, nb);
 
-			if (uvb_voq_exists(s->map, &e, dst, q, source) &&
-			    waiting(s->map, uvb_map_voq(s->map, dst, q, s->port, s->txq), &tail) !=
-				    0)
-				announce(s, dst, q);
+			for (uint32_t t = first; t < first + nb; t++)
+				if (uvb_voq_exists(map, &e, dst, q, source + t - first) &&
+				    waiting(map, uvb_map_voq(map, dst, q, port, t), &tail) != 0)
+					announce(map, dirfd, source + t - first, dst, q);
 			free(e.pages);
 		}
-	}
 }
 
 /* Cells that were given an owner and never published. */
 static uint64_t
-free_leaked(const struct sender *s)
+free_leaked(const struct uvb_map *map, uint32_t port, uint32_t txq)
 {
-	struct uvb_cell *cells = uvb_map_cells(s->map, s->port, s->txq);
-	uint64_t from = (uint64_t)((const uint8_t *)cells - s->map->base), freed = 0;
-	uint64_t *pages = uvb_map_resident(s->map, from, s->map->cells_per_txq * sizeof(*cells));
-	uint32_t source = uvb_map_queue_index(s->map, s->port, s->txq);
+	struct uvb_cell *cells = uvb_map_cells(map, port, txq);
+	uint64_t from = (uint64_t)((const uint8_t *)cells - map->base), freed = 0;
+	uint64_t *pages = uvb_map_resident(map, from, map->cells_per_txq * sizeof(*cells));
+	uint32_t source = uvb_map_queue_index(map, port, txq);
 
-	for (uint32_t i = 0; i < s->map->cells_per_txq; i++) {
+	for (uint32_t i = 0; i < map->cells_per_txq; i++) {
 		uint32_t page = (uint32_t)(i * sizeof(*cells) / UVB_PAGE);
 		uint64_t owner;
 
 		if (pages != NULL && !(pages[page / 64] >> (page & 63) & 1))
 			continue;
 		owner = atomic_load_explicit(&cells[i].owner, memory_order_relaxed);
-		if (owner == UVB_OWNER_FREE || uvb_cell_stands(s->map, source, i, owner))
+		if (owner == UVB_OWNER_FREE || uvb_cell_stands(map, source, i, owner))
 			continue;
 		atomic_store_explicit(&cells[i].owner, UVB_OWNER_FREE, memory_order_release);
 		freed++;
@@ -199,23 +188,21 @@ free_leaked(const struct sender *s)
 }
 
 static uint64_t
-finish_queue(const struct uvb_map *map, int dirfd, uint32_t port, uint32_t txq)
+finish_queues(const struct uvb_map *map, int dirfd, uint32_t port, uint32_t first, uint32_t nb)
 {
-	struct sender s = {.map = map, .dirfd = dirfd, .port = port, .txq = txq};
+	uint64_t freed = 0;
 
-	announce_all(&s);
+	announce_all(map, dirfd, port, first, nb);
 	UVB_KILL_POINT(UVB_KILL_RESET_ANNOUNCED);
-	return free_leaked(&s);
+	for (uint32_t t = first; t < first + nb; t++)
+		freed += free_leaked(map, port, t);
+	return freed;
 }
 
 uint64_t
 uvb_finish_sender(const struct uvb_map *map, int dirfd, uint32_t port)
 {
-	uint64_t freed = 0;
-
-	for (uint32_t t = 0; t < map->nb_queues; t++)
-		freed += finish_queue(map, dirfd, port, t);
-	return freed;
+	return finish_queues(map, dirfd, port, 0, uvb_map_ever_txq(map, port));
 }
 
 /* ---------------------------------------------------------------------- one queue of a living port
@@ -285,7 +272,7 @@ uvb_txq_reset(struct uvb_dev *dev, uint16_t txq)
 	if (rc != 0)
 		return rc;
 	map = map_with_file(dev);
-	finish_queue(&map, dev->dirfd, dev->id, txq);
+	finish_queues(&map, dev->dirfd, dev->id, txq, 1);
 	map_without_file(&map);
 	return 0;
 }

@@ -276,9 +276,15 @@ uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len)
 struct uvb_voq_pages
 uvb_voq_pages(const struct uvb_map *map, uint32_t dst, uint32_t rxq)
 {
-	uint64_t from = map->off_voqs + uvb_map_voq_off(map, dst, rxq, 0);
-	uint64_t to =
-		map->off_voqs + uvb_map_voq_off(map, dst, rxq, map->nb_ports * map->nb_queues);
+	return uvb_voq_pages_from(map, dst, rxq, 0, map->nb_ports * map->nb_queues);
+}
+
+struct uvb_voq_pages
+uvb_voq_pages_from(const struct uvb_map *map, uint32_t dst, uint32_t rxq, uint32_t first,
+		   uint32_t nb)
+{
+	uint64_t from = map->off_voqs + uvb_map_voq_off(map, dst, rxq, first);
+	uint64_t to = map->off_voqs + uvb_map_voq_off(map, dst, rxq, first + nb);
 	struct uvb_voq_pages e;
 
 	e.first = from & ~(uint64_t)(UVB_PAGE - 1);

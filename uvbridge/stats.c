@@ -17,12 +17,9 @@ uvb_rxq_stats(const struct uvb_dev *dev, uint16_t rxq, struct uvb_rxq_stats *sta
 		uvb_load(&q->packets), uvb_load(&q->bytes), uvb_load(&q->nombuf),
 		uvb_load(&q->stale),   uvb_load(&q->bad),   uvb_load(&q->sleeps),
 		uvb_load(&q->wakes),   uvb_load(&q->lost),  0};
-	for (uint32_t src = 0; src < map->nb_ports; src++) {
-		if (!uvb_map_ever_attached(map, src))
-			continue;
-		for (uint32_t t = 0; t < map->nb_queues; t++)
+	for (uint32_t src = 0; src < map->nb_ports; src++)
+		for (uint32_t t = 0; t < uvb_map_ever_txq(map, src); t++)
 			stats->full += uvb_load(&uvb_map_voq(map, dev->id, rxq, src, t)->full);
-	}
 }
 
 void
@@ -48,7 +45,7 @@ uvb_txq_stats(const struct uvb_dev *dev, uint16_t txq, struct uvb_txq_stats *sta
 		for (uint32_t i = 0; i < UVB_PD_MAX; i++)
 			stats->pair_drops[i] +=
 				uvb_load(&uvb_map_pair(map, dev->id, txq, dst)->drops[i]);
-		for (uint32_t r = 0; r < map->nb_queues; r++)
+		for (uint32_t r = 0; r < uvb_map_ever_rxq(map, dst); r++)
 			stats->full += uvb_load(&uvb_map_voq(map, dst, r, dev->id, txq)->full);
 	}
 }
@@ -59,11 +56,8 @@ uvb_rx_drops(const struct uvb_dev *dev, uint64_t drops[UVB_PD_MAX])
 	const struct uvb_map *map = &dev->map;
 
 	memset(drops, 0, UVB_PD_MAX * sizeof(*drops));
-	for (uint32_t src = 0; src < map->nb_ports; src++) {
-		if (!uvb_map_ever_attached(map, src))
-			continue;
-		for (uint32_t t = 0; t < map->nb_queues; t++)
+	for (uint32_t src = 0; src < map->nb_ports; src++)
+		for (uint32_t t = 0; t < uvb_map_ever_txq(map, src); t++)
 			for (uint32_t i = 0; i < UVB_PD_MAX; i++)
 				drops[i] += uvb_load(&uvb_map_pair(map, src, t, dev->id)->drops[i]);
-	}
 }

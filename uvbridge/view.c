@@ -146,9 +146,7 @@ each_voq(const struct uvb_map *m, uint32_t dst, uint32_t rxq,
 	struct uvb_voq_pages pages = uvb_voq_pages(m, dst, rxq);
 
 	for (uint32_t src = 0; src < m->nb_ports; src++) {
-		if (!uvb_map_ever_attached(m, src))
-			continue;
-		for (uint32_t t = 0; t < m->nb_queues; t++) {
+		for (uint32_t t = 0; t < uvb_map_ever_txq(m, src); t++) {
 			uint32_t source = uvb_map_queue_index(m, src, t);
 			const struct uvb_voq_shm *v = uvb_map_voq(m, dst, rxq, src, t);
 
@@ -208,7 +206,7 @@ put_voqs(FILE *f, const struct uvb_map *m)
 
 	fputs("\"voqs\":[", f);
 	for (l.dst = 0; l.dst < m->nb_ports; l.dst++)
-		for (l.rxq = 0; uvb_map_ever_attached(m, l.dst) && l.rxq < m->nb_queues; l.rxq++)
+		for (l.rxq = 0; l.rxq < uvb_map_ever_rxq(m, l.dst); l.rxq++)
 			each_voq(m, l.dst, l.rxq, put_voq, &l);
 	fputs("]", f);
 }
@@ -284,7 +282,7 @@ put_totals(FILE *f, const struct uvb_map *m, uint32_t port)
 		tx[1] += uvb_load(&uvb_map_txq(m, port, q)->bytes);
 	}
 	for (uint32_t src = 0; src < m->nb_ports; src++)
-		for (uint32_t t = 0; uvb_map_ever_attached(m, src) && t < m->nb_queues; t++)
+		for (uint32_t t = 0; t < uvb_map_ever_txq(m, src); t++)
 			load_drops(drops, uvb_map_pair(m, src, t, port)->drops, UVB_PD_MAX);
 	fprintf(f,
 		",\"rx_packets\":%" PRIu64 ",\"rx_bytes\":%" PRIu64 ",\"tx_packets\":%" PRIu64
@@ -368,7 +366,7 @@ put_pairs(FILE *f, const struct uvb_map *m)
 	for (uint32_t s = 0; s < m->nb_ports * m->nb_queues; s++) {
 		uint32_t src = s / m->nb_queues, txq = s % m->nb_queues;
 
-		for (uint32_t dst = 0; uvb_map_ever_attached(m, src) && dst < m->nb_ports; dst++) {
+		for (uint32_t dst = 0; uvb_map_source_used(m, s) && dst < m->nb_ports; dst++) {
 			uint64_t drops[UVB_PD_MAX] = {0}, any = 0;
 
 			load_drops(drops, uvb_map_pair(m, src, txq, dst)->drops, UVB_PD_MAX);
