@@ -45,4 +45,9 @@ struct uvb_clock {
 	void *port;
 };
 
+/* The function of a driver that tells a port's clock, by its name: 0, or -ENODEV for a port it does
+ * not drive. A program that was not linked with the driver looks it up. */
+#define UVB_PORT_CLOCK "rte_pmd_uveth_clock"
+typedef int (*uvb_port_clock_fn)(uint16_t port_id, struct uvb_clock *clock);
+
 #endif /* UVBRIDGE_CLOCK_H */

@@ -512,6 +512,12 @@ uvb_link(const struct uvb_dev *dev)
 	return uvb_dev_up(dev);
 }
 
+const struct uvb_hdr *
+uvb_live_hdr(const struct uvb_dev *dev)
+{
+	return uvb_map_hdr(&dev->map);
+}
+
 uint64_t
 uvb_clock(const struct uvb_dev *dev)
 {

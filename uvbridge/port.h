@@ -94,6 +94,9 @@ uint64_t uvb_clock(const struct uvb_dev *dev);
  * adapter's uplink). Any thread. */
 bool uvb_carrier(const struct uvb_dev *dev);
 
+/* The header in the segment, with the words that change: for uvb_clock_ns(). */
+const struct uvb_hdr *uvb_live_hdr(const struct uvb_dev *dev);
+
 /* Follow the clock (abi.h, "Clock"): before sleeping, all queues armed, until when there is nothing
  * to do; UVB_BUSY when awake. Concerns the queues this process polls. Any one thread at a time. */
 void uvb_idle(struct uvb_dev *dev, uint64_t until);

@@ -46,6 +46,7 @@
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
+#include "uvbridge/clock.h"
 #include "uvbridge/port.h"
 
 #define UVETH_CHUNK    32  /* frames handed to or asked of the fabric at once */
@@ -347,6 +348,7 @@ void uveth_rx_time(const struct uveth_rxq *q, struct rte_mbuf *m, const struct u
 void uveth_tx_time(const struct uveth_txq *q);
 void uveth_time_configure(const struct rte_eth_dev *eth, struct uvb_conf *conf);
 int uveth_time_rxq(const struct rte_eth_dev *eth, struct uveth_rxq *q);
+int rte_pmd_uveth_clock(uint16_t port_id, struct uvb_clock *clock);
 int uveth_read_clock(struct rte_eth_dev *eth, uint64_t *clock);
 int uveth_timesync_enable(struct rte_eth_dev *eth);
 int uveth_timesync_disable(struct rte_eth_dev *eth);

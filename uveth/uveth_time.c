@@ -26,9 +26,9 @@ static uint64_t
 arrival(const struct uveth_rxq *q, const struct uvb_rx_frame *f)
 {
 	uint64_t sent = f->cell->sent_at, due = f->cell->deliver_at;
-	uint64_t ns = RTE_MAX(sent, due);
+	uint64_t ns = UVB_HELD_IS(due) ? 0 : RTE_MAX(sent, due);
 
-	/* The sender has not heard yet that we want to know. */
+	/* The sender has not heard yet that we want to know, or the frame was released just now. */
 	return ns != 0 ? ns : uvb_clock(uveth_local(&rte_eth_devices[q->port_id])->dev);
 }
 
@@ -183,5 +183,29 @@ uveth_timesync_write_time(struct rte_eth_dev *eth, const struct timespec *ts)
 	uint64_t now = uvb_clock(uveth_local(eth)->dev);
 
 	uveth_port(eth)->timesync.offset = (int64_t)(rte_timespec_to_ns(ts) - now);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ for who follows */
+
+static void
+follow(void *dev, uint64_t until)
+{
+	uvb_idle(dev, until);
+}
+
+__attribute__((visibility("default"))) int
+rte_pmd_uveth_clock(uint16_t port_id, struct uvb_clock *clock)
+{
+	struct rte_eth_dev *eth;
+
+	if (!rte_eth_dev_is_valid_port(port_id))
+		return -ENODEV;
+	eth = &rte_eth_devices[port_id];
+	if (eth->dev_ops == NULL || eth->dev_ops->read_clock != uveth_read_clock)
+		return -ENODEV;
+	*clock = (struct uvb_clock){.hdr = uvb_live_hdr(uveth_local(eth)->dev),
+				    .idle = follow,
+				    .port = uveth_local(eth)->dev};
 	return 0;
 }

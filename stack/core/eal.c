@@ -210,6 +210,8 @@ log_args(char *const argv[])
 /* A driver registers itself when it is loaded, so it need not go through EAL's -d. That option
  * refuses every file below a world-writable directory, /tmp with its sticky bit included; who can
  * replace the driver here can replace this library beside it as well. */
+static void *driver; /* from dlopen(); for as long as the process lives */
+
 static int
 load_driver(const struct uvs_conf *c)
 {
@@ -217,7 +219,9 @@ load_driver(const struct uvs_conf *c)
 
 	if (uvs_conf_nic(c, &nic) != NULL)
 		return -EINVAL;
-	if (nic.plugin[0] == '\0' || dlopen(nic.plugin, RTLD_NOW) != NULL)
+	if (nic.plugin[0] != '\0')
+		driver = dlopen(nic.plugin, RTLD_NOW);
+	if (nic.plugin[0] == '\0' || driver != NULL)
 		return 0;
 	uvs_log(UVS_LOG_ERROR, "the driver of nic %s cannot be loaded: %s (see plugin)", c->nic,
 		dlerror());
@@ -240,6 +244,12 @@ eal_main(void *arg)
 		return r;
 	r = rte_eal_init(n, argv);
 	return r < 0 ? -rte_errno : 0;
+}
+
+void *
+uvs_eal_symbol(const char *name)
+{
+	return driver != NULL ? dlsym(driver, name) : NULL;
 }
 
 int

@@ -12,6 +12,9 @@
  * What EAL and drivers open becomes internal (fds.h). 0 or a negative errno, logged. */
 int uvs_eal_start(const struct uvs_conf *c);
 
+/* A function of the driver that was loaded as a plugin, or NULL. */
+void *uvs_eal_symbol(const char *name);
+
 /* The first port that was probed; -ENODEV, logged. */
 int uvs_eal_port(const struct uvs_conf *c);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "stack/core/port.h"
+#include "stack/core/eal.h"
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
 
@@ -160,6 +161,29 @@ setup_interrupts(struct uvs_port *p)
 	}
 }
 
+/* The clock of the first port that has one is the stack's. */
+static void
+follow_clock(struct uvs_port *p)
+{
+	uvb_port_clock_fn clock_of;
+
+	/* ISO C has no other way to make a function of what dlsym() returns. */
+	*(void **)&clock_of = uvs_eal_symbol(UVB_PORT_CLOCK);
+	if (clock_of == NULL || clock_of(p->id, &p->clock) != 0)
+		return;
+	uvs_port_idle(p, UVB_BUSY);
+	if (uvs_clock_source() == NULL)
+		__atomic_store_n(&uvs_clock_fabric, p->clock.hdr, __ATOMIC_RELAXED);
+}
+
+static void
+leave_clock(struct uvs_port *p)
+{
+	if (uvs_clock_source() == p->clock.hdr)
+		__atomic_store_n(&uvs_clock_fabric, NULL, __ATOMIC_RELAXED);
+	p->clock = (struct uvb_clock){0};
+}
+
 int
 uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *pool)
 {
@@ -177,6 +201,7 @@ uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool 
 		return r;
 	}
 	setup_interrupts(p);
+	follow_clock(p);
 	if (!p->intr && c->poll != UVS_POLL_BUSY)
 		uvs_log(UVS_LOG_NOTICE,
 			"%s has no receive interrupts: idle waiting is by timer, 1 ms", p->driver);
@@ -189,6 +214,7 @@ void
 uvs_port_stop(struct uvs_port *p)
 {
 	uvs_port_flush(p);
+	leave_clock(p);
 	rte_pktmbuf_free_bulk(p->tx, p->tx_n);
 	p->tx_n = 0;
 	rte_eth_dev_stop(p->id);

@@ -11,6 +11,7 @@
 #ifndef STACK_CORE_PORT_H
 #define STACK_CORE_PORT_H
 
+#include "stack/core/clock.h"
 #include "stack/core/rte.h"
 
 #include "stack/conf/conf.h"
@@ -39,6 +40,7 @@ struct uvs_port {
 	int epfd;     /* readable when an armed queue has something; -1 */
 	struct rte_ether_addr mac;
 	char driver[32];
+	struct uvb_clock clock; /* of a uveth port; else idle is NULL */
 
 	struct rte_mbuf *tx[UVS_TX_BUFFER];
 	uint16_t tx_n;
@@ -65,5 +67,14 @@ void uvs_port_flush(struct uvs_port *p);
  * afterwards. False: not now, sleep by time. */
 bool uvs_port_arm(struct uvs_port *p);
 void uvs_port_disarm(struct uvs_port *p);
+
+/* Follow the port's clock, if it has one: armed and about to sleep, nothing to do until then; or
+ * UVB_BUSY. One thread at a time. */
+static inline void
+uvs_port_idle(struct uvs_port *p, uint64_t until)
+{
+	if (p->clock.idle != NULL)
+		p->clock.idle(p->clock.port, until);
+}
 
 #endif /* STACK_CORE_PORT_H */

@@ -96,6 +96,24 @@ shared_call(struct uvs_instance *in, uvs_call_fn fn, void *arg)
 	return r;
 }
 
+/* Real time, of which a moment is told by the stack's clock: they are the same but for an offset.
+ */
+static uint64_t
+kernel_time(uint64_t now)
+{
+	const struct uvb_hdr *fabric = uvs_clock_source();
+
+	if (uvs_clock_is_virtual())
+		return uvs_clock_kernel_ns();
+	return fabric != NULL ? now - fabric->clock_offset : now;
+}
+
+static void
+drove(uint64_t now)
+{
+	__atomic_store_n(&drive.driven_ns, kernel_time(now), __ATOMIC_RELAXED);
+}
+
 /* Also tells the time at which it was done, which the round had to read anyway. */
 static unsigned int
 poll_all(uint64_t *now)
@@ -109,7 +127,7 @@ poll_all(uint64_t *now)
 		*now = drive.in[i]->now_ns;
 		uvs_inst_leave(drive.in[i]);
 	}
-	__atomic_store_n(&drive.driven_ns, *now, __ATOMIC_RELAXED);
+	drove(*now);
 	return n;
 }
 
@@ -120,7 +138,7 @@ shared_progress(void)
 		if (!uvs_inst_try_enter(drive.in[i]))
 			continue;
 		uvs_inst_poll(drive.in[i]);
-		__atomic_store_n(&drive.driven_ns, drive.in[i]->now_ns, __ATOMIC_RELAXED);
+		drove(drive.in[i]->now_ns);
 		uvs_inst_leave(drive.in[i]);
 	}
 }
@@ -291,11 +309,23 @@ look_at_kernel(struct wait *wt)
 	return r > 0 ? 2 : 0;
 }
 
+/* How long the kernel is to let us sleep. Virtual time is not its to know: look again soon. */
+static uint64_t
+sleep_ns(const struct wait *wt, uint64_t until)
+{
+	uint64_t ns = until > wt->now ? until - wt->now : 0;
+
+	if (uvs_clock_is_virtual())
+		return RTE_MIN(ns, UVS_VIRTUAL_LOOK_NS);
+	return until == UINT64_MAX ? UINT64_MAX : ns;
+}
+
 /* Sleep until rung, a descriptor, or `until`. Fills the caller's revents. 2, 0 or -EINTR. */
 static int
 sleep_in_kernel(struct wait *wt, bool ports, uint64_t until)
 {
-	struct timespec t = uvs_clock_timespec(until > wt->now ? until - wt->now : 0);
+	uint64_t ns = sleep_ns(wt, until);
+	struct timespec t = uvs_clock_timespec(ns);
 	struct pollfd *f = wt->fds;
 	unsigned int n = 0;
 	int r;
@@ -304,7 +334,7 @@ sleep_in_kernel(struct wait *wt, bool ports, uint64_t until)
 	for (unsigned int i = 0; ports && i < drive.n; i++)
 		f[n++] = (struct pollfd){.fd = drive.in[i]->port.epfd, .events = POLLIN};
 	memcpy(f + n, wt->k->fds, wt->k->nfds * sizeof(*f));
-	r = uvs_sys_ppoll(f, n + wt->k->nfds, until == UINT64_MAX ? NULL : &t, wt->k->sigmask);
+	r = uvs_sys_ppoll(f, n + wt->k->nfds, ns == UINT64_MAX ? NULL : &t, wt->k->sigmask);
 	wt->now = uvs_clock_ns();
 	if (r == -EINTR)
 		return r;
@@ -322,6 +352,8 @@ sleep_in_kernel(struct wait *wt, bool ports, uint64_t until)
 static uint64_t
 spin_budget(const struct uvs_conf *c)
 {
+	if (uvs_clock_is_virtual())
+		return 0; /* it stands still while anybody polls */
 	if (c->poll == UVS_POLL_BUSY)
 		return UINT64_MAX / 2;
 	if (c->poll == UVS_POLL_INTERRUPT)
@@ -366,6 +398,41 @@ asleep_until(struct wait *wt, uint64_t ns)
 	__atomic_store_n(&wt->w->asleep_until, ns, __ATOMIC_SEQ_CST);
 }
 
+/* Virtual time: the earliest deadline of those in the lot, who sleep without a clock of their own;
+ * whose time has come is woken. */
+static uint64_t
+lot_deadline(uint64_t now)
+{
+	uint64_t first = UINT64_MAX;
+
+	uvs_lock_take(&drive.lock);
+	for (struct uvs_waiter *w = drive.lot; w != NULL; w = w->next) {
+		first = RTE_MIN(first, w->deadline);
+		if (w->deadline <= now)
+			uvs_waiter_post(w, UVS_W_KICKED);
+	}
+	uvs_lock_give(&drive.lock);
+	return first;
+}
+
+/* Tell the clocks that there is nothing to do until then. Not the ticker: it drives because the
+ * application computes, and for as long as it does time is to stand still. */
+static void
+idle_all(const struct wait *wt, uint64_t until)
+{
+	if (wt->w == &drive.ticker || until <= wt->now)
+		return;
+	for (unsigned int i = 0; i < drive.n; i++)
+		uvs_port_idle(&drive.in[i]->port, until);
+}
+
+static void
+busy_all(void)
+{
+	for (unsigned int i = 0; i < drive.n; i++)
+		uvs_port_idle(&drive.in[i]->port, UVB_BUSY);
+}
+
 /* Arm, look once more, sleep. AGAIN: woken by packets or timers, or there was something. */
 static int
 driver_sleep(struct wait *wt)
@@ -380,11 +447,15 @@ driver_sleep(struct wait *wt)
 	    uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_KICKED | UVS_W_INTERRUPTED)) {
 		wt->now = began = uvs_clock_ns();
 		until = RTE_MIN(wt->deadline, next_timer());
+		if (uvs_clock_is_virtual())
+			until = RTE_MIN(until, lot_deadline(wt->now));
 		if (!armed)
 			until = RTE_MIN(until, wt->now + NO_INTERRUPT_NAP);
 		asleep_until(wt, until);
 		__atomic_fetch_add(&drive.sleeps, 1, __ATOMIC_RELAXED);
+		idle_all(wt, until);
 		r = sleep_in_kernel(wt, armed, until);
+		busy_all();
 		uvs_waiter_rouse(wt->w);
 		learn_from_sleep(wt, drive.in[0]->conf, wt->now - began);
 		r = r == 0 ? AGAIN : r;
@@ -450,6 +521,17 @@ drive_until_finished(struct wait *wt)
 
 /* ------------------------------------------------------------------------------------ as guest */
 
+/* Virtual time: the driver has told the clock until when nobody has anything to do. */
+static void
+kick_for_deadline(uint64_t deadline)
+{
+	struct uvs_waiter *d = __atomic_load_n(&drive.driver, __ATOMIC_ACQUIRE);
+
+	if (d != NULL && uvs_clock_is_virtual() &&
+	    deadline < __atomic_load_n(&d->asleep_until, __ATOMIC_SEQ_CST))
+		uvs_waiter_post(d, UVS_W_KICKED);
+}
+
 /* Somebody else drives: sleep until woken or promoted. AGAIN: try for the role. */
 static int
 doze(struct wait *wt)
@@ -457,9 +539,11 @@ doze(struct wait *wt)
 	int r = AGAIN;
 
 	uvs_lock_take(&drive.lock);
+	wt->w->deadline = wt->deadline;
 	lot_add(wt->w);
 	uvs_lock_give(&drive.lock);
 	wt->now = uvs_clock_ns();
+	kick_for_deadline(wt->deadline);
 	/* The driver may have left before it could see us in the lot: both words are sequentially
 	 * consistent, so that one of us two sees the other. */
 	if (__atomic_load_n(&drive.driver, __ATOMIC_SEQ_CST) != NULL &&
@@ -471,6 +555,7 @@ doze(struct wait *wt)
 	uvs_lock_take(&drive.lock);
 	lot_remove(wt->w);
 	uvs_lock_give(&drive.lock);
+	uvs_waiter_take(wt->w, UVS_W_KICKED);
 	return finished(wt, r);
 }
 
@@ -629,7 +714,7 @@ ticker_park(uint32_t sleeps)
 static bool
 nobody_drives(void)
 {
-	uint64_t idle = uvs_clock_ns() - __atomic_load_n(&drive.driven_ns, __ATOMIC_RELAXED);
+	uint64_t idle = uvs_clock_kernel_ns() - __atomic_load_n(&drive.driven_ns, __ATOMIC_RELAXED);
 	struct uvs_waiter *nobody = NULL;
 
 	return idle > TICK_NS && idle < UINT64_MAX / 2 &&
@@ -706,7 +791,7 @@ shared_start(struct uvs_instance **in, unsigned int n)
 	memcpy(drive.in, in, n * sizeof(in[0]));
 	drive.n = n;
 	drive.spin_ns = in[0]->conf->spin_us * UVS_NS_PER_US;
-	drive.driven_ns = uvs_clock_ns();
+	drive.driven_ns = uvs_clock_kernel_ns();
 	r = start_ticker();
 	if (r == 0)
 		__atomic_store_n(&drive.running, true, __ATOMIC_RELEASE);
@@ -727,6 +812,7 @@ static void
 shared_forget(void)
 {
 	memset(&drive, 0, sizeof(drive));
+	__atomic_store_n(&uvs_clock_fabric, NULL, __ATOMIC_RELAXED);
 	uvs_waiter_forget();
 }
 

@@ -25,6 +25,7 @@ struct uvs_waiter {
 
 	/* shared.c: while it sleeps as the driver, until when at most; else 0. Atomic, its own. */
 	uint64_t asleep_until;
+	uint64_t deadline; /* shared.c: of its wait, while it is in the lot; under its lock */
 	/* shared.c: threads that wait without driving; under its lock. Unused ones: waiter.c's. */
 	struct uvs_waiter *next, **prev;
 };

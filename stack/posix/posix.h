@@ -402,7 +402,7 @@ void uvp_epoll_to_kernel(struct uvp_file *f, int fd);
 void uvp_epoll_refresh(struct uvp_file *f, int epfd);
 void uvp_epoll_fork_child(struct uvp_epoll *ep);
 
-/* poll.c: deadline in ns of CLOCK_MONOTONIC. Count or -errno. */
+/* poll.c: deadline in ns of the stack's clock. Count or -errno. */
 int uvp_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *mask);
 
 /* fork.c */

@@ -2,17 +2,13 @@
  *
  * Calls that may block: try, look again with a watch in place, sleep, try again.
  */
+#include "stack/core/clock.h"
 #include "stack/posix/posix.h"
-
-#include <time.h>
 
 uint64_t
 uvp_now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return uvs_clock_ns();
 }
 
 uint64_t

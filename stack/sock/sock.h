@@ -133,9 +133,9 @@ struct uvs_kwait {
 void uvs_progress(void);
 
 /* Wait until the waiter is woken, a kernel descriptor is ready, the deadline passes (ns of
- * CLOCK_MONOTONIC; UINT64_MAX: none; 0: do not wait) or a signal handler ran. Shared model: drives
- * the stack meanwhile - polls for a while as the poll policy says, then sleeps on the port's RX
- * interrupts and the kernel descriptors together, capped by the next timer.
+ * the stack's clock, core/clock.h; UINT64_MAX: none; 0: do not wait) or a signal handler ran.
+ * Shared model: drives the stack meanwhile - polls for a while as the poll policy says, then sleeps
+ * on the port's RX interrupts and the kernel descriptors together, capped by the next timer.
  * Returns 1 woken, 2 kernel descriptors ready (1 and 2 may be or-ed), 0 deadline, -EINTR.
  * The wake flag is consumed. No wake-up between the caller's last look and this call is lost:
  * uvs_waiter_wake() on a waiter that does not sleep yet makes the next uvs_wait() return at once.
