@@ -32,7 +32,7 @@ struct result {
 
 struct options {
 	const char *fabric;
-	uint32_t size, burst, window, ports, senders;
+	uint32_t size, burst, window, ports, senders, rules;
 	double seconds;
 	bool alone;
 };
@@ -109,6 +109,46 @@ fill_frame(uint8_t *p, uint32_t size, uint32_t flow)
 	memset(p, 0x5a, size);
 	memcpy(p, head, sizeof(head));
 	memcpy(p + 34, &flow, sizeof(flow));
+}
+
+/* A flow rule for each of so many flows, by addresses and ports. */
+static void
+add_rules(const struct options *o, struct uvb_dev *dev)
+{
+	struct uvb_rule r = {.fate = UVB_FATE_QUEUE,
+			     .nb_queue = 1,
+			     .layers = UVB_LAYER_IPV4 | UVB_LAYER_UDP,
+			     .layers_mask = UVB_LAYER_IPV4 | UVB_LAYER_UDP,
+			     .nb_field = 2,
+			     .field = {{UVB_AT_L3, UVB_EQUAL, 12, 0, 8, {0}},
+				       {UVB_AT_L4, UVB_EQUAL, 0, 8, 4, {0}}}};
+	char err[UVB_ERR_LEN];
+	struct uvb_conf conf;
+
+	memset(r.value, 0x5a, 8);
+	memset(r.mask, 0xff, 12);
+	for (uint32_t i = 0; i < o->rules; i++) {
+		r.serial = i + 1;
+		memcpy(r.value + 8, &i, sizeof(i));
+		if (uvb_rule_set(dev, (uint16_t)i, &r, err) != 0) {
+			fprintf(stderr, "uvbridge_bench: %s\n", err);
+			exit(1);
+		}
+	}
+	uvb_conf_get(dev, &conf);
+	conf.flags |= o->rules != 0 ? UVB_CONF_RULES : 0;
+	uvb_conf_set(dev, &conf, NULL);
+}
+
+/* Other flows for the next burst: each rule in its turn. */
+static void
+next_flows(const struct options *o, uint8_t *mem, uint32_t *flow)
+{
+	for (uint32_t i = 0; i < o->burst && o->rules != 0; i++, (*flow)++) {
+		uint32_t number = *flow % o->rules;
+
+		memcpy(mem + SPACE * (size_t)i + 34, &number, sizeof(number));
+	}
 }
 
 /* From the receiver, to be known to the switch. */
@@ -217,6 +257,7 @@ run_alone(const struct options *o)
 	struct uvb_seg seg[BURST_MAX], hello_seg = {src, sizeof(src)};
 	struct uvb_frame hello = {&hello_seg, 1, 0, sizeof(src)};
 	uint64_t t[3], end = uvb_now_ns() + (uint64_t)(o->seconds * 1e9);
+	uint32_t flow = 0;
 
 	for (uint32_t i = 0; mem != NULL && i < BURST_MAX; i++) {
 		fill_frame(mem + SPACE * (size_t)i, o->size, i);
@@ -225,7 +266,9 @@ run_alone(const struct options *o)
 	}
 	make_hello(src);
 	uvb_tx_burst(uvb_txq(b, 0), &hello, 1);
+	add_rules(o, b);
 	do {
+		next_flows(o, mem, &flow);
 		t[0] = uvb_now_ns();
 		uvb_tx_burst(uvb_txq(a, 0), frame, (uint16_t)o->burst);
 		t[1] = uvb_now_ns();
@@ -333,7 +376,7 @@ main(int argc, char **argv)
 	static const uint32_t sizes[] = {64, 256, 1514};
 	int opt;
 
-	while ((opt = getopt(argc, argv, "1s:b:t:w:p:n:")) != -1) {
+	while ((opt = getopt(argc, argv, "1s:b:t:w:p:n:r:")) != -1) {
 		if (opt == 's')
 			o.size = (uint32_t)atoi(optarg);
 		else if (opt == 'b')
@@ -344,15 +387,18 @@ main(int argc, char **argv)
 			o.ports = (uint32_t)atoi(optarg);
 		else if (opt == 'n')
 			o.senders = (uint32_t)atoi(optarg);
+		else if (opt == 'r')
+			o.rules = (uint32_t)atoi(optarg);
 		else if (opt == '1')
 			o.alone = true;
 		else if (opt == 't')
 			o.seconds = atof(optarg);
 	}
 	if (optind + 1 != argc || o.size > SPACE || o.burst < 1 || o.burst > BURST_MAX ||
-	    o.ports > UVB_MAX_PORTS || (o.ports != 0 && o.senders >= o.ports)) {
+	    o.rules > UVB_RULE_MAX || (o.rules != 0 && !o.alone) || o.ports > UVB_MAX_PORTS ||
+	    (o.ports != 0 && o.senders >= o.ports)) {
 		fprintf(stderr, "Usage: uvbridge_bench [-1] [-s SIZE] [-b BURST] [-w WINDOW] [-t "
-				"SECONDS] [-p PORTS -n SENDERS] FABRIC\n");
+				"SECONDS] [-p PORTS -n SENDERS] [-1 -r RULES] FABRIC\n");
 		return 2;
 	}
 	o.fabric = argv[optind];

@@ -624,6 +624,7 @@ test_vf_is_bound(void)
 {
 	struct uvb_attach req = {FABRIC, "n0.vf1", {2, 0, 0, 0, 0, 50}, 1, 1, UVB_KIND_WIRE,
 				 false,  false};
+	struct uvb_rule everything = {.fate = UVB_FATE_QUEUE, .nb_queue = 1, .serial = 1};
 	struct uvb_policy p = vf_mac(11);
 	struct uvb_dev *pf, *vf0, *vf1, *ext;
 	char err[UVB_ERR_LEN];
@@ -672,6 +673,14 @@ test_vf_is_bound(void)
 	send_plain(pf, 99, 9);
 	CHECK_EQ(arrives(vf1), -2);
 	CHECK_EQ(arrives(ext), -1);
+	/* Nor by flow rules that ask for everything. */
+	CHECK_EQ(uvb_rule_set(vf1, 0, &everything, err), 0);
+	CHECK_EQ(publish(vf1, 11, UVB_CONF_ISOLATED | UVB_CONF_RULES), 0);
+	send_plain(pf, 99, 9);
+	CHECK_EQ(arrives(vf1), -2);
+	CHECK_EQ(arrives(ext), -1);
+	send_plain(pf, 11, 9);
+	CHECK_EQ(arrives(vf1), -1);
 	CHECK_EQ(adapter(UVB_CTLA_DEL, "n0", 0, 0), -EBUSY);
 	uvb_close(pf);
 	uvb_close(vf0);

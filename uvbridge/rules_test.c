@@ -271,6 +271,60 @@ test_short_frames(void)
 	uvb_rules_free(t);
 }
 
+/* IPv6 and a chain of extension headers, each of 8 bytes; then `proto`, with 20 bytes of it. */
+static uint32_t
+make_chain(uint8_t *f, const uint8_t *ext, uint32_t n, uint8_t proto)
+{
+	uint8_t *next = f + 20, *p = f + 54;
+
+	memset(f, 0, FRAME);
+	f[12] = 0x86;
+	f[13] = 0xdd;
+	f[14] = 0x60;
+	for (uint32_t i = 0; i < n; i++, next = p, p += 8)
+		*next = ext[i];
+	*next = proto;
+	p[12] = 0x50;
+	return (uint32_t)(p - f) + 20;
+}
+
+static void
+test_extension_headers(void)
+{
+	static const struct {
+		uint8_t ext[3];
+		uint32_t n, bits;
+		bool l4;
+	} chain[] = {
+		{{0}, 0, 0, true},
+		{{0}, 1, UVB_LAYER_IP6_HOP, true},
+		{{0, 43, 60},
+		 3,
+		 UVB_LAYER_IP6_HOP | UVB_LAYER_IP6_ROUTE | UVB_LAYER_IP6_DEST,
+		 true},
+		{{51}, 1, UVB_LAYER_IP6_AUTH, true},
+		{{135, 139, 140},
+		 3,
+		 UVB_LAYER_IP6_MOBILE | UVB_LAYER_IP6_HIP | UVB_LAYER_IP6_SHIM6,
+		 true},
+		{{0, 44}, 2, UVB_LAYER_IP6_HOP | UVB_LAYER_IP6_FRAG, false},
+		{{50}, 1, UVB_LAYER_IP6_ESP, false},
+	};
+
+	for (size_t i = 0; i < sizeof(chain) / sizeof(chain[0]); i++) {
+		uint8_t f[FRAME];
+		struct uvb_layers l;
+		uint32_t len = make_chain(f, chain[i].ext, chain[i].n, 6);
+
+		uvb_layers_parse(&l, f, len);
+		CHECK_EQ(l.bits,
+			 UVB_LAYER_IPV6 | chain[i].bits | (chain[i].l4 ? UVB_LAYER_TCP : 0));
+		CHECK_EQ(l.at[UVB_AT_L3], 14);
+		CHECK_EQ(l.at[UVB_AT_L4], chain[i].l4 ? (int)len - 20 : -1);
+		CHECK_EQ(l.at[UVB_AT_PAYLOAD], chain[i].l4 ? (int)len : -1);
+	}
+}
+
 /* ------------------------------------------------------------------------------------ the fabric
  */
 
@@ -530,6 +584,7 @@ main(void)
 	seed_init();
 	RUN(test_table_against_list);
 	RUN(test_short_frames);
+	RUN(test_extension_headers);
 	RUN(test_nonsense_is_refused);
 	RUN(test_sender_follows);
 	RUN(test_next_owner);

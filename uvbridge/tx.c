@@ -66,9 +66,14 @@ lane_init(struct uvb_txq *q, struct dest *d, uint32_t rxq)
 static void
 compile_special(struct dest *d, const struct uvb_conf *c)
 {
-	d->special &= ~(UVB_SPECIAL_VLAN_FILTER | UVB_SPECIAL_SENT_AT);
+	d->special &= ~(UVB_SPECIAL_VLAN_FILTER | UVB_SPECIAL_SENT_AT | UVB_SPECIAL_RULES);
 	if (c->flags & UVB_CONF_SENT_AT)
 		d->special |= UVB_SPECIAL_SENT_AT;
+	if (c->flags & (UVB_CONF_RULES | UVB_CONF_ISOLATED))
+		d->special |= UVB_SPECIAL_RULES;
+	/* Its rules decide, not its addresses: as far as its place in the switch allows that. */
+	if (c->flags & UVB_CONF_ISOLATED)
+		d->flags |= UVB_CONF_PROMISC | UVB_CONF_ALLMULTI;
 	if (!(c->flags & UVB_CONF_VLAN_FILTER))
 		return;
 	d->special |= UVB_SPECIAL_VLAN_FILTER;
@@ -88,9 +93,6 @@ compile_conf(struct dest *d, const struct uvb_conf *c)
 	d->nb_mac = c->nb_mac;
 	for (uint32_t i = 0; i < c->nb_mac; i++)
 		d->mac[i] = uvb_mac48(c->mac[i]);
-	d->special &= ~UVB_SPECIAL_RULES;
-	if (c->flags & (UVB_CONF_RULES | UVB_CONF_ISOLATED))
-		d->special |= UVB_SPECIAL_RULES;
 	d->nb_mc = c->nb_mc;
 	for (uint32_t i = 0; i < c->nb_mc; i++)
 		d->mc[i] = uvb_mac48(c->mc[i]);
@@ -539,8 +541,6 @@ listed(const uint64_t *list, uint32_t n, uint64_t mac)
 static bool
 mac_passes(const struct dest *d, uint64_t mac)
 {
-	if (UVB_UNLIKELY(d->flags & UVB_CONF_ISOLATED))
-		return true;
 	if (!UVB_MAC_MULTICAST(mac))
 		return (d->nb_mac > 0 && d->mac[0] == mac) || (d->flags & UVB_CONF_PROMISC) ||
 		       listed(d->mac, d->nb_mac, mac);

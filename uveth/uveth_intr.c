@@ -6,10 +6,10 @@
  * a sender rings it. EAL adds it to an epoll set as it would an eventfd of VFIO, but never reads
  * it: the counter size is 0. Disabling the interrupt takes what rang.
  *
- * A port ends when its fabric does, or an administrator unplugs it; the switch may put its link down
- * (`uvbridge vf`). Nothing in this process happens at that moment. So if the application wants to be
- * told that the link went down (intr_conf.lsc), and that the device is gone (intr_conf.rmv), an alarm
- * looks ten times a second.
+ * A port ends when its fabric does, or an administrator unplugs it; the switch may put its link
+ * down (`uvbridge vf`). Nothing in this process happens at that moment. So if the application wants
+ * to be told that the link went down (intr_conf.lsc), and that the device is gone (intr_conf.rmv),
+ * an alarm looks ten times a second.
  *
  * Both are made in each process that uses the port: descriptors, epoll sets and callbacks are its
  * own.
