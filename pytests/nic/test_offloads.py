@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Offloads, set and judged by stock dpdk-testpmd: what goes in by a wire, and what comes back."""
 
+import re
 import struct
 
 import pytest
@@ -211,3 +212,33 @@ def test_statistics_of_mapped_queues(net, testpmd):
         mirror.returns(b"")
     counted = mirror.pmd.xstats()
     assert (counted["rx_q0_packets"], counted["rx_q1_packets"], counted["rx_good_packets"]) == (0, 3, 3)
+
+
+def test_timestamps_are_of_the_fabrics_clock(net, testpmd):
+    """Frames arrive when they were sent, or when the link lets them out, by a clock that a test holds in its hand."""
+    wire = net.wire("wire")
+    pmd = testpmd("nic", "name=nic", options=["--forward-mode=rxonly"])
+    for line in (
+        "port stop 0",
+        "port config 0 rx_offload timestamp on",
+        "port start 0",
+        "set verbose 1",
+        "start",
+    ):
+        pmd.command(line)
+    seen = []
+
+    def arrival(step=0.0):
+        wire.send(wire.ether(net.fabric.wait_port("nic")["mac"]) / Raw(bytes(46)), ack=False)
+        if step:
+            net.clock.step(step)
+        until(lambda: pmd.process.stdout.count("- timestamp ") > len(seen), 5, "one more timestamp")
+        seen.append(int(re.findall(r"- timestamp (\d+)", pmd.process.stdout)[-1]))
+        return seen[-1]
+
+    net.clock.stop()
+    first = arrival()
+    net.clock.step(1.5)
+    assert arrival() - first == 1_500_000_000
+    net.link("nic").delay("20ms", direction="rx")
+    assert arrival(step=1) - first == 1_520_000_000
