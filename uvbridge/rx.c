@@ -636,15 +636,15 @@ uvb_rx_read(const struct uvb_rxq *q, const struct uvb_rx_frame *f, uint32_t off,
 	const struct held *h = &q->held[f->index];
 	uint32_t done = 0;
 
-	for (uint32_t i = 0; i < h->nb_cells && done < len; i++) {
+	/* All but the last are full. */
+	for (uint32_t i = off / UVB_CELL_ROOM; i < h->nb_cells && done < len; i++) {
 		const struct uvb_cell *c = q->cell[h->first + i];
 		uint32_t in_cell = i + 1 < h->nb_cells ? UVB_CELL_ROOM : h->len - i * UVB_CELL_ROOM;
 		uint32_t n;
 
-		if (off >= in_cell) {
-			off -= in_cell;
-			continue;
-		}
+		off %= UVB_CELL_ROOM;
+		if (off >= in_cell)
+			break;
 		n = in_cell - off < len - done ? in_cell - off : len - done;
 		memcpy((uint8_t *)dst + done, c->data + off, n);
 		done += n;

@@ -27,6 +27,7 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
+#include "uvbridge/ports/packet.h"
 #include "uveth/uveth.h"
 
 #define TX_CSUM (RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_L4_MASK)
@@ -44,40 +45,11 @@ struct l4_place {
 	bool v6;
 };
 
-static uint16_t
-fold(uint64_t sum)
-{
-	while (sum > 0xffff)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
-/* Ones' complement sum of 16-bit words as they lie, an odd byte last. Sixteen bytes at a time: the
- * halves of each 32-bit lane are summed apart, which holds without carry for a megabyte. */
+/* Ones' complement sum of 16-bit words as they lie, an odd byte last. */
 static uint16_t
 sum_bytes(const void *data, uint32_t len)
 {
-	typedef uint32_t lanes __attribute__((vector_size(16), aligned(1), may_alias));
-	const uint8_t *p = data;
-	lanes low = {0}, high = {0}, sum;
-	uint64_t total;
-	uint16_t word;
-
-	for (; len >= sizeof(lanes); p += sizeof(lanes), len -= sizeof(lanes)) {
-		lanes v = *(const lanes *)p;
-
-		low += v & 0xffff;
-		high += v >> 16;
-	}
-	sum = low + high;
-	total = (uint64_t)sum[0] + sum[1] + sum[2] + sum[3];
-	for (; len >= sizeof(word); p += sizeof(word), len -= sizeof(word)) {
-		memcpy(&word, p, sizeof(word));
-		total += word;
-	}
-	if (len > 0)
-		total += *p; /* little-endian: the low byte of a word */
-	return fold(total);
+	return uvp_fold(uvp_sum(data, len, 0));
 }
 
 /* The same over bytes [off, off + len) of a chain, which are there. (rte_raw_cksum_mbuf() of this
@@ -102,7 +74,7 @@ sum_mbuf(const struct rte_mbuf *m, uint32_t off, uint32_t len)
 		done += n;
 		off = 0;
 	}
-	return fold(total);
+	return uvp_fold(total);
 }
 
 /* Bytes of L4 as the IP header has it (the frame may be longer: padding), or 0 if that is not what
@@ -137,7 +109,7 @@ l4_sum(const struct rte_mbuf *m, const struct l4_place *p)
 	sum = p->v6 ? sum_bytes(ip6->src_addr, sizeof(ip6->src_addr) * 2)
 		    : sum_bytes(&ip4->src_addr, sizeof(ip4->src_addr) * 2);
 	sum += sum_mbuf(m, p->l4_off, len);
-	return fold(sum + rte_cpu_to_be_16(len) + rte_cpu_to_be_16(p->proto));
+	return uvp_fold(sum + rte_cpu_to_be_16(len) + rte_cpu_to_be_16(p->proto));
 }
 
 /* ---------------------------------------------------------------------------------------- tx */
@@ -184,7 +156,7 @@ tx_l4(const struct rte_mbuf *m, const struct l4_place *p, uint8_t *field)
 	/* The sum has what the mbuf holds in the field, which some applications set to that of the
 	 * pseudo-header and others leave alone: take it out. */
 	memcpy(&was, field, sizeof(was));
-	csum = ~fold((uint64_t)sum + (uint16_t)~was);
+	csum = ~uvp_fold((uint64_t)sum + (uint16_t)~was);
 	if (csum == 0 && p->proto == IPPROTO_UDP)
 		csum = 0xffff; /* zero says "not computed"; ones' complement has another zero */
 	memcpy(field, &csum, sizeof(csum));

@@ -13,6 +13,7 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
+#include "uvbridge/ports/packet.h"
 #include "uveth/uveth.h"
 
 static bool
@@ -79,20 +80,15 @@ pseudo_header(const struct uvb_gso *gso, uint8_t *hdr, uint32_t len)
 {
 	const struct rte_ipv4_hdr *ip4 = (const void *)(hdr + gso->l3);
 	const struct rte_ipv6_hdr *ip6 = (const void *)(hdr + gso->l3);
-	struct {
-		uint32_t len;
-		uint32_t proto;
-	} tail = {rte_cpu_to_be_32(len - gso->l4),
-		  rte_cpu_to_be_32(gso->udp ? IPPROTO_UDP : IPPROTO_TCP)};
 	size_t field = gso->udp ? offsetof(struct rte_udp_hdr, dgram_cksum)
 				: offsetof(struct rte_tcp_hdr, cksum);
-	uint32_t sum = rte_raw_cksum(&tail, sizeof(tail));
+	uint64_t sum = (uint64_t)rte_cpu_to_be_16(len - gso->l4) +
+		       rte_cpu_to_be_16(gso->udp ? IPPROTO_UDP : IPPROTO_TCP);
 	uint16_t word;
 
-	sum += gso->ipv6 ? rte_raw_cksum(ip6->src_addr, sizeof(ip6->src_addr) * 2)
-			 : rte_raw_cksum(&ip4->src_addr, sizeof(ip4->src_addr) * 2);
-	sum = (sum & 0xffff) + (sum >> 16);
-	word = (uint16_t)((sum & 0xffff) + (sum >> 16));
+	sum = gso->ipv6 ? uvp_sum(ip6->src_addr, sizeof(ip6->src_addr) * 2, sum)
+			: uvp_sum(&ip4->src_addr, sizeof(ip4->src_addr) * 2, sum);
+	word = uvp_fold(sum);
 	memcpy(hdr + gso->l4 + field, &word, sizeof(word));
 }
 

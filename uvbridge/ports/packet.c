@@ -10,31 +10,31 @@
 #define VLAN_MAX    2
 #define IP6_EXT_MAX 8
 
-/* Ones' complement sums do not care how wide the words are that are added, as long as the carries
- * come back in: 32-bit words into 64-bit accumulators, several at a time, and fold at the end. */
+/* Sixteen-bit words in the halves of 32-bit lanes, two vectors at a time: no lane overflows before
+ * two megabytes, and a frame is no longer than 64 KiB. */
 uint64_t
 uvp_sum(const void *data, size_t len, uint64_t sum)
 {
+	typedef uint32_t lanes __attribute__((vector_size(16), aligned(1), may_alias));
 	const uint8_t *p = data;
-	uint64_t acc[4] = {0, 0, 0, 0};
-	uint32_t w[8];
+	lanes low[2] = {{0}, {0}}, high[2] = {{0}, {0}}, all;
+	uint16_t word;
 
-	for (; len >= sizeof(w); len -= sizeof(w), p += sizeof(w)) {
-		memcpy(w, p, sizeof(w));
-		for (int i = 0; i < 4; i++)
-			acc[i] += (uint64_t)w[i] + w[i + 4];
+	for (; len >= 2 * sizeof(lanes); p += 2 * sizeof(lanes), len -= 2 * sizeof(lanes)) {
+		const lanes *v = (const lanes *)p;
+
+		low[0] += v[0] & 0xffff;
+		high[0] += v[0] >> 16;
+		low[1] += v[1] & 0xffff;
+		high[1] += v[1] >> 16;
 	}
-	sum += acc[0] + acc[1] + acc[2] + acc[3];
-	for (; len >= 4; len -= 4, p += 4) {
-		memcpy(w, p, 4);
-		sum += w[0];
+	all = low[0] + low[1] + high[0] + high[1];
+	sum += (uint64_t)all[0] + all[1] + all[2] + all[3];
+	for (; len >= sizeof(word); len -= sizeof(word), p += sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		sum += word;
 	}
-	if (len > 0) { /* the rest of a word is zero */
-		w[0] = 0;
-		memcpy(w, p, len);
-		sum += w[0];
-	}
-	return sum;
+	return len > 0 ? sum + *p : sum; /* little-endian: the low byte of a word */
 }
 
 uint16_t
