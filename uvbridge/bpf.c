@@ -11,7 +11,8 @@
 #define SIZE(c)  ((c)&0x18)
 #define MODE(c)  ((c)&0xe0)
 #define OP(c)    ((c)&0xf0)
-#define BY_X(c)  ((c)&0x08)
+#define BY_X_BIT 0x08
+#define BY_X(c)  ((c)&BY_X_BIT)
 enum class {
 	LD,
 	LDX,
@@ -64,7 +65,7 @@ check_load(const struct uvb_bpf_insn *i)
 static bool
 check_alu(const struct uvb_bpf_insn *i)
 {
-	if (OP(i->code) > XOR)
+	if (OP(i->code) > XOR || i->code == (ALU | NEG | BY_X_BIT))
 		return false;
 	if (BY_X(i->code))
 		return true;
@@ -78,10 +79,11 @@ static bool
 check_jump(const struct uvb_bpf_insn *i, uint32_t left)
 {
 	if (OP(i->code) == JA)
-		return i->k < left;
+		return !BY_X(i->code) && i->k < left;
 	return OP(i->code) <= JSET && i->jt < left && i->jf < left;
 }
 
+/* Spelled as libpcap spells it, without bits that mean nothing. */
 static bool
 check_insn(const struct uvb_bpf_insn *i, uint32_t left)
 {
@@ -93,14 +95,15 @@ check_insn(const struct uvb_bpf_insn *i, uint32_t left)
 		return check_load(i);
 	case ST:
 	case STX:
-		return i->k < MEM_WORDS;
+		return i->code == CLASS(i->code) && i->k < MEM_WORDS;
 	case ALU:
 		return check_alu(i);
 	case JMP:
 		return check_jump(i, left);
 	case RET:
+		return i->code == RET || i->code == (RET | RET_A);
 	case MISC:
-		return true;
+		return i->code == MISC || i->code == (MISC | TXA);
 	}
 	return false;
 }

@@ -620,7 +620,7 @@ static void
 memory(void **base, size_t *len)
 {
 	*base = lab.daemon.map.base;
-	*len = lab.daemon.map.size;
+	*len = lab.daemon.map.off_rules; /* flow rules, megabytes of them, are nobody's here */
 }
 
 /* Bells are the kernel's: only a v that sleeps has been rung. And the second in

@@ -72,7 +72,40 @@ lab_down(struct lab *lab)
 		closedir(dir);
 	rmdir(lab->dir);
 	uvb_map_close(&lab->daemon.map);
+	free(lab->saved);
 	close(lab->daemon.dirfd);
+}
+
+/* Copy the pages of the segment that exist. */
+static void
+copy_pages(const struct uvb_map *m, uint8_t *to, const uint8_t *from)
+{
+	uint64_t *pages = uvb_map_resident(m, 0, m->size);
+
+	if (pages == NULL)
+		fail("pages", -ENOMEM, "");
+	for (uint64_t at = 0; at < m->size; at += UVB_PAGE)
+		if (pages[at / UVB_PAGE / 64] >> (at / UVB_PAGE & 63) & 1)
+			memcpy(to + at, from + at,
+			       m->size - at < UVB_PAGE ? m->size - at : UVB_PAGE);
+	free(pages);
+}
+
+void
+lab_save(struct lab *lab)
+{
+	free(lab->saved);
+	lab->saved = calloc(1, lab->daemon.map.size);
+	if (lab->saved == NULL)
+		fail("copy", -ENOMEM, "");
+	copy_pages(&lab->daemon.map, lab->saved, lab->daemon.map.base);
+}
+
+/* Pages that have come into being since then are zero in the copy. */
+void
+lab_restore(struct lab *lab)
+{
+	copy_pages(&lab->daemon.map, lab->daemon.map.base, lab->saved);
 }
 
 struct uvb_dev *

@@ -12,6 +12,7 @@
 struct lab {
 	struct daemon daemon; /* watches are never told: call the handlers */
 	char dir[64];
+	uint8_t *saved; /* the segment, see lab_save() */
 };
 
 /* All of these end the process with a message when something fails. */
@@ -23,6 +24,11 @@ void lab_down(struct lab *lab); /* the directory is gone; ports must be forgotte
 /* Through the daemon's handler; the port's process is this one. The caller's, to uvb_forget(). */
 struct uvb_dev *lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
 			   enum uvb_port_kind kind);
+
+/* Keep the segment as it is, and put it back: the words of other files and of this process
+ * (handles, the daemon's own) are the caller's business. */
+void lab_save(struct lab *lab);
+void lab_restore(struct lab *lab);
 
 /* What a daemon does that is started after the last one died. */
 void lab_adopt(struct lab *lab);

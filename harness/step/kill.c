@@ -37,6 +37,7 @@ struct tally {
 
 struct options {
 	uint64_t sample; /* or ALL */
+	uint64_t cases;  /* how many, or ALL */
 	uint64_t seed;
 	const char *only; /* case */
 	uint64_t at;      /* place, or ALL */
@@ -303,10 +304,25 @@ add(struct tally *sum, const struct tally *t)
 	sum->broken += t->broken;
 }
 
+static size_t
+count_cases(const struct kill_program *p)
+{
+	size_t n = 0;
+
+	while (p->cases[n].name != NULL)
+		n++;
+	return n;
+}
+
+/* One case by name, or --cases of them that follow each other, beginning where the seed says. */
 static bool
 selected(const struct run *r, const struct kill_case *c)
 {
-	return r->o.only == NULL || strcmp(r->o.only, c->name) == 0;
+	size_t n = count_cases(r->program), place = (size_t)(c - r->program->cases);
+
+	if (r->o.only != NULL)
+		return strcmp(r->o.only, c->name) == 0;
+	return r->o.cases >= n || (place + r->o.seed) % n < r->o.cases;
 }
 
 /* Each case prepares from the same memory. */
@@ -383,12 +399,14 @@ static void
 usage(FILE *to, const char *name)
 {
 	fprintf(to,
-		"Usage: %s [--sample N] [--seed S] [--case NAME [--at PLACE]] [--list] [--quiet]\n"
+		"Usage: %s [--sample N] [--seed S] [--cases N]\n"
+		"       [--case NAME [--at PLACE]] [--list] [--quiet]\n"
 		"Kills a process at every instruction of the functions under test and checks what\n"
 		"is left. The last line says: kills, leaks, stalls.\n"
 		"  --sample N   kill at N places, chosen at random (default: at all of them)\n"
 		"  --seed S     of that choice (default: from the clock, printed)\n"
 		"  --case NAME  of this case only\n"
+		"  --cases N    of N cases, chosen by the seed (default: all)\n"
 		"  --at PLACE   once, there\n"
 		"  --list       cases and how many places each has; the last line is their sum\n"
 		"  --quiet      no line for each case\n",
@@ -409,10 +427,15 @@ static bool
 parse(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-		{"sample", required_argument, NULL, 'n'}, {"seed", required_argument, NULL, 's'},
-		{"case", required_argument, NULL, 'c'},   {"at", required_argument, NULL, 'a'},
-		{"list", no_argument, NULL, 'l'},         {"quiet", no_argument, NULL, 'q'},
-		{"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+		{"sample", required_argument, NULL, 'n'},
+		{"seed", required_argument, NULL, 's'},
+		{"cases", required_argument, NULL, 'N'},
+		{"case", required_argument, NULL, 'c'},
+		{"at", required_argument, NULL, 'a'},
+		{"list", no_argument, NULL, 'l'},
+		{"quiet", no_argument, NULL, 'q'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	bool ok = true;
 	int opt;
@@ -424,6 +447,9 @@ parse(int argc, char **argv, struct options *o)
 			break;
 		case 's':
 			ok = number(optarg, &o->seed);
+			break;
+		case 'N':
+			ok = number(optarg, &o->cases);
 			break;
 		case 'c':
 			o->only = optarg;
@@ -465,8 +491,9 @@ stay_here(void)
 int
 kill_main(int argc, char **argv, const struct kill_program *p)
 {
-	struct run r = {.program = p,
-			.o = {.sample = ALL, .at = ALL, .seed = (uint64_t)time(NULL)}};
+	struct run r = {
+		.program = p,
+		.o = {.sample = ALL, .cases = ALL, .at = ALL, .seed = (uint64_t)time(NULL)}};
 	struct tally sum = {0};
 	int rc;
 
@@ -480,8 +507,12 @@ kill_main(int argc, char **argv, const struct kill_program *p)
 	if (r.tally == MAP_FAILED)
 		return 1;
 	if (r.o.sample != ALL)
-		printf("%s --sample %llu --seed %llu\n", p->name, (unsigned long long)r.o.sample,
+		printf("%s --sample %llu --seed %llu", p->name, (unsigned long long)r.o.sample,
 		       (unsigned long long)r.o.seed);
+	if (r.o.sample != ALL && r.o.cases != ALL)
+		printf(" --cases %llu", (unsigned long long)r.o.cases);
+	if (r.o.sample != ALL)
+		printf("\n");
 	p->set_up();
 	rc = run_all(&r, &sum);
 	p->tear_down();

@@ -17,12 +17,11 @@
 #include "uvbridge/lab.h"
 
 #define CLIENTS 4
-#define MESSAGE 1024
+#define MESSAGE 16384
 
 enum step { CONNECT, HANG_UP, SEND_RAW, TICK, SEND_TYPED };
 
 static struct lab lab;
-static void *saved; /* the segment */
 static struct uvb_dev *quiet;
 static struct uvb_port_shm quiet_port;
 static struct client quiet_client = {.watch.fd = -1}; /* its connection, on which nothing comes */
@@ -52,8 +51,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	memcpy(&quiet_port, quiet->shm, sizeof(quiet_port));
 	quiet_client.member = &lab.daemon.port[uvb_id(quiet)].member[UVB_OWNER_SLOT];
 	quiet_client.member->client = &quiet_client;
-	saved = malloc(lab.daemon.map.size);
-	memcpy(saved, lab.daemon.map.base, lab.daemon.map.size);
+	lab_save(&lab);
 	/* Abstract: nothing to remove. */
 	snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "%.50s", lab.dir);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 1) != 0)
@@ -199,7 +197,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
 
-	memcpy(lab.daemon.map.base, saved, lab.daemon.map.size);
+	lab_restore(&lab);
 	lab.daemon.done = false;
 	lab.daemon.remove = false;
 	for (int i = 0; i < CLIENTS; i++)

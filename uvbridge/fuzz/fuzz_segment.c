@@ -15,7 +15,6 @@
 #include "uvbridge/lab.h"
 
 static struct lab lab;
-static void *saved;
 static uint8_t frame[20000], out[UVB_FRAME_MAX];
 static struct uvb_dev *me, *evil;
 
@@ -31,8 +30,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc;
 	(void)argv;
 	lab_up(&lab, &shape);
-	saved = malloc(lab.daemon.map.size);
-	memcpy(saved, lab.daemon.map.base, lab.daemon.map.size);
+	lab_save(&lab);
 	memcpy(frame, "\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0\x45\0", 16);
 	return 0;
 }
@@ -71,7 +69,7 @@ place(uint8_t area, uint16_t at, size_t *room)
 		break;
 	case 2: /* how it wants to be sent to */
 		p = (uint8_t *)&evil->shm->conf_seq;
-		*room = sizeof(struct uvb_conf) + 8;
+		*room = 2 * sizeof(struct uvb_conf) + 8;
 		break;
 	case 3: /* all of its port */
 		p = (uint8_t *)evil->shm;
@@ -238,7 +236,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
 
-	memcpy(lab.daemon.map.base, saved, lab.daemon.map.size);
+	lab_restore(&lab);
 	me = attach("me");
 	evil = attach("evil");
 	transmit(evil, 0x8000 + 100);
@@ -246,7 +244,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		take_step(&in);
 	uvb_forget(me);
 	uvb_forget(evil);
-	memcpy(lab.daemon.map.base, saved, lab.daemon.map.size);
+	lab_restore(&lab);
 	lab_adopt(&lab);
 	return 0;
 }

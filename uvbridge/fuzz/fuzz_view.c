@@ -13,7 +13,6 @@
 #include "uvbridge/lab.h"
 
 static struct lab lab;
-static void *saved;
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -40,8 +39,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	uvb_tx_burst(uvb_txq(dev[0], 0), &f, 1); /* it waits in a ring */
 	for (int i = 0; i < 2; i++)
 		uvb_forget(dev[i]);
-	saved = malloc(lab.daemon.map.size);
-	memcpy(saved, lab.daemon.map.base, lab.daemon.map.size);
+	lab_save(&lab);
 	return 0;
 }
 
@@ -77,7 +75,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char err[UVB_ERR_LEN] = "";
 	char *json;
 
-	memcpy(lab.daemon.map.base, saved, lab.daemon.map.size);
+	lab_restore(&lab);
 	while (in.left != 0)
 		patch(&in);
 	if (uvb_view_open(lab.dir, &view, err) != 0) {
