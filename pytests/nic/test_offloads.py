@@ -172,6 +172,12 @@ def test_tso_meets_lro(net, testpmd):
     sink.process.wait_output(r"length=9054 - nb_segs=5", 5)
     assert pmd.xstats()["tx_tso_whole"] == 1
     assert sink.xstats()["rx_good_packets"] == 1
+    # A fault is about frames on a wire: it gets them one by one.
+    net.link("nic").fault("tcp", skip=2, drop=1)
+    wire.send(segment(wire.mac, net.fabric.wait_port("nic")["mac"], 0, DATA), ack=False)
+    until(lambda: sink.xstats()["rx_good_packets"] == 1 + 8, 5, "eight of nine segments")
+    counted = pmd.xstats()
+    assert (counted["tx_tso_whole"], counted["tx_tso_cut"], counted["tx_drop_fault"]) == (1, 1, 1)
 
 
 def test_checksums(net, testpmd):
