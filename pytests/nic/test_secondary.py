@@ -188,6 +188,9 @@ def test_queue_goes_from_process_to_process(net, nic):
         processes[0].tell("restart 1")
         processes[(turn + 2) % 3].tell("echo 1")
         flows.echoed(0, 1, 2)
+    queue = port_of(net)["rxqs"][1]
+    assert (queue["packets"], queue["bad"], queue["lost"]) == (6 * len(flows.of(1)), 0, 0)
+    assert port_of(net)["txqs"][1]["packets"] == queue["packets"]
 
 
 def processor_seconds(process):
@@ -239,9 +242,10 @@ def test_primary_killed_and_the_port_lives(net, nic):
 
 
 def test_hot_plug(net, nic):
-    """A port that comes, is started, and goes again in the primary does so in the secondary."""
+    """A port that comes, is started, and goes again in the primary does so in the secondary. Either can
+    have it removed: EAL removes it in both."""
     primary, secondary = nic()
-    for _ in range(3):
+    for remover in (primary, secondary, primary):
         primary.tell(f"plug net_uveth7 fabric={net.name},name=late,rxq=1,txq=1")
         wait_members(net, [secondary.pid], "late")
         primary.tell("start net_uveth7")
@@ -255,7 +259,7 @@ def test_hot_plug(net, nic):
         net.close_wire(late)
         secondary.tell("leave 0")
         secondary.tell("use net_uveth0")
-        primary.tell("unplug net_uveth7")
+        remover.tell("unplug net_uveth7")
         net.fabric.wait_no_port("late")
 
 

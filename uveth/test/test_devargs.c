@@ -58,6 +58,7 @@ bad_arguments(void)
 		{"fabric=unit,mac=00:00:00:00:00:00", "must be a unicast MAC address"},
 		{"fabric=unit,mac=nonsense", "must be a unicast MAC address"},
 		{"fabric=unit,reta=100", "must be a power of two"},
+		{"fabric=unit,life=long", "life=long: must be 'primary' or 'any'"},
 		{"fabric=unit,key=41", "an RSS key has 40 or 52 bytes"},
 		{"fabric=unit,key=64", "key=64: must be a number from 40 to 52"},
 		{"fabric=unit,reta=1024", "reta=1024: must be a number from 64 to 512"},
