@@ -11,7 +11,7 @@ from uvnet_harness.rules import QUEUES, Chance, judge, outcome
 
 pytestmark = pytest.mark.uvnet(queues=QUEUES, capture=False)
 
-ROUNDS, RULES, FRAMES, SHORTEST = 5, 25, 60, 140
+ROUNDS, RULES, FRAMES, SHORTEST = 3, 25, 60, 140
 
 REFUSED = [
     ("egress pattern eth / end actions drop / end", "egress rules are not supported"),
