@@ -523,8 +523,8 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free be
  * Writers: any sender (learns and moves dynamic entries, its own), any owner as it publishes its
  * configuration (its addresses, if nobody has them), the daemon (ages, flushes, static entries).
  * Static entries are the daemon's alone: never moved, never aged, never displaced.
- * `seen` beside it is the second (CLOCK_MONOTONIC) it was last used as a source; relaxed, last
- * writer wins, only ageing and eviction read it.
+ * `seen` beside it is the second (of the fabric's clock) it was last used as a source; relaxed,
+ * last writer wins, only ageing and eviction read it.
  *
  * A new address in a full bucket displaces the oldest dynamic entry of the port that has the most
  * entries there, the new one counted; the learner itself if it is among those. So a port that

@@ -202,7 +202,7 @@ void
 cli_show_fdb(const struct uvb_view *v)
 {
 	const struct uvb_map *m = &v->map;
-	uint32_t now = (uint32_t)(uvb_now_ns() / 1000000000ULL);
+	uint32_t now = (uint32_t)(uvb_clock_ns(uvb_map_hdr(m)) / 1000000000ULL);
 	struct uvb_fdb_record e;
 	struct uvb_fdb fdb;
 	struct table t;

@@ -107,10 +107,8 @@ uvb_conf_default(const struct uvb_dev *dev, struct uvb_conf *conf)
 
 void
 uvb_conf_offer(const struct uvb_fdb *fdb, const struct uvb_conf *conf,
-	       const struct uvb_policy *policy, uint32_t port)
+	       const struct uvb_policy *policy, uint32_t port, uint32_t now_s)
 {
-	uint32_t now_s = (uint32_t)(uvb_now_ns() / 1000000000ULL);
-
 	if (!(conf->flags & UVB_CONF_STARTED))
 		return;
 	for (uint32_t i = 0; i < conf->nb_mac && i < UVB_MAC_MAX; i++)
@@ -149,6 +147,7 @@ uvb_conf_set(struct uvb_dev *dev, const struct uvb_conf *conf, char err[UVB_ERR_
 	uvb_conf_write(dev->shm, conf);
 	uvb_fdb_init(&fdb, &dev->map);
 	if (dev->kind != UVB_KIND_CAPTURE) /* it takes no part in switching */
-		uvb_conf_offer(&fdb, conf, &policy, dev->id);
+		uvb_conf_offer(&fdb, conf, &policy, dev->id,
+			       (uint32_t)(uvb_clock(dev) / 1000000000ULL));
 	return 0;
 }

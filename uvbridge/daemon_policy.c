@@ -90,7 +90,8 @@ offer_again(struct daemon *d, uint32_t id)
 
 	uvb_fdb_flush(&d->fdb, &(struct uvb_fdb_flush){id, UVB_FDB_ANY, false});
 	if (is_attached(d, id) && uvb_conf_read(uvb_map_port(&d->map, id), &conf, &seq))
-		uvb_conf_offer(&d->fdb, &conf, &p, id);
+		uvb_conf_offer(&d->fdb, &conf, &p, id,
+			       (uint32_t)(uvb_clock_ns(uvb_map_hdr(&d->map)) / 1000000000ULL));
 }
 
 void

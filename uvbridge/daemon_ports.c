@@ -488,6 +488,7 @@ ports_tick(struct daemon *d)
 {
 	struct uvb_hdr *h = uvb_map_hdr(&d->map);
 	uint64_t now = uvb_now_ns();
+	uint32_t now_s;
 
 	drain_absent(d);
 	decisions_write(d);
@@ -498,8 +499,9 @@ ports_tick(struct daemon *d)
 	d->aged_ns = now;
 	if (h->fdb_age_s == 0)
 		return;
-	policies_keep_known(d, (uint32_t)(now / 1000000000ULL));
-	uvb_fdb_age(&d->fdb, (uint32_t)(now / 1000000000ULL), h->fdb_age_s);
+	now_s = (uint32_t)(uvb_clock_ns(h) / 1000000000ULL);
+	policies_keep_known(d, now_s);
+	uvb_fdb_age(&d->fdb, now_s, h->fdb_age_s);
 }
 
 void

@@ -475,7 +475,7 @@ void uvb_gcra_charge(_Atomic uint64_t *tat, uint64_t now, uint64_t cost);
 /* A switch would not know a port that has never sent, and flood what is for it: teach it where the
  * port's addresses are, untagged, as far as nobody has them. */
 void uvb_conf_offer(const struct uvb_fdb *fdb, const struct uvb_conf *conf,
-		    const struct uvb_policy *policy, uint32_t port);
+		    const struct uvb_policy *policy, uint32_t port, uint32_t now_s);
 
 /* Copy words that another process may be writing or reading. */
 static inline void

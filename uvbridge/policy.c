@@ -26,6 +26,8 @@ put_right(const struct uvb_map *map, struct uvb_policy *p)
 		p->mirror_rx = 0;
 	if (p->adapter > UVB_ADAPTERS_MAX)
 		p->adapter = 0;
+	if (p->adapter == 0)
+		p->uplink = 0;
 }
 
 bool

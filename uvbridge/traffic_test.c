@@ -136,13 +136,47 @@ conf_random(struct uvb_dev *d, uint64_t *seed)
 	CHECK_EQ(uvb_conf_set(d, &conf, NULL), 0);
 }
 
+/* Anything that can be asked of a port, but to wait. There is no daemon who writes policies as long
+ * as nobody asks it to. */
+static void
+policy_random(struct uvb_dev *d, uint64_t *seed)
+{
+	struct uvb_policy p = {
+		.vlan_mode = (uint8_t)(next(seed) % 3),
+		.vlan = (uint16_t)(5 + next(seed) % 2),
+		.vlan_allowed = {1u << 5 | 1u << 6},
+		.isolation = (uint16_t)(next(seed) % 4),
+		.mirror_tx = (uint16_t)(next(seed) % (PORTS + 1)),
+		.mirror_rx = (uint16_t)(next(seed) % (PORTS + 1)),
+		.weight = (uint16_t)(next(seed) % UVB_WEIGHT_MAX),
+		.mac = {2, 0, 0, 0, 0, 1},
+	};
+
+	for (int s = 0; s < UVB_STORM_MAX; s++)
+		p.storm[s] = next(seed) % 2 == 0 ? 0 : 10000;
+	p.flags = (uint32_t)next(seed) &
+		  (UVB_POL_MAC | UVB_POL_SPOOFCHK | UVB_POL_UNTRUSTED | UVB_POL_LINK_DOWN);
+	p.adapter = (uint16_t)(next(seed) % 3);
+	p.uplink = next(seed) % 2 == 0 ? 0 : 1000000000;
+	p.flags |= p.adapter != 0 && next(seed) % 4 == 0 ? UVB_POL_UPLINK_DOWN : 0;
+	/* Out of an adapter with a rate the sender has to wait; it does not, here. */
+	p.uplink = p.adapter == 1 ? 0 : p.uplink;
+	uvb_policy_write(&d->map, uvb_id(d), next(seed) % 3 == 0 ? &(struct uvb_policy){0} : &p);
+	uvb_policy_announce(&d->map);
+}
+
+static bool managed; /* policies change, too */
+
 static void *
 change_conf(void *arg)
 {
 	uint64_t seed = *(uint64_t *)arg;
 
 	while (!atomic_load(&stop)) {
-		conf_random(dev[next(&seed) % PORTS], &seed);
+		if (managed)
+			policy_random(dev[next(&seed) % PORTS], &seed);
+		else
+			conf_random(dev[next(&seed) % PORTS], &seed);
 		nanosleep(&(struct timespec){0, 200000}, NULL);
 	}
 	return NULL;
@@ -181,8 +215,7 @@ taken(void)
 			struct uvb_txq_stats tx;
 
 			uvb_txq_stats(dev[p], q, &tx);
-			/* A flooded frame is as many as there are other ports. */
-			n += tx.packets + tx.flooded * (PORTS - 2);
+			n += tx.packets + tx.copies;
 		}
 	return n;
 }
@@ -203,7 +236,11 @@ test_conservation(void)
 		conf_random(dev[p], &seed);
 	}
 	for (int i = 0; i < PORTS * QUEUES; i++) {
-		r[i] = (struct receiver){dev[i / QUEUES], (uint16_t)(i % QUEUES), 0, 0};
+		struct uvb_rxq_stats rx;
+
+		uvb_rxq_stats(dev[i / QUEUES], (uint16_t)(i % QUEUES), &rx);
+		r[i] = (struct receiver){dev[i / QUEUES], (uint16_t)(i % QUEUES), rx.packets,
+					 rx.nombuf};
 		s[i] = (struct sender){dev[i / QUEUES], (uint16_t)(i % QUEUES), rnd(), 0};
 		CHECK_EQ(pthread_create(&rt[i], NULL, receive_random, &r[i]), 0);
 		CHECK_EQ(pthread_create(&st[i], NULL, send_random, &s[i]), 0);
@@ -225,10 +262,21 @@ test_conservation(void)
 	for (int i = 0; i < PORTS * QUEUES; i++)
 		CHECK_EQ(uvb_rx_count(uvb_rxq(dev[i / QUEUES], (uint16_t)(i % QUEUES))), 0);
 	CHECK_EQ(accounted(), taken());
+	for (uint32_t p = 0; managed && p < PORTS; p++)
+		uvb_policy_write(&dev[p]->map, uvb_id(dev[p]), &(struct uvb_policy){0});
+	uvb_policy_announce(&dev[0]->map);
 	for (int p = 0; p < PORTS; p++) {
 		CHECK_EQ(uvb_tx_free(uvb_txq(dev[p], 0)), uvb_hdr(dev[p])->cells_per_txq);
 		uvb_close(dev[p]);
 	}
+}
+
+static void
+test_conservation_managed(void)
+{
+	managed = true;
+	test_conservation();
+	managed = false;
 }
 
 /* --------------------------------------------------------------------------------------- wake-ups
@@ -292,6 +340,7 @@ main(void)
 	seed_init();
 	fabric_up(&f, args);
 	RUN(test_conservation);
+	RUN(test_conservation_managed);
 	RUN(test_no_wakeup_lost);
 	fabric_down(&f);
 	return 0;

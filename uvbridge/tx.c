@@ -1165,18 +1165,30 @@ run_frames(struct uvb_txq *q, const struct uvb_frame *frame, uint16_t n)
 	return i;
 }
 
+/* Coarse: to the tick of the kernel, from the vdso; ageing wants seconds. */
+static uint32_t
+coarse_s(const struct uvb_hdr *hdr)
+{
+	uint64_t ns = atomic_load_explicit(&hdr->clock_ns, memory_order_acquire);
+	struct timespec now;
+
+	if (UVB_LIKELY(ns == 0)) {
+		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+		ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec +
+		     atomic_load_explicit(&hdr->clock_offset, memory_order_relaxed);
+	}
+	return (uint32_t)(ns / 1000000000ULL);
+}
+
 static void
 burst_begin(struct uvb_txq *q)
 {
 	const struct uvb_hdr *hdr = uvb_map_hdr(&q->dev->map);
 	uint32_t gen = atomic_load_explicit(&hdr->policy_gen, memory_order_acquire);
-	struct timespec now;
 
 	if (UVB_UNLIKELY(gen != q->policy_gen))
 		uvb_switch_refresh(q, gen);
-	/* Coarse: to the tick of the kernel, from the vdso; ageing wants seconds. */
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	q->now_s = (uint32_t)now.tv_sec;
+	q->now_s = coarse_s(hdr);
 	q->burst++;
 	q->src_known = false;
 	q->dst_known = false;

@@ -399,7 +399,7 @@ put_fdb_entry(FILE *f, const struct uvb_fdb_record *e, uint32_t age)
 void
 uvb_put_fdb(FILE *f, const struct uvb_map *m)
 {
-	uint32_t now = (uint32_t)(uvb_now_ns() / 1000000000ULL);
+	uint32_t now = (uint32_t)(uvb_clock_ns(uvb_map_hdr(m)) / 1000000000ULL);
 	struct uvb_fdb_record e;
 	struct uvb_fdb fdb;
 	bool first = true;

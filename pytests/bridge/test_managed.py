@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from uvnet_harness import until
 from uvnet_harness.fabric import FabricError
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -48,6 +49,17 @@ def test_address_is_forgotten_when_it_is_not_heard_from(net):
     assert net.switch.fdb(b.mac)
     a.send(frame(a.mac, b.mac))
     b.expect(timeout=0)
+
+
+def test_addresses_age_by_the_fabrics_clock(net):
+    """An hour of virtual time: what was not heard from is gone, what a port has as its own is not."""
+    a, b = net.wire("a"), net.wire("b")
+    a.send(frame("02:00:00:00:00:99", b.mac))
+    assert net.switch.fdb("02:00:00:00:00:99")
+    net.clock.stop()
+    net.clock.warp(3600)
+    until(lambda: not net.switch.fdb("02:00:00:00:00:99"), 5, "the address to be forgotten")
+    assert net.switch.fdb(a.mac) and net.switch.fdb(b.mac)
 
 
 def test_flood_of_addresses_displaces_only_its_own(net):
