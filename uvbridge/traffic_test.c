@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "uvbridge/control.h"
 #include "uvbridge/test.h"
 
 #define PORTS  3
@@ -18,6 +19,10 @@
 
 static struct uvb_dev *dev[PORTS];
 static atomic_bool stop;
+static bool faulty;          /* frames are damaged, and late */
+static _Atomic uint64_t end; /* when the last was sent, ns */
+
+#define LATE_NS 100000000 /* none is later */
 
 /* ----------------------------------------------------------------------------------- conservation
  */
@@ -103,6 +108,8 @@ receive_random(void *arg)
 		uint16_t n = uvb_rx_peek(q, f, 32), lost = n / 16;
 
 		for (uint16_t i = 0; i < n; i++) {
+			if (faulty)
+				continue;
 			CHECK(f[i].len >= 60 && f[i].len < 3100);
 			CHECK_EQ(uvb_rx_read(q, &f[i], f[i].len - 2, last, 2), 2);
 			CHECK_EQ((uint8_t)(last[0] + 1), last[1]);
@@ -111,7 +118,7 @@ receive_random(void *arg)
 		uvb_rx_done(q, lost);
 		r->frames += n - lost;
 		r->nombuf += lost;
-		if (n == 0 && over)
+		if (n == 0 && over && (!faulty || uvb_now_ns() > atomic_load(&end) + LATE_NS))
 			return NULL;
 		if (n == 0)
 			sched_yield();
@@ -215,13 +222,13 @@ taken(void)
 			struct uvb_txq_stats tx;
 
 			uvb_txq_stats(dev[p], q, &tx);
-			n += tx.packets + tx.copies;
+			n += tx.packets + tx.copies + tx.fault_dups;
 		}
 	return n;
 }
 
 static void
-test_conservation(void)
+conserve(void)
 {
 	struct receiver r[PORTS * QUEUES];
 	struct sender s[PORTS * QUEUES];
@@ -236,7 +243,7 @@ test_conservation(void)
 		conf_random(dev[p], &seed);
 	}
 	for (int i = 0; i < PORTS * QUEUES; i++) {
-		struct uvb_rxq_stats rx;
+		struct uvb_rxq_stats rx; /* counts from the first owner of the slot on */
 
 		uvb_rxq_stats(dev[i / QUEUES], (uint16_t)(i % QUEUES), &rx);
 		r[i] = (struct receiver){dev[i / QUEUES], (uint16_t)(i % QUEUES), rx.packets,
@@ -248,6 +255,7 @@ test_conservation(void)
 	CHECK_EQ(pthread_create(&ct, NULL, change_conf, &seed), 0);
 	for (int i = 0; i < PORTS * QUEUES; i++)
 		pthread_join(st[i], NULL);
+	atomic_store(&end, uvb_now_ns());
 	atomic_store(&stop, true);
 	pthread_join(ct, NULL);
 	for (int i = 0; i < PORTS * QUEUES; i++) {
@@ -275,8 +283,81 @@ static void
 test_conservation_managed(void)
 {
 	managed = true;
-	test_conservation();
+	conserve();
 	managed = false;
+}
+
+static void
+test_conservation(void)
+{
+	conserve();
+}
+
+/* The same with everything going wrong on the cables that faults can make go wrong. */
+static void
+add_fault(const struct uvb_fault_def *def)
+{
+	struct uvb_ctl_fault_add req = {.hdr = {UVB_CTL_MAGIC, UVB_CTL_VERSION, UVB_CTL_FAULT_ADD,
+						sizeof(req), UVB_ABI_VERSION},
+					.def = *def};
+	struct uvb_ctl_answer ans;
+	char path[PATH_MAX];
+	int fd;
+
+	CHECK_EQ(uvb_fabric_path(FABRIC, path, NULL), 0);
+	fd = uvb_control_connect(path, NULL);
+	CHECK(fd >= 0);
+	CHECK_EQ(uvb_control_call(fd, &req, sizeof(req), &ans, sizeof(ans), UVB_CTL_WAIT_MS), 0);
+	CHECK_EQ(ans.status, 0);
+	close(fd);
+}
+
+static void
+test_conservation_on_bad_cables(void)
+{
+	static const struct uvb_fault_def bad[] = {
+		{.port = "p0",
+		 .kind = UVB_FAULT_MODEL,
+		 .dir = UVB_FAULT_TX,
+		 .loss = UVB_CERTAIN / 20,
+		 .duplicate = UVB_CERTAIN / 20,
+		 .corrupt = UVB_CERTAIN / 20,
+		 .delay_ns = 200000,
+		 .jitter_ns = 200000,
+		 .flags = UVB_FAULT_REORDERS},
+		{.port = "p1",
+		 .kind = UVB_FAULT_MODEL,
+		 .dir = UVB_FAULT_RX,
+		 .nth = 7,
+		 .rate_bps = 2000000000,
+		 .queue_bytes = 20000,
+		 .duplicate = UVB_CERTAIN / 10},
+		{.port = "p1",
+		 .kind = UVB_FAULT_RULE,
+		 .dir = UVB_FAULT_TX,
+		 .verdict = UVB_FAULT_REORDER,
+		 .length = 2,
+		 .delay_ns = 1000000,
+		 .count = 5000},
+		{.port = "p2",
+		 .kind = UVB_FAULT_RULE,
+		 .dir = UVB_FAULT_RX,
+		 .verdict = UVB_FAULT_TRUNCATE,
+		 .length = 40,
+		 .skip = 100,
+		 .count = 5000},
+		{.port = "p2",
+		 .kind = UVB_FAULT_RULE,
+		 .dir = UVB_FAULT_TX,
+		 .verdict = UVB_FAULT_DROP,
+		 .count = 1000},
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		add_fault(&bad[i]);
+	faulty = true;
+	conserve();
+	faulty = false;
 }
 
 /* --------------------------------------------------------------------------------------- wake-ups
@@ -341,6 +422,7 @@ main(void)
 	fabric_up(&f, args);
 	RUN(test_conservation);
 	RUN(test_conservation_managed);
+	RUN(test_conservation_on_bad_cables);
 	RUN(test_no_wakeup_lost);
 	fabric_down(&f);
 	return 0;

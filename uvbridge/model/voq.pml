@@ -9,6 +9,8 @@
  * a one-entry store buffer that may be flushed at any time and is flushed by a fence. Built with
  * -DNO_FENCE the sender has no fence; the model then finds the lost wake-up.
  *
+ * With -DDELAY the receiver may park a frame: it frees later ones before it, and tail waits.
+ *
  * Shown, at every quiet end:
  *   - every cell is FREE (no leak, whoever died),
  *   - every frame that was published was delivered, or its receiver died,
@@ -42,6 +44,8 @@ bool r_up = true;
 bool head_buffered;	    /* the sender's store buffer: head is head_new for itself only */
 byte head_new;
 bool armed_buffered;	    /* the receiver's */
+
+bool parked;		    /* the receiver has seen a frame whose time has not come */
 
 bool s_dead, r_dead;	    /* died, not reclaimed yet */
 bool s_done;		    /* has sent MSGS attempts */
@@ -152,12 +156,19 @@ out:	skip
 }
 
 proctype Receiver() {
-	byte t, c, h, gen;
+	byte t, c, h, gen, p_pos, p_cell;
 again:
 	flush_armed();
-	atomic { gen = r_gen; armed = false; t = tail }
+	atomic { gen = r_gen; armed = false; t = tail; parked = false }
 end_loop:
 	do
+	:: parked ->
+		/* now it has: shown, freed, and the tail goes as far as it may */
+		owner[p_cell] = FREE;
+		delivered++;
+		DIE(dead);
+		parked = false;
+		tail = t
 	:: pend || head != t ->
 		/* clear the bit (a read-modify-write: a full fence), then look */
 		flush_armed();
@@ -173,6 +184,10 @@ end_loop:
 		   DIE(dead);
 		   if
 		   :: owner[c] == OWNER(gen, t) -> delivered++; owner[c] = FREE
+#ifdef DELAY
+		   :: owner[c] == OWNER(gen, t) && !parked ->
+			atomic { parked = true; p_pos = t; p_cell = c }
+#endif
 		   :: owner[c] != OWNER(gen, t) ->
 			/* stale: sent to an earlier generation, or freed before its receiver died */
 			discarded++;
@@ -180,7 +195,10 @@ end_loop:
 		   fi;
 		   DIE(dead);
 		   t = (t + 1) % 256;
-		   tail = t
+		   if
+		   :: parked -> tail = p_pos
+		   :: !parked -> tail = t
+		   fi
 		od;
 		DIE(dead)
 	:: !pend && !armed && !armed_buffered ->
@@ -195,6 +213,7 @@ end_loop:
 			asleep = true;
 end_sleep:		if
 			:: atomic { bell -> bell = false; asleep = false }
+			:: atomic { parked -> asleep = false } /* its timer */
 			:: atomic { (crashes > 0) -> crashes--; asleep = false }; goto dead
 			fi;
 			armed = false
@@ -254,7 +273,7 @@ end:	do
 	od
 }
 
-#define quiet (s_done && !s_dead && !r_dead && asleep && !bell && !head_buffered && !armed_buffered)
+#define quiet (s_done && !s_dead && !r_dead && asleep && !parked && !bell && !head_buffered && !armed_buffered)
 
 proctype Judge() {
 end:	if
