@@ -42,12 +42,14 @@ static void __attribute__((noreturn)) fail(const char *what, int rc, const char 
 void
 lab_up(struct lab *lab, const struct uvb_hdr *shape)
 {
+	const char *base = getenv("UVNET_LABDIR");
 	struct uvb_hdr hdr = *shape;
 	char err[UVB_ERR_LEN] = "";
 	int rc;
 
 	memset(lab, 0, sizeof(*lab));
-	snprintf(lab->dir, sizeof(lab->dir), "/dev/shm/uvblab-XXXXXX");
+	/* Who starts a process that may crash gives it a place to clean up afterwards. */
+	snprintf(lab->dir, sizeof(lab->dir), "%s/uvblab-XXXXXX", base != NULL ? base : "/dev/shm");
 	if (mkdtemp(lab->dir) == NULL)
 		fail("directory", -errno, lab->dir);
 	snprintf(lab->daemon.path, sizeof(lab->daemon.path), "%s", lab->dir);
