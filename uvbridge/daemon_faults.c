@@ -334,7 +334,8 @@ decisions_write(struct daemon *d)
 		return;
 	}
 	gather_all(d, &g);
-	qsort(g.entry, g.n, sizeof(g.entry[0]), by_number);
+	if (g.n != 0)
+		qsort(g.entry, g.n, sizeof(g.entry[0]), by_number);
 	for (size_t i = 0; i < g.n; i++) {
 		if (d->decisions.size > LOG_MAX) {
 			log_line(d, "decisions.log is full: %zu decisions not written", g.n - i);
