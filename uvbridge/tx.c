@@ -24,8 +24,8 @@
 
 #define SCAN_MAX   512 /* cells looked at for a free one, per call: a burst is bounded work */
 #define AHEAD      12
-#define CONF_NEVER 1u /* a conf_seq that no stable configuration has: odd */
-#define WARM_CELLS 64 /* cells are taken in blocks of this many, see cells_turn() */
+#define CONF_NEVER 1u   /* a conf_seq that no stable configuration has: odd */
+#define WINDOW     1024 /* cells are taken in rounds of this many, see cells_turn() */
 
 /* ------------------------------------------------------------------------------- destinations */
 
@@ -232,15 +232,17 @@ frame_cells(uint32_t len)
 	return (len + UVB_CELL_ROOM - 1) / UVB_CELL_ROOM;
 }
 
-/* At the end of a block of cells: go back to where the last round began if its cells are free
- * again. The cells in use are then as few as the receivers' lag allows, and stay in the cache. When
- * many cells of the block were taken, somebody sits on them: move the warm block on. */
+/* At the end of a round of cells: go back to where it began if its cells are free again. A round is
+ * more than the receiver's second-level cache holds of full frames, so that a cell has left it when
+ * its turn comes: to take lines from another core's cache costs two to three times what it costs to
+ * take them from the one they share. It is not all cells there may be, because then they would not
+ * even be there. When many cells of the round were taken, somebody sits on them: move on. */
 static void
 cells_turn(struct uvb_txq *q)
 {
-	const struct uvb_cell *first = &q->cells[q->warm], *last = first + WARM_CELLS - 1;
+	const struct uvb_cell *first = &q->cells[q->warm], *last = first + q->window - 1;
 
-	if (q->skipped > WARM_CELLS / 4) {
+	if (q->skipped > q->window / 4) {
 		q->warm = q->cursor & (q->nb_cells - 1);
 	} else if (atomic_load_explicit(&first->owner, memory_order_relaxed) == UVB_OWNER_FREE &&
 		   atomic_load_explicit(&last->owner, memory_order_relaxed) == UVB_OWNER_FREE) {
@@ -256,8 +258,8 @@ prefetch_cell(const struct uvb_txq *q)
 	uint32_t at = q->cursor + AHEAD;
 	const struct uvb_cell *c;
 
-	if ((at ^ q->cursor) & ~(WARM_CELLS - 1u))
-		at = q->warm + (at & (WARM_CELLS - 1));
+	if ((at ^ q->cursor) & ~(q->window - 1))
+		at = q->warm + (at & (q->window - 1));
 	c = &q->cells[at & (q->nb_cells - 1)];
 	uvb_prefetch_write(c);
 	uvb_prefetch_write(c->data);
@@ -292,7 +294,7 @@ cell_take(struct uvb_txq *q)
 	struct uvb_cell *c;
 
 	for (;;) {
-		if ((q->cursor & (WARM_CELLS - 1)) == 0)
+		if ((q->cursor & (q->window - 1)) == 0)
 			cells_turn(q);
 		c = &q->cells[q->cursor & (q->nb_cells - 1)];
 		q->cursor++;
@@ -1314,6 +1316,7 @@ uvb_txq_new(struct uvb_dev *dev, uint16_t txq)
 	q->txq = txq;
 	q->cells = uvb_map_cells(&dev->map, dev->id, txq);
 	q->nb_cells = dev->map.cells_per_txq;
+	q->window = q->nb_cells < WINDOW ? q->nb_cells : WINDOW;
 	q->depth = dev->map.voq_depth;
 	q->source = uvb_map_queue_index(&dev->map, dev->id, txq);
 	q->shm = uvb_map_txq(&dev->map, dev->id, txq);

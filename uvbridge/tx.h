@@ -108,7 +108,8 @@ struct uvb_txq {
 	struct uvb_cell *cells;
 	uint32_t nb_cells;
 	uint32_t cursor;    /* next cell to look at */
-	uint32_t warm;      /* block of cells to come back to */
+	uint32_t window;    /* cells of a round */
+	uint32_t warm;      /* where the round began */
 	uint32_t skipped;   /* cells found taken in the current block */
 	uint32_t scan_left; /* cells this call may still look at in vain */
 	uint32_t burst;     /* number of the current burst */

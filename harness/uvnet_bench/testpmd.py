@@ -102,5 +102,5 @@ class Testpmd:
         out = self.command("show port stats 0")
         found = re.search(r"RX-packets:\s+(\d+)", out)
         if found is None:
-            raise BenchError(f"dpdk-testpmd: no statistics in {out!r}")
+            raise BenchError(f"dpdk-testpmd: no statistics in {out!r} ({self._log.name}):\n{self._text()[:3000]}")
         return int(found[1]), time.monotonic()
