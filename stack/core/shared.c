@@ -453,7 +453,10 @@ driver_sleep(struct wait *wt)
 			until = RTE_MIN(until, wt->now + NO_INTERRUPT_NAP);
 		asleep_until(wt, until);
 		__atomic_fetch_add(&drive.sleeps, 1, __ATOMIC_RELAXED);
-		idle_all(wt, until);
+		/* Not armed: something waits. Whoever said to be idle now would not be asked when the
+		 * clock moves on. */
+		if (armed)
+			idle_all(wt, until);
 		r = sleep_in_kernel(wt, armed, until);
 		busy_all();
 		uvs_waiter_rouse(wt->w);
