@@ -453,8 +453,8 @@ driver_sleep(struct wait *wt)
 			until = RTE_MIN(until, wt->now + NO_INTERRUPT_NAP);
 		asleep_until(wt, until);
 		__atomic_fetch_add(&drive.sleeps, 1, __ATOMIC_RELAXED);
-		/* Not armed: something waits. Whoever said to be idle now would not be asked when the
-		 * clock moves on. */
+		/* Not armed: something waits. Whoever said to be idle now would not be asked when
+		 * the clock moves on. */
 		if (armed)
 			idle_all(wt, until);
 		r = sleep_in_kernel(wt, armed, until);
