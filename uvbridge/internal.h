@@ -106,6 +106,16 @@ void uvb_map_close(struct uvb_map *map);
  * would make it exist. */
 uint64_t *uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len);
 
+/* Does the page exist that has the byte at `off`, counted from the start of what was asked about?
+ * Without `pages` nobody knows, and it does. */
+static inline bool
+uvb_page_exists(const uint64_t *pages, uint64_t off)
+{
+	uint64_t page = off / UVB_PAGE;
+
+	return pages == NULL || (pages[page / 64] >> (page & 63) & 1) != 0;
+}
+
 /* Which voqs into (dst, rxq) exist, of `nb` sources from `first` on, by their pages. `pages` is the
  * caller's to free(); without memory for it every voq exists. */
 struct uvb_voq_pages {

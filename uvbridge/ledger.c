@@ -83,10 +83,9 @@ scan_txq(const struct uvb_map *map, uint32_t source, struct uvb_ledger *l, struc
 	int rc = pages != NULL ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; rc == 0 && i < map->cells_per_txq; i++) {
-		uint32_t page = (uint32_t)(i * sizeof(struct uvb_cell) / UVB_PAGE);
 		enum finding f;
 
-		if (!(pages[page / 64] >> (page & 63) & 1))
+		if (!uvb_page_exists(pages, i * sizeof(struct uvb_cell)))
 			continue; /* never used */
 		l->cells++;
 		f = look(map, source, i);

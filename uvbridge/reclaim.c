@@ -172,10 +172,9 @@ free_leaked(const struct uvb_map *map, uint32_t port, uint32_t txq)
 	uint32_t source = uvb_map_queue_index(map, port, txq);
 
 	for (uint32_t i = 0; i < map->cells_per_txq; i++) {
-		uint32_t page = (uint32_t)(i * sizeof(*cells) / UVB_PAGE);
 		uint64_t owner;
 
-		if (pages != NULL && !(pages[page / 64] >> (page & 63) & 1))
+		if (!uvb_page_exists(pages, i * sizeof(*cells)))
 			continue;
 		owner = atomic_load_explicit(&cells[i].owner, memory_order_relaxed);
 		if (owner == UVB_OWNER_FREE || uvb_cell_stands(map, source, i, owner))

@@ -296,8 +296,6 @@ bool
 uvb_voq_exists(const struct uvb_map *map, const struct uvb_voq_pages *e, uint32_t dst, uint32_t rxq,
 	       uint32_t source)
 {
-	uint64_t page =
-		(map->off_voqs + uvb_map_voq_off(map, dst, rxq, source) - e->first) / UVB_PAGE;
-
-	return e->pages == NULL || (e->pages[page / 64] >> (page & 63) & 1) != 0;
+	return uvb_page_exists(e->pages,
+			       map->off_voqs + uvb_map_voq_off(map, dst, rxq, source) - e->first);
 }

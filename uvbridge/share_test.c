@@ -242,19 +242,26 @@ struct told {
 
 static bool owned_is_shared;
 
-static void
-owner_run(const struct uvb_join *unused, int line)
+/* Attach, tell the test which port it is, and go on when it says so. */
+static struct uvb_dev *
+own(int line, bool shared)
 {
-	struct uvb_dev *dev = attach("owned", 2, owned_is_shared);
+	struct uvb_dev *dev = attach("owned", 2, shared);
 	struct told t = {.join = join_of(dev)};
 
-	(void)unused;
 	configure(dev, 9, true);
 	snprintf(t.path, sizeof(t.path), "%s", uvb_path(dev));
 	say(line);
 	CHECK_EQ(write(line, &t, sizeof(t)), sizeof(t));
 	heard(line);
-	uvb_close(dev);
+	return dev;
+}
+
+static void
+owner_run(const struct uvb_join *unused, int line)
+{
+	(void)unused;
+	uvb_close(own(line, owned_is_shared));
 }
 
 static struct child
@@ -604,15 +611,9 @@ test_die_everywhere(void)
 static void
 conf_writer_run(const struct uvb_join *unused, int line)
 {
-	struct uvb_dev *dev = attach("owned", 2, true);
-	struct told t = {.join = join_of(dev)};
+	struct uvb_dev *dev = own(line, true);
 
 	(void)unused;
-	configure(dev, 9, true);
-	snprintf(t.path, sizeof(t.path), "%s", uvb_path(dev));
-	say(line);
-	CHECK_EQ(write(line, &t, sizeof(t)), sizeof(t));
-	heard(line);
 	kill_arm(UVB_KILL_CONF, 0);
 	configure(dev, 11, true);
 	_exit(3);

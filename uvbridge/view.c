@@ -238,12 +238,9 @@ cells_in_flight(const struct uvb_map *m, uint32_t port, uint32_t txq)
 	uint64_t *pages = uvb_map_resident(m, from, m->cells_per_txq * sizeof(*cells));
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; pages != NULL && i < m->cells_per_txq; i++) {
-		uint32_t page = (uint32_t)(i * sizeof(*cells) / UVB_PAGE);
-
-		if (pages[page / 64] >> (page & 63) & 1)
+	for (uint32_t i = 0; pages != NULL && i < m->cells_per_txq; i++)
+		if (uvb_page_exists(pages, i * sizeof(*cells)))
 			n += uvb_load(&cells[i].owner) != UVB_OWNER_FREE;
-	}
 	free(pages);
 	return n;
 }
