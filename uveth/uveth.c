@@ -304,9 +304,11 @@ port_init(struct rte_eth_dev *eth)
 static int
 create(struct rte_vdev_device *vdev, const struct uveth_args *args)
 {
-	struct rte_eth_dev *eth = rte_eth_vdev_allocate(vdev, sizeof(struct uveth_port));
+	struct rte_eth_dev *eth;
 	int rc;
 
+	uveth_unearth();
+	eth = rte_eth_vdev_allocate(vdev, sizeof(struct uveth_port));
 	if (eth == NULL) {
 		UVETH_LOG(ERR, "%s: no ethdev port or no memory left", rte_vdev_device_name(vdev));
 		return -ENOMEM;

@@ -283,7 +283,11 @@ struct rte_vdev_device;
 int uveth_secondary_probe(struct rte_vdev_device *vdev);
 int uveth_secondary_close(struct rte_eth_dev *eth);
 void uveth_tell_started(struct rte_eth_dev *eth);
-void uveth_tell_closing(struct rte_eth_dev *eth);
+/* Returns whether a secondary has the port open, or may have: then its memory is not freed but
+ * buried, when all else of it is gone; and freed in time by uveth_unearth(). */
+bool uveth_tell_closing(struct rte_eth_dev *eth);
+void uveth_bury(struct rte_eth_dev *eth);
+void uveth_unearth(void);
 
 /* uveth_queue.c */
 int uveth_rx_queue_setup(struct rte_eth_dev *eth, uint16_t id, uint16_t nb_desc,

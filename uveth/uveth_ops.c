@@ -116,17 +116,20 @@ uveth_dev_stop(struct rte_eth_dev *eth)
 static int
 dev_close(struct rte_eth_dev *eth)
 {
-	uveth_tell_closing(eth);
+	bool held = uveth_tell_closing(eth);
+
 	if (uveth_port(eth)->started)
 		uveth_dev_stop(eth);
-	for (uint16_t q = 0; q < eth->data->nb_rx_queues; q++)
+	for (uint16_t q = 0; q < eth->data->nb_rx_queues && !held; q++)
 		uveth_rx_queue_release(eth, q);
-	for (uint16_t q = 0; q < eth->data->nb_tx_queues; q++)
+	for (uint16_t q = 0; q < eth->data->nb_tx_queues && !held; q++)
 		uveth_tx_queue_release(eth, q);
 	uveth_flow_forget(eth);
 	uveth_detach(eth);
 	free(eth->process_private);
 	eth->process_private = NULL;
+	if (held)
+		uveth_bury(eth);
 	return 0;
 }
 

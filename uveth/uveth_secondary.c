@@ -10,10 +10,15 @@
  *
  * What EAL keeps in each process by itself - the table of burst functions, interrupt handles - is
  * made at the probe if the port has been started by then. If it is started later the primary tells
- * the secondaries, over EAL's own channel; and when it closes the port, whose memory goes then.
- * Without that channel (--in-memory, --no-shconf) there are no secondaries either.
+ * the secondaries, over EAL's own channel; and when it closes the port. Without that channel
+ * (--in-memory, --no-shconf) there are no secondaries either.
+ *
+ * A secondary may be stopped (SIGSTOP) while the primary closes the port, or be in the middle of a
+ * burst. So the port's shared memory stays where it is, and its number taken, until every secondary
+ * has closed it or has ended; the primary asks when it makes its next port.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +27,7 @@
 #include <ethdev_vdev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_malloc.h>
 #include <rte_string_fns.h>
 
 #include "uveth/uveth.h"
@@ -39,45 +45,108 @@ struct message {
 	uint16_t port_id;
 };
 
+/* What stands in a slot of the port table in place of ethdev's shared data, once the port is
+ * closed: of this process alone, and never unmapped. */
+static struct husk {
+	struct rte_eth_dev_data data;
+	struct rte_ether_addr mac[UVB_MAC_MAX];
+} husks[RTE_MAX_ETHPORTS];
+
 /* ----------------------------------------------------------------------------------- primary */
 
-/* A secondary says that it is there and then looks whether the port is started; we do it the other
- * way round. So one of us sees the other. */
-static void
-tell(const struct rte_eth_dev *eth, enum news news)
+/* Shared data of ports that are closed here, and that some secondary has not given back yet; by
+ * port. Writer: the control thread. */
+static struct rte_eth_dev_data *graves[RTE_MAX_ETHPORTS];
+
+/* Returns how many secondaries have the port open, or negative: one did not answer. */
+static int
+tell(uint16_t port_id, const char *name, enum news news)
 {
-	struct message m = {.news = news, .port_id = eth->data->port_id};
+	struct message m = {.news = news, .port_id = port_id};
 	struct timespec wait = {.tv_sec = WAIT_S};
 	struct rte_mp_reply reply = {0};
 	struct rte_mp_msg msg = {.len_param = sizeof(m)};
+	int held = 0;
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&uveth_port(eth)->secondaries, __ATOMIC_RELAXED))
-		return;
 	rte_strscpy(msg.name, CHANNEL, sizeof(msg.name));
 	memcpy(msg.param, &m, sizeof(m));
-	if (rte_mp_request_sync(&msg, &reply, &wait) != 0)
-		UVETH_LOG(WARNING, "%s: a secondary process does not answer: %s", eth->data->name,
+	if (rte_mp_request_sync(&msg, &reply, &wait) != 0) {
+		UVETH_LOG(WARNING, "%s: a secondary process does not answer: %s", name,
 			  rte_strerror(rte_errno));
+		held = -1;
+	}
+	for (int i = 0; i < reply.nb_received && held >= 0; i++)
+		held += reply.msgs[i].param[0];
 	free(reply.msgs);
+	return held;
+}
+
+/* A secondary says that it is there and then looks whether the port is started; we do it the other
+ * way round. So one of us sees the other. */
+static bool
+has_secondaries(const struct rte_eth_dev *eth)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return __atomic_load_n(&uveth_port(eth)->secondaries, __ATOMIC_RELAXED);
 }
 
 void
 uveth_tell_started(struct rte_eth_dev *eth)
 {
-	tell(eth, NEWS_STARTED);
+	if (has_secondaries(eth))
+		tell(eth->data->port_id, eth->data->name, NEWS_STARTED);
+}
+
+bool
+uveth_tell_closing(struct rte_eth_dev *eth)
+{
+	return has_secondaries(eth) && tell(eth->data->port_id, eth->data->name, NEWS_CLOSING) != 0;
+}
+
+/* ethdev is about to free what the port's shared data lead to, and to clear them. It is given a
+ * husk instead. The grave has no port's name: it is found neither by who attaches, nor in the way
+ * of a port of that name. */
+void
+uveth_bury(struct rte_eth_dev *eth)
+{
+	struct rte_eth_dev_data *data = eth->data;
+	struct husk *husk = &husks[data->port_id];
+
+	husk->data = (struct rte_eth_dev_data){.port_id = data->port_id};
+	graves[data->port_id] = data;
+	eth->data = &husk->data;
+	snprintf(data->name, sizeof(data->name), "closed port %u", data->port_id);
+}
+
+static void
+unearth(struct rte_eth_dev_data *data)
+{
+	for (uint16_t q = 0; q < data->nb_rx_queues; q++)
+		rte_free(data->rx_queues[q]);
+	for (uint16_t q = 0; q < data->nb_tx_queues; q++)
+		rte_free(data->tx_queues[q]);
+	rte_free(data->rx_queues);
+	rte_free(data->tx_queues);
+	rte_free(data->mac_addrs);
+	rte_free(data->dev_private);
+	memset(data, 0, sizeof(*data)); /* without a name: another port may have it */
 }
 
 void
-uveth_tell_closing(struct rte_eth_dev *eth)
+uveth_unearth(void)
 {
-	tell(eth, NEWS_CLOSING);
+	for (uint16_t id = 0; id < RTE_MAX_ETHPORTS; id++) {
+		if (graves[id] == NULL || tell(id, graves[id]->name, NEWS_CLOSING) != 0)
+			continue;
+		unearth(graves[id]);
+		graves[id] = NULL;
+	}
 }
 
 /* --------------------------------------------------------------------------------- secondary */
 
-/* The port is no more: ethdev's shared data of it are about to be. Whatever the application asks of
- * it is refused from now on; leaving it works. */
+/* Whatever the application asks of a port that its primary has closed is refused; leaving it works.
+ */
 static const struct eth_dev_ops closed_ops = {
 	.dev_close = uveth_secondary_close,
 };
@@ -90,12 +159,12 @@ no_burst(void *queue __rte_unused, struct rte_mbuf **pkts __rte_unused, uint16_t
 
 /* What EAL's table of fast-path functions has to have; it is per process. */
 static void
-publish_bursts(const struct rte_eth_dev *eth)
+publish_bursts(const struct rte_eth_dev *eth, void **rx_queues, void **tx_queues)
 {
 	struct rte_eth_fp_ops *fp = &rte_eth_fp_ops[eth->data->port_id];
 
-	fp->rxq.data = eth->data->rx_queues;
-	fp->txq.data = eth->data->tx_queues;
+	fp->rxq.data = rx_queues;
+	fp->txq.data = tx_queues;
 	rte_wmb();
 	fp->rx_pkt_burst = eth->rx_pkt_burst;
 	fp->tx_pkt_burst = eth->tx_pkt_burst;
@@ -106,7 +175,7 @@ publish_bursts(const struct rte_eth_dev *eth)
 static void
 started(struct rte_eth_dev *eth)
 {
-	publish_bursts(eth);
+	publish_bursts(eth, eth->data->rx_queues, eth->data->tx_queues);
 	uveth_local(eth)->seen_up = uvb_link(uveth_local(eth)->dev);
 	if (uvb_bell_fd(uveth_local(eth)->dev, 0) < 0 || uveth_intr_fits(eth))
 		return;
@@ -114,32 +183,51 @@ started(struct rte_eth_dev *eth)
 	uveth_intr_start(eth);
 }
 
+/* The port is no more. Threads of this process may be in the middle of a burst or of a question:
+ * what they hold stays until we have closed it, too. New ones find a husk without queues. */
 static void
 closing(struct rte_eth_dev *eth)
 {
+	static void *none[RTE_MAX_QUEUES_PER_PORT];
+	struct rte_eth_fp_ops *fp = &rte_eth_fp_ops[eth->data->port_id];
+	struct husk *husk = &husks[eth->data->port_id];
+
 	uveth_intr_stop(eth);
 	eth->rx_pkt_burst = no_burst;
 	eth->tx_pkt_burst = no_burst;
 	eth->dev_ops = &closed_ops;
-	publish_bursts(eth);
+	fp->rx_queue_count = NULL;
+	fp->rx_descriptor_status = NULL;
+	fp->tx_descriptor_status = NULL;
+	publish_bursts(eth, none, none);
+	memcpy(husk->mac, eth->data->mac_addrs, sizeof(husk->mac));
+	husk->data = (struct rte_eth_dev_data){.port_id = eth->data->port_id,
+					       .numa_node = eth->data->numa_node,
+					       .mac_addrs = husk->mac};
+	rte_strscpy(husk->data.name, eth->device->name, sizeof(husk->data.name));
+	__atomic_store_n(&eth->data, &husk->data, __ATOMIC_RELEASE);
 }
 
+/* Answers whether this process has the port open. */
 static int
 hear(const struct rte_mp_msg *msg, const void *peer)
 {
-	struct rte_mp_msg answer = {0};
+	struct rte_mp_msg answer = {.len_param = 1};
 	struct rte_eth_dev *eth;
 	struct message m;
+	bool ours;
 
 	memcpy(&m, msg->param, sizeof(m));
 	eth = m.port_id < RTE_MAX_ETHPORTS ? &rte_eth_devices[m.port_id] : NULL;
-	if (msg->len_param == sizeof(m) && eth != NULL && eth->state != RTE_ETH_DEV_UNUSED &&
-	    eth->dev_ops == &uveth_secondary_ops) {
+	ours = msg->len_param == sizeof(m) && eth != NULL && eth->state != RTE_ETH_DEV_UNUSED &&
+	       (eth->dev_ops == &uveth_secondary_ops || eth->dev_ops == &closed_ops);
+	if (ours && eth->dev_ops == &uveth_secondary_ops) {
 		if (m.news == NEWS_STARTED)
 			started(eth);
 		else
 			closing(eth);
 	}
+	answer.param[0] = ours;
 	rte_strscpy(answer.name, CHANNEL, sizeof(answer.name));
 	return rte_mp_reply(&answer, peer);
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from uvnet_harness import journal, uvb, wait
-from uvnet_harness.proc import Process, Processes
+from uvnet_harness.proc import Process, Processes, freeze
 
 CONTROL_TIMEOUT = 20.0
 """Seconds that any command to the daemon may take."""
@@ -347,9 +347,7 @@ class Fabric:
 
     def stop_daemon(self) -> None:
         """SIGSTOP the daemon and wait until it stands still."""
-        pid = self.daemon_pid
-        os.kill(pid, signal.SIGSTOP)
-        wait.until(lambda: (journal.stat_fields(pid) or "?")[0] in "Tt", 5, "uvbridged to stop")
+        freeze(self.daemon_pid)
 
     def cont_daemon(self) -> None:
         """SIGCONT the daemon, if there is one."""

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,17 @@ def describe_end(returncode: int | None) -> str:
             return f"killed by {signal.Signals(-returncode).name}"
         return f"killed by signal {-returncode}"
     return f"exit status {returncode}"
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP a process and wait until all of its threads stand still."""
+
+    def frozen() -> bool:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return all((journal.stat_fields(int(task.name)) or "?")[0] in "TtZX?" for task in tasks)
+
+    os.kill(pid, signal.SIGSTOP)
+    wait.until(frozen, 5, f"process {pid} to stop")
 
 
 @dataclass(frozen=True)
@@ -189,6 +200,16 @@ class Process:
         if self.running:
             self.expected_end = frozenset({*(self.expected_end or ()), -number})
             os.kill(self.pid, number)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The program stands still (SIGSTOP) within the block."""
+        freeze(self.pid)
+        try:
+            yield
+        finally:
+            if self.running:
+                os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL to the whole group, and wait until it is gone."""

@@ -78,8 +78,8 @@ def test_crash_is_an_unexpected_end(processes, tmp_path):
 
 def test_stopped_process_can_be_ended(processes, tmp_path):
     process = processes.start("sleep", ["sleep", "60"], tmp_path)
-    os.kill(process.pid, signal.SIGSTOP)
-    assert process.stop() == -signal.SIGTERM
+    with process.frozen():
+        assert process.stop() == -signal.SIGTERM
 
 
 def test_kernel_kills_children_of_a_killed_harness(tmp_path):

@@ -153,11 +153,20 @@ class Member(Typed):
         return self
 
     def tell(self, text):
-        """Give a command.
+        """Give a command that is to succeed.
 
         :returns: what it answered, without the "ok".
         """
-        pattern = re.compile(r"^(ok|error)\b ?(.*)\n", re.M)
+        answer = self.ask(text)
+        assert answer.startswith("ok"), f"{text}: {answer}"
+        return answer.removeprefix("ok").lstrip()
+
+    def ask(self, text):
+        """Give a command.
+
+        :returns: what it answered.
+        """
+        pattern = re.compile(r"^((?:ok|error)\b.*)\n", re.M)
         start = len(self.process.stdout)
         self.type(text)
 
@@ -166,9 +175,7 @@ class Member(Typed):
                 pytest.fail(f"{self.process} ended at '{text}'\n{self.process.output()}")
             return pattern.search(self.process.stdout, start)
 
-        found = until(answered, 10, lambda: f"an answer to '{text}'\n{self.process.output()}")
-        assert found[1] == "ok", f"{text}: {found[0]}"
-        return found[2]
+        return until(answered, 10, lambda: f"an answer to '{text}'\n{self.process.output()}")[1]
 
 
 @pytest.fixture

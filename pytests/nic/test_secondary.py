@@ -274,6 +274,24 @@ def test_primary_closes_the_port(net, nic):
     net.fabric.wait_no_port("nic")
 
 
+@pytest.mark.parametrize("how", ["echo", "sleep"])
+def test_primary_closes_the_port_of_one_that_is_stopped(net, nic, how):
+    """A secondary that cannot be told finds the port closed when it goes on. What it still looked at
+    then is the primary's again when it has closed it, too."""
+    primary, secondary = nic(how=how)
+    with secondary.process.frozen():
+        primary.tell("close")
+    assert "a secondary process does not answer" in primary.process.stderr
+    until(lambda: secondary.ask("stats") == "error stats: Operation not supported", 5, "the port to be closed")
+    primary.tell(f"plug net_uveth1 fabric={net.name},name=second,rxq=1,txq=1")
+    assert primary.tell("number net_uveth1") == "1"
+    secondary.tell("close")
+    net.fabric.wait_no_port("nic")
+    primary.tell(f"plug net_uveth2 fabric={net.name},name=third,rxq=1,txq=1")
+    assert primary.tell("number net_uveth2") == "0"
+    assert [process.quit() for process in (secondary, primary)] == [0, 0]
+
+
 def test_daemon_gone(net, nic, member):
     """Who attaches then is told that it may only look; who is there already goes on."""
     processes = nic(secondaries=2)

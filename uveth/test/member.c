@@ -14,6 +14,7 @@
  *   stats                      ipackets and opackets
  *   restart Q                  stop and start queue Q of both directions
  *   plug NAME ARGS, unplug NAME, start NAME
+ *   number NAME                which port it is
  *   use NAME                   of which port the other commands are, port 0 to begin with
  *   close                      rte_eth_dev_close()
  *   stale                      make the port look as if another build had made it
@@ -218,6 +219,17 @@ do_use(const char *arg)
 }
 
 static int
+do_number(const char *arg)
+{
+	uint16_t id;
+	int rc = rte_eth_dev_get_port_by_name(arg, &id);
+
+	if (rc == 0)
+		printf("ok %u\n", id);
+	return rc == 0 ? 1 : rc;
+}
+
+static int
 do_close(const char *arg)
 {
 	(void)arg;
@@ -248,10 +260,11 @@ static const struct {
 	const char *word;
 	int (*run)(const char *arg); /* 0, 1: has answered, or negative errno */
 } commands[] = {
-	{"echo", do_echo},     {"sleep", do_sleep},     {"leave", do_leave}, {"link", do_link},
-	{"events", do_events}, {"stats", do_stats},     {"plug", do_plug},   {"unplug", do_unplug},
-	{"start", do_start},   {"restart", do_restart}, {"use", do_use},     {"close", do_close},
-	{"stale", do_stale},   {"quit", do_quit},
+	{"echo", do_echo},       {"sleep", do_sleep},   {"leave", do_leave},
+	{"link", do_link},       {"events", do_events}, {"stats", do_stats},
+	{"plug", do_plug},       {"unplug", do_unplug}, {"start", do_start},
+	{"restart", do_restart}, {"use", do_use},       {"close", do_close},
+	{"stale", do_stale},     {"quit", do_quit},     {"number", do_number},
 };
 
 static void
