@@ -17,8 +17,8 @@ APPS = Path(__file__).resolve().parent / "apps"
 def program():
     """Command words that run a program of pytests/apps: ``host.start(*program("transfer"), …)``."""
 
-    def words(name):
-        return ["/usr/bin/python3", APPS / f"{name}.py"]
+    def words(name, interpreter="/usr/bin/python3"):
+        return [interpreter, APPS / (name if "." in name else f"{name}.py")]
 
     return words
 

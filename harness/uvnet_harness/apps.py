@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Servers of the distribution, unmodified, started on a host with what they need to serve at once.
+
+Each function takes a host (of the stack or of the kernel), writes the configuration the program needs
+into the host's folder, starts it in the foreground and waits until it listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uvnet_harness.host import App, Host
+
+NGINX = """\
+daemon off;
+{processes}
+user root;
+error_log stderr;
+pid {folder}/nginx.pid;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    {paths}
+    server {{
+        listen {ip}:{port} backlog=512;
+        root {root};
+        sendfile on;
+        {extra}
+    }}
+}}
+"""
+
+NGINX_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+HAPROXY = """\
+global
+    log stderr local0 warning
+    maxconn 512
+    nbthread 1
+defaults
+    mode {mode}
+    timeout connect 5s
+    timeout client 10s
+    timeout server 10s
+listen front
+    bind {ip}:{port}
+    balance roundrobin
+    {options}
+{servers}
+"""
+
+
+def nginx(host: Host, root: Path, port: int = 80, workers: int = 0, extra: str = "") -> App:
+    """nginx that serves the files below `root`.
+
+    :param workers: worker processes; 0: the one process that is started serves.
+    :param extra: more lines for its `server` block.
+    """
+    paths = "\n    ".join(f"{name}_temp_path {host.folder}/{name};" for name in NGINX_PATHS)
+    config = host.folder / "nginx.conf"
+    config.write_text(
+        NGINX.format(
+            processes=f"worker_processes {workers};" if workers else "master_process off;", folder=host.folder, paths=paths, ip=host.ip, port=port, root=root, extra=extra
+        )
+    )
+    return host.start("nginx", "-c", config, "-p", host.folder).wait_port(port)
+
+
+def haproxy(
+    host: Host, servers: Sequence[tuple[str, int]], port: int = 80, mode: str = "http", options: str = ""
+) -> App:
+    """haproxy that spreads what comes to `port` over `servers` (addresses and ports), one after the other."""
+    lines = "\n".join(f"    server s{i} {ip}:{number}" for i, (ip, number) in enumerate(servers))
+    config = host.folder / "haproxy.cfg"
+    config.write_text(HAPROXY.format(mode=mode, ip=host.ip, port=port, options=options, servers=lines))
+    return host.start("haproxy", "-db", "-f", config).wait_port(port)
+
+
+def memcached(host: Host, *words: str, port: int = 11211) -> App:
+    """memcached on the host's address."""
+    return host.start("memcached", "-u", "root", "-l", host.ip, "-p", str(port), *words).wait_port(port)
+
+
+def dnsmasq(host: Host, names: Mapping[str, str]) -> App:
+    """dnsmasq that knows these names (IPv4 addresses by name) and nothing else."""
+    config = host.folder / "dnsmasq.conf"
+    lines = [f"address=/{name}/{ip}" for name, ip in names.items()]
+    config.write_text("\n".join(["no-resolv", "no-hosts", "bind-interfaces", f"listen-address={host.ip}", *lines]))
+    words = ["--keep-in-foreground", "--user=root", "--log-facility=-", f"--pid-file={host.folder}/dnsmasq.pid"]
+    return host.start("dnsmasq", "-C", config, *words).wait_port(53)
