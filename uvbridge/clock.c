@@ -149,6 +149,7 @@ uvb_idle(struct uvb_dev *dev, uint64_t until)
 {
 	const struct uvb_hdr *hdr = uvb_map_hdr(&dev->map);
 
+	atomic_store(&dev->follows, true);
 	for (uint16_t i = 0; i < dev->nb_rxq; i++) {
 		struct uvb_rxq_shm *q = uvb_map_rxq(&dev->map, dev->id, i);
 

@@ -424,7 +424,8 @@ struct uvb_dev {
 	uint16_t nb_txq;
 	uint16_t kind;
 	uint32_t gen;
-	uint32_t life; /* UVB_LIFE(gen, UP) */
+	uint32_t life;       /* UVB_LIFE(gen, UP) */
+	atomic_bool follows; /* the clock: uvb_idle() has been called */
 	uint8_t mac[6];
 	char name[UVB_NAME_LEN];
 	char path[PATH_MAX]; /* of the fabric, for a detach through a later daemon */

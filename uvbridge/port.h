@@ -98,7 +98,8 @@ bool uvb_carrier(const struct uvb_dev *dev);
 const struct uvb_hdr *uvb_live_hdr(const struct uvb_dev *dev);
 
 /* Follow the clock (abi.h, "Clock"): before sleeping, all queues armed, until when there is nothing
- * to do; UVB_BUSY when awake. Concerns the queues this process polls. Any one thread at a time. */
+ * to do; UVB_BUSY when awake. Concerns the queues this process polls, and those it takes later. Any
+ * one thread at a time. */
 void uvb_idle(struct uvb_dev *dev, uint64_t until);
 
 /* Descriptor that becomes readable (EOF) when the daemon goes away; -1 if it already has. */

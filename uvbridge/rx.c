@@ -935,7 +935,8 @@ uvb_rxq_renew(struct uvb_rxq *q)
 	memset(q->is_active, 0, sizeof(q->is_active));
 	forget_all_parked(q);
 	memset(q->source, 0, q->nb_sources * sizeof(*q->source));
-	atomic_store(&q->shm->idle_until, 0);
+	/* Taken by somebody who runs, whenever that is: the first poll of a driver's queue. */
+	atomic_store(&q->shm->idle_until, atomic_load(&q->dev->follows) ? UVB_BUSY : 0);
 	atomic_store(&q->shm->due, 0);
 	q->packets = uvb_load(&q->shm->packets);
 	q->bytes = uvb_load(&q->shm->bytes);

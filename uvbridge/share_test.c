@@ -453,6 +453,24 @@ test_refusals(void)
 	CHECK(uvb_link(owner));
 }
 
+/* Who has said that it follows the clock is waited for, in a queue that it takes later as well. */
+static void
+test_follower_takes_a_queue(void)
+{
+	struct uvb_join req = join_of(owner);
+	struct uvb_dev *dev = join(&req);
+	const struct uvb_rxq_shm *q = uvb_map_rxq(&dev->map, dev->id, THEIRS);
+
+	CHECK(uvb_rxq_take(dev, THEIRS) != NULL);
+	CHECK_EQ(atomic_load(&q->idle_until), 0);
+	uvb_idle(dev, UVB_BUSY);
+	CHECK_EQ(atomic_load(&q->idle_until), UVB_BUSY);
+	CHECK(uvb_rxq_take(dev, THEIRS) != NULL);
+	CHECK_EQ(atomic_load(&q->idle_until), UVB_BUSY);
+	uvb_close(dev);
+	CHECK(alone(uvb_id(owner)));
+}
+
 /* --------------------------------------------------------------------------------- death in a
  * queue
  */
@@ -659,6 +677,7 @@ main(void)
 	RUN(test_last_member_goes);
 	RUN(test_daemon_restarts);
 	RUN(test_refusals);
+	RUN(test_follower_takes_a_queue);
 	RUN(test_die_everywhere);
 	RUN(test_owner_dies_configuring);
 	uvb_close(owner);

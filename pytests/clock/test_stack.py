@@ -25,11 +25,6 @@ def transfer(net, program, receiver, sender, listening, length):
     assert listening.stdout.splitlines()[-1] == done.stdout.strip()
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="one time in thirty, on a busy machine, a host that starts into virtual time does not send its "
-    "lost SYN again: the retransmission timer runs and finds nothing to do. Open.",
-)
 def test_lost_syns_are_sent_again(net, program, pair):
     receiver, sender, listening = pair
     lost = net.link(sender).fault("tcp[tcpflags] & tcp-syn != 0", drop=3)
