@@ -71,6 +71,10 @@ struct uvs_conf {
 	uint32_t somaxconn;
 	uint32_t exit_linger_ms;
 
+	/* limits: 0 is none, unless the key says otherwise */
+	uint32_t tcp_max_connections, tcp_max_syn_backlog, tcp_max_tw_buckets;
+	uint32_t tcp_synack_retries;
+
 	/* seen from outside */
 	uint32_t log_level; /* enum uvs_conf_log */
 	char log_file[UVS_CONF_STR];

@@ -108,6 +108,18 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"exit_linger_ms", UVS_CONF_UINT, AT(exit_linger_ms), "2000", 0, 600000, NULL, "Sockets",
 	 "How long exit() waits for unsent data and orderly closes.", NULL},
 
+	{"tcp_max_connections", UVS_CONF_UINT, AT(tcp_max_connections), "262144", 0, 16777216, NULL,
+	 "Limits",
+	 "TCP connections of any state. At the limit the oldest one in TIME_WAIT makes room; if there "
+	 "is none, SYNs are dropped and connect() says ENOBUFS. 0: no limit.", NULL},
+	{"tcp_max_syn_backlog", UVS_CONF_UINT, AT(tcp_max_syn_backlog), "0", 0, 65535, NULL, "Limits",
+	 "Connections in SYN_RCVD, of all listeners; each listener has its backlog as a limit, too. "
+	 "More SYNs are answered by cookies. 0: an eighth of mbufs, for each keeps one.", NULL},
+	{"tcp_max_tw_buckets", UVS_CONF_UINT, AT(tcp_max_tw_buckets), "65536", 0, 16777216, NULL,
+	 "Limits", "Connections in TIME_WAIT; the oldest one ends early. 0: no limit.", NULL},
+	{"tcp_synack_retries", UVS_CONF_UINT, AT(tcp_synack_retries), "5", 1, 11, NULL, "Limits",
+	 "How often a SYN-ACK is sent again, after 1, 2, 4... seconds.", NULL},
+
 	{"log_level", UVS_CONF_ENUM, AT(log_level), "warning", 0, 0, names_log, "Seen from outside",
 	 "What to log. debug includes the statistics at exit.", NULL},
 	{"log_file", UVS_CONF_STRING, AT(log_file), "", 0, 0, NULL, "Seen from outside",

@@ -242,6 +242,19 @@ start_pool(struct uvs_instance *in)
 	return r;
 }
 
+static void
+set_limits(struct uvl *lwip, const struct uvs_instance *in)
+{
+	const struct uvs_conf *c = in->conf;
+	struct uvl_limits *l = &lwip->guard.limits;
+
+	l->pcbs = c->tcp_max_connections;
+	l->half_open = c->tcp_max_syn_backlog != 0 ? c->tcp_max_syn_backlog
+						   : RTE_MAX(in->mem.total / 8, 1u);
+	l->time_wait = c->tcp_max_tw_buckets;
+	l->synack_retries = (uint8_t)c->tcp_synack_retries;
+}
+
 static int
 start_lwip(struct uvs_instance *in)
 {
@@ -253,6 +266,7 @@ start_lwip(struct uvs_instance *in)
 	uvs_self = in;
 	in->now_ns = uvs_clock_ns();
 	uvl_init(lwip);
+	set_limits(lwip, in);
 	uvl_enter(lwip);
 	r = uvs_netif_add(in);
 	uvl_enter(NULL);

@@ -56,6 +56,8 @@ uvl_tcp_reg(struct tcp_pcb **list, struct tcp_pcb *pcb)
 	pcb->list_prev = list;
 	*list = pcb;
 	self->tcp_ports_[pcb->local_port]++;
+	if (list == &self->tcp_listen_pcbs_.pcbs)
+		uvl_listen_reg((struct tcp_pcb_listen *)pcb);
 	if (list == &self->tcp_active_pcbs_ || list == &self->tcp_tw_pcbs_) {
 		struct tcp_pcb **head =
 			bucket(&pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port);
@@ -66,6 +68,8 @@ uvl_tcp_reg(struct tcp_pcb **list, struct tcp_pcb *pcb)
 		pcb->hash_prev = head;
 		*head = pcb;
 	}
+	if (list == &self->tcp_tw_pcbs_)
+		uvl_time_wait_reg(pcb);
 }
 
 void
@@ -75,6 +79,10 @@ uvl_tcp_rmv(struct tcp_pcb **list, struct tcp_pcb *pcb)
 
 	if (pcb->list_prev == NULL)
 		return;
+	if (list == &self->tcp_listen_pcbs_.pcbs)
+		uvl_listen_rmv((struct tcp_pcb_listen *)pcb);
+	else if (list == &self->tcp_tw_pcbs_)
+		uvl_time_wait_rmv(pcb);
 	*pcb->list_prev = pcb->next;
 	if (pcb->next != NULL)
 		pcb->next->list_prev = pcb->list_prev;

@@ -49,6 +49,8 @@
 #include "lwip/timeouts.h"
 #include "lwip/udp.h"
 
+#include "tcp_guard.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -113,6 +115,9 @@ struct uvl {
 	bool tcp_lazy_;        /* nothing is due: no fine ticks until ... */
 	u16_t tcp_lazy_ticks_; /* so many ticks after ... */
 	u32_t tcp_lazy_since_; /* this time */
+
+	/* tcp_listen.c, tcp_limits.c */
+	struct uvl_guard guard;
 
 	/* udp.c, raw.c */
 	struct udp_pcb *udp_pcbs_;

@@ -119,6 +119,22 @@ lwip_proto(struct out *o, const char *name, const struct stats_proto *p)
 }
 
 static void
+limits(struct out *o, const struct uvl_guard *g)
+{
+	open_object(o, "limits");
+	number(o, "tcp_pcbs", g->pcbs);
+	number(o, "tcp_half_open", g->half_open);
+	number(o, "tcp_time_wait", g->time_wait);
+	number(o, "tcp_pcbs_full", g->stats.pcbs_full);
+	number(o, "tcp_time_wait_full", g->stats.time_wait_full);
+	number(o, "tcp_accept_queue_full", g->stats.accept_queue_full);
+	number(o, "syn_cookies_sent", g->stats.cookies_sent);
+	number(o, "syn_cookies_accepted", g->stats.cookies_accepted);
+	number(o, "syn_cookies_refused", g->stats.cookies_refused);
+	close_object(o);
+}
+
+static void
 protocols(struct out *o, const struct uvl *lwip)
 {
 	const struct stats_ *s;
@@ -138,6 +154,7 @@ protocols(struct out *o, const struct uvl *lwip)
 	number(o, "tcp_passive_opens", s->mib2.tcppassiveopens);
 	number(o, "tcp_out_rsts", s->mib2.tcpoutrsts);
 	close_object(o);
+	limits(o, &lwip->guard);
 }
 
 int

@@ -594,8 +594,10 @@ tcp_accept_one(struct uvs_sock *s, struct uvs_sock **out)
 static void
 hand_over_embryos(const struct tcp_pcb *lpcb, struct uvs_sock *heir)
 {
-	for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
-		if (p->state == SYN_RCVD && p->listener == (const struct tcp_pcb_listen *)lpcb)
+	const struct tcp_pcb_listen *l = (const struct tcp_pcb_listen *)lpcb;
+
+	for (struct tcp_pcb *p = l->waiting; p != NULL; p = p->wait_next) {
+		if (p->is_half_open)
 			tcp_arg(p, heir);
 	}
 }

@@ -1,45 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What was changed in lwIP's TCP, each change by the behaviour it is for, on a simulated wire. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "sim.h"
+#include "simtest.h"
 #include "lwip/inet_chksum.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
 #include "lwip/tcp.h"
-
-static const char *test_name;
-static int failures;
-
-static void __attribute__((format(printf, 2, 3))) check_failed(int line, const char *format, ...)
-{
-	va_list args;
-
-	failures++;
-	printf("  %s, line %d: ", test_name, line);
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	printf("\n");
-}
-
-#define CHECK(condition, ...)                                \
-	do {                                                 \
-		if (!(condition))                            \
-			check_failed(__LINE__, __VA_ARGS__); \
-	} while (0)
-
-static void
-no_asserts(const struct sim *sim)
-{
-	for (int i = 0; i < 2; i++)
-		CHECK(sim->host[i].uvl->assert_failures == 0, "%llu lwIP asserts at host %d",
-		      (unsigned long long)sim->host[i].uvl->assert_failures, i);
-}
 
 /* A TCP segment as if from the stream's sender, placed by offset from what the receiver expects. */
 static void
@@ -92,7 +62,7 @@ test_out_of_order_beyond_window(void)
 		if (s.server != NULL && s.server->rcv_nxt != edge)
 			inject(&s, s.server->rcv_nxt, 0,
 			       (uint16_t)(edge - 100 - s.server->rcv_nxt));
-		no_asserts(&sim);
+		simtest_no_asserts(&sim);
 		CHECK(s.server != NULL, "the connection is gone");
 		if (s.server != NULL) {
 			CHECK(s.server->rcv_wnd == 0, "the window is %u, not full",
@@ -166,7 +136,7 @@ test_retransmission_timeout(void)
 		      "recovery from %u losses took %llu ms", times, (unsigned long long)took);
 		sim_run(&sim, 3000000, NULL, NULL);
 	}
-	no_asserts(&sim);
+	simtest_no_asserts(&sim);
 	sim_stream_close(&s);
 	sim_exit(&sim);
 }
@@ -196,7 +166,7 @@ test_delayed_ack(void)
 		      (unsigned long long)(sim.now - start));
 		sim_run(&sim, 7777, NULL, NULL);
 	}
-	no_asserts(&sim);
+	simtest_no_asserts(&sim);
 	sim_stream_close(&s);
 	sim_exit(&sim);
 }
@@ -283,7 +253,7 @@ test_lost_window_update(void)
 	CHECK(took >= 500 && took <= 1700, "it took %llu ms to find the window open",
 	      (unsigned long long)took);
 	CHECK(!s.wrong, "wrong data");
-	no_asserts(&sim);
+	simtest_no_asserts(&sim);
 	sim_stream_close(&s);
 	sim_exit(&sim);
 }
@@ -311,7 +281,7 @@ test_several_losses(void)
 
 		CHECK(took < 20, "%u losses of 70 cost %llu ms", losses, (unsigned long long)took);
 		CHECK(!s.wrong, "wrong data");
-		no_asserts(&sim);
+		simtest_no_asserts(&sim);
 		sim_stream_close(&s);
 		sim_exit(&sim);
 	}
@@ -402,7 +372,7 @@ test_backlog(void)
 		waiting += pcb->state == SYN_RCVD;
 	CHECK(waiting == TCP_DEFAULT_LISTEN_BACKLOG, "%u half-open connections", waiting);
 	CHECK(waiting >= 1000, "a backlog of %u", waiting);
-	no_asserts(&sim);
+	simtest_no_asserts(&sim);
 	sim_stream_close(&s);
 	sim_exit(&sim);
 }
@@ -493,7 +463,7 @@ crowd_open(struct crowd *crowd, unsigned int size)
 static void
 crowd_close(struct crowd *crowd)
 {
-	no_asserts(&crowd->sim);
+	simtest_no_asserts(&crowd->sim);
 	sim_exit(&crowd->sim);
 	free(crowd->clients);
 }
@@ -671,10 +641,7 @@ test_idle_ticks(void)
 	{                          \
 #name, test_##name \
 	}
-static const struct {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
+static const struct simtest tests[] = {
 	TEST(out_of_order_beyond_window),
 	TEST(retransmission_timeout),
 	TEST(delayed_ack),
@@ -693,14 +660,5 @@ static const struct {
 int
 main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		if (argc > 1 && strcmp(argv[1], tests[i].name) != 0)
-			continue;
-		int before = failures;
-
-		test_name = tests[i].name;
-		tests[i].run();
-		printf("%s %s\n", failures == before ? "ok    " : "FAILED", test_name);
-	}
-	return failures != 0;
+	return simtest_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -702,8 +702,6 @@ static void
 test_backlog(void)
 {
 	struct uvs_sock *l = pair_listener(4020, 1), *c[4], *s[4];
-	int one_more;
-
 	for (int i = 0; i < 4; i++) {
 		c[i] = pair_socket(0, SOCK_STREAM);
 		CHECK_EQ(connect_to(c[i], 1, 4020), -EINPROGRESS);
@@ -715,11 +713,13 @@ test_backlog(void)
 	CHECK_EQ(uvs_sock_events(c[3]), 0);
 	CHECK_EQ(get(l, SOL_SOCKET, SO_ACCEPTCONN), 1);
 	CHECK_EQ(uvs_sock_accept(l, &s[0], NULL, NULL), 0);
+	/* There is room for one. Both SYNs may be answered, as the kernel does: the client then
+	 * believes that it is connected, but only one of them gets into the queue. */
 	pair_warp(1500);
-	one_more = writable(c[2]) + writable(c[3]);
-	CHECK_EQ(one_more, 1);
+	CHECK(writable(c[2]) || writable(c[3]));
 	CHECK_EQ(uvs_sock_accept(l, &s[1], NULL, NULL), 0);
 	CHECK_EQ(uvs_sock_accept(l, &s[2], NULL, NULL), 0);
+	CHECK_EQ(uvs_sock_accept(l, &s[3], NULL, NULL), -EAGAIN);
 	pair_warp(8000);
 	CHECK_EQ(uvs_sock_accept(l, &s[3], NULL, NULL), 0);
 	for (int i = 0; i < 4; i++) {

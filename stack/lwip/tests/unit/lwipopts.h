@@ -9,4 +9,7 @@
 /* The tests know which sequence numbers lwIP's own generator would choose. */
 #define LWIP_HOOK_TCP_ISN unit_tcp_isn
 
+/* Our listeners count; the tests have none that is full. */
+#define TCP_LISTEN_BACKLOG 1
+
 #endif /* UVL_UNIT_LWIPOPTS_H */

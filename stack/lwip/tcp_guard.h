@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What keeps an instance of lwIP standing when its peers are many or hostile: listeners found by
+ * port, separate counts of half-open and of waiting connections, SYN cookies, limits and their
+ * counters. Part of struct uvl; everything is under the instance, like all of lwIP.
+ *
+ * A listener's connections
+ *
+ *   SYN -> half_open -> (handshake complete) -> accepts_pending -> accept()
+ *
+ * half_open counts PCBs in SYN_RCVD; when there are `backlog` of them, or limits.half_open in the
+ * instance, a SYN is answered by a cookie: a sequence number that says what its ACK must say, and
+ * nothing is kept. accepts_pending counts connections that nobody has accepted; when there are
+ * `backlog` of them, SYNs are dropped, and an ACK that would complete a handshake is ignored: the
+ * SYN-ACK is sent again later. All PCBs of both counts are in the listener's list `waiting`, so
+ * that closing it finds them without a walk along all connections.
+ *
+ * The cookie (32 bits): a keyed hash of the four-tuple, plus the peer's first sequence number, plus
+ * five bits of a minute counter, three of the segment size and 24 of a keyed hash of all of these.
+ * Accepted for two to three minutes, and only if cookies were sent lately.
+ *
+ * RFC 5961: a segment that might be a blind attack is answered by an acknowledgment that its peer,
+ * if there is one, corrects: at most one per connection and half second, and in the instance a
+ * number per second that is drawn anew each second, so that nobody can count what is left of it.
+ */
+#ifndef UVL_TCP_GUARD_H
+#define UVL_TCP_GUARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lwip/ip_addr.h"
+
+struct netif;
+struct tcp_pcb;
+struct tcp_pcb_listen;
+
+#define UVL_LISTEN_HASH 256
+
+/* Any time, under the instance. 0: no limit, unless said otherwise. */
+struct uvl_limits {
+	uint32_t pcbs;          /* TCP connections of any state; TIME_WAIT makes room */
+	uint32_t half_open;     /* in SYN_RCVD; more get cookies */
+	uint32_t time_wait;     /* the oldest goes */
+	uint8_t synack_retries; /* 0: as lwIP, by time */
+};
+
+/* Grow only. */
+struct uvl_guard_stats {
+	uint64_t cookies_sent, cookies_accepted, cookies_refused;
+	uint64_t accept_queue_full; /* SYNs and handshakes that found no room */
+	uint64_t pcbs_full;         /* connections refused by limits.pcbs */
+	uint64_t time_wait_full;    /* cut short by limits.time_wait or limits.pcbs */
+};
+
+struct uvl_guard {
+	struct tcp_pcb_listen *listeners[UVL_LISTEN_HASH]; /* by port */
+	struct tcp_pcb *tw_oldest;                         /* the end of lwIP's list */
+	uint32_t pcbs, half_open, time_wait;
+	uint32_t cookie_sent_at; /* sys_now() */
+	bool cookies;            /* cookie_sent_at means something */
+	struct uvl_limits limits;
+	struct uvl_guard_stats stats;
+};
+
+/* ---- called by lwIP: see rules/72-tcp-listen.toml and 76-tcp-limits.toml ----------------------
+ */
+
+void uvl_listen_reg(struct tcp_pcb_listen *l);
+void uvl_listen_rmv(struct tcp_pcb_listen *l);
+struct tcp_pcb_listen **uvl_listen_slot(uint16_t port);
+/* The best listener for a segment to this address and port: the address itself before any. */
+struct tcp_pcb_listen *uvl_listen_find(const ip_addr_t *to, uint16_t port,
+				       const struct netif *netif);
+
+enum uvl_syn { UVL_SYN_DROP, UVL_SYN_QUEUE, UVL_SYN_COOKIE };
+/* What to do with the SYN at hand. */
+enum uvl_syn uvl_listen_syn(const struct tcp_pcb_listen *l);
+/* pcb is in SYN_RCVD, of l. */
+void uvl_listen_half_open(struct tcp_pcb_listen *l, struct tcp_pcb *pcb);
+/* The ACK at hand would complete pcb's handshake: may it? */
+bool uvl_listen_may_open(const struct tcp_pcb *pcb);
+/* pcb counts no longer, for whatever reason; idempotent. */
+void uvl_listen_leave(struct tcp_pcb *pcb);
+/* The handshake is complete, the application has not accepted yet. */
+void uvl_listen_wait(struct tcp_pcb *pcb);
+/* The application knows of it: unless it waits, it counts no longer. */
+void uvl_listen_opened(struct tcp_pcb *pcb);
+/* The listener goes: its connections have none any more. */
+void uvl_listen_closed(struct tcp_pcb_listen *l);
+
+/* Answer the SYN at hand by a cookie and free pcb, which has been set up from that SYN but not
+ * registered. */
+void uvl_cookie_reply(struct tcp_pcb *pcb);
+/* The segment at hand is for a listener: if its ACK is of a cookie, a PCB in SYN_RCVD, registered,
+ * that can go on with that segment. */
+struct tcp_pcb *uvl_cookie_open(struct tcp_pcb_listen *l);
+
+/* Is the retransmission timer's event that pcb gives up? */
+bool uvl_tcp_gives_up(const struct tcp_pcb *pcb);
+
+/* Room for another PCB: at the limit, the oldest one in TIME_WAIT goes. */
+bool uvl_pcb_room(void);
+void uvl_pcb_made(void);
+void uvl_pcb_freed(void);
+void uvl_time_wait_reg(struct tcp_pcb *pcb);
+void uvl_time_wait_rmv(struct tcp_pcb *pcb);
+void uvl_time_wait_again(struct tcp_pcb *pcb);
+/* Twice a second: those whose time is over. */
+void uvl_time_wait_expire(void);
+
+#endif /* UVL_TCP_GUARD_H */
