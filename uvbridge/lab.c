@@ -2,7 +2,6 @@
  *
  * A fabric within one process, see lab.h.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -42,16 +41,14 @@ static void __attribute__((noreturn)) fail(const char *what, int rc, const char 
 void
 lab_up(struct lab *lab, const struct uvb_hdr *shape)
 {
-	const char *base = getenv("UVNET_LABDIR");
 	struct uvb_hdr hdr = *shape;
 	char err[UVB_ERR_LEN] = "";
 	int rc;
 
 	memset(lab, 0, sizeof(*lab));
-	/* Who starts a process that may crash gives it a place to clean up afterwards. */
-	snprintf(lab->dir, sizeof(lab->dir), "%s/uvblab-XXXXXX", base != NULL ? base : "/dev/shm");
-	if (mkdtemp(lab->dir) == NULL)
-		fail("directory", -errno, lab->dir);
+	rc = uvb_scratch_make(lab->dir);
+	if (rc != 0)
+		fail("directory", rc, lab->dir);
 	snprintf(lab->daemon.path, sizeof(lab->daemon.path), "%s", lab->dir);
 	snprintf(hdr.name, sizeof(hdr.name), "lab");
 	lab->daemon.dirfd = open(lab->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -65,14 +62,7 @@ lab_up(struct lab *lab, const struct uvb_hdr *shape)
 void
 lab_down(struct lab *lab)
 {
-	DIR *dir = opendir(lab->dir);
-	struct dirent *e;
-
-	while (dir != NULL && (e = readdir(dir)) != NULL)
-		unlinkat(lab->daemon.dirfd, e->d_name, 0);
-	if (dir != NULL)
-		closedir(dir);
-	rmdir(lab->dir);
+	uvb_scratch_remove(lab->dir);
 	uvb_map_close(&lab->daemon.map);
 	free(lab->saved);
 	close(lab->daemon.dirfd);

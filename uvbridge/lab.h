@@ -7,11 +7,12 @@
 #ifndef UVBRIDGE_LAB_H
 #define UVBRIDGE_LAB_H
 
+#include "uvbridge/scratch.h"
 #include "uvbridge/uvbridged.h"
 
 struct lab {
 	struct daemon daemon; /* watches are never told: call the handlers */
-	char dir[64];
+	char dir[UVB_SCRATCH_LEN];
 	uint8_t *saved; /* the segment, see lab_save() */
 };
 

@@ -4,12 +4,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "uvbridge/test.h"
 
-static char dir[] = "/dev/shm/uvbtest-XXXXXX";
+static char dir[UVB_SCRATCH_LEN];
 static int dirfd;
 static char err[UVB_ERR_LEN];
 
@@ -193,10 +195,38 @@ test_fd_high(void)
 	CHECK_EQ(uvb_fd_high(-1), -1);
 }
 
+/* What a killed test has left goes when the next one makes its own. */
+static void
+test_scratch(void)
+{
+	char left[UVB_SCRATCH_LEN], own[UVB_SCRATCH_LEN], file[UVB_SCRATCH_LEN + 8];
+	int pipefd[2], status;
+	pid_t child;
+
+	CHECK_EQ(pipe(pipefd), 0);
+	child = fork();
+	if (child == 0) {
+		CHECK_EQ(uvb_scratch_make(left), 0);
+		snprintf(file, sizeof(file), "%s/x", left);
+		CHECK_EQ(mkdir(file, 0700), 0);
+		CHECK_EQ(write(pipefd[1], left, sizeof(left)), sizeof(left));
+		raise(SIGKILL);
+	}
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(read(pipefd[0], left, sizeof(left)), sizeof(left));
+	CHECK_EQ(access(left, F_OK), 0);
+	CHECK_EQ(uvb_scratch_make(own), 0);
+	CHECK_EQ(access(left, F_OK), -1);
+	CHECK_EQ(access(dir, F_OK), 0); /* of a process that lives */
+	uvb_scratch_remove(own);
+	close(pipefd[0]);
+	close(pipefd[1]);
+}
+
 int
 main(void)
 {
-	CHECK(mkdtemp(dir) != NULL);
+	CHECK_EQ(uvb_scratch_make(dir), 0);
 	dirfd = open(dir, O_PATH | O_DIRECTORY);
 	RUN(test_layout);
 	RUN(test_bad_numbers);
@@ -205,7 +235,7 @@ main(void)
 	RUN(test_names);
 	RUN(test_rundir);
 	RUN(test_fd_high);
-	unlinkat(dirfd, "segment", 0);
-	rmdir(dir);
+	RUN(test_scratch);
+	uvb_scratch_remove(dir);
 	return 0;
 }

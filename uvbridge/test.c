@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <dirent.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -85,40 +84,20 @@ daemon_start(struct fabric *f)
 	CHECK(line[0] == '\n');
 }
 
-static void
-remove_tree(const char *dir)
-{
-	char path[400];
-	struct dirent *e;
-	DIR *d = opendir(dir);
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		if (unlink(path) != 0)
-			remove_tree(path);
-	}
-	if (d != NULL)
-		closedir(d);
-	rmdir(dir);
-}
-
-static char dir_made[64];
+static char dir_made[UVB_SCRATCH_LEN];
 static pid_t dir_maker;
 
 static void
 remove_dir_made(void)
 {
 	if (getpid() == dir_maker) /* and not a child of a test */
-		remove_tree(dir_made);
+		uvb_scratch_remove(dir_made);
 }
 
 void
 fabric_up(struct fabric *f, const char *const *args)
 {
-	snprintf(f->dir, sizeof(f->dir), "/dev/shm/uvbtest-XXXXXX");
-	CHECK(mkdtemp(f->dir) != NULL);
+	CHECK_EQ(uvb_scratch_make(f->dir), 0);
 	setenv("UVNET_RUNDIR", f->dir, 1);
 	memcpy(dir_made, f->dir, sizeof(dir_made));
 	dir_maker = getpid();

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "uvbridge/internal.h"
+#include "uvbridge/scratch.h"
 
 #define CHECK(cond)                                                                              \
 	do {                                                                                     \
@@ -39,7 +40,7 @@
 /* A fabric in a run directory of its own; the daemon is build/uvbridge/uvbridged (argv of
  * `uvbridged` after the program's name, NULL at the end, may be empty). */
 struct fabric {
-	char dir[64];
+	char dir[UVB_SCRATCH_LEN];
 	pid_t daemon;
 	const char *const *args;
 };

@@ -11,17 +11,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from uvnet_bench.figures import Series
-from uvnet_bench.testpmd import BenchError, Testpmd, preload
+from uvnet_harness import journal
+from uvnet_harness.eal import huge_pages_free
+from uvnet_harness.proc import Process, ProcessFailed, Processes, Result
+from uvnet_harness.testpmd import Testpmd, driver
+from uvnet_harness.wait import Timeout
 
 FABRIC = "bench"
+KERNEL = f"uvb{os.getpid()}"
+"""How names of the kernel's interfaces begin."""
 RX_MAC = "02:00:00:00:00:02"
 TX_MAC = "02:00:00:00:00:01"
 HUGE_PAGES = 192
@@ -34,22 +40,55 @@ class Contender:
 
     :param listener: EAL's arguments of the end that has to be there first; it receives.
     :param caller: of the other end.
+    :param prefix: words before the command of either.
     """
 
     name: str
     listener: Sequence[str]
     caller: Sequence[str]
-    env: dict[str, str] = field(default_factory=dict)
+    prefix: Sequence[str] = ()
 
 
-def uveth(driver: Path) -> Contender:
+class BenchError(Exception):
+    """A measurement is not possible here."""
+
+
+class Place:
+    """Where measurements are made: a folder, and the processes in it. All of it is noted in the journal,
+    and gone when the run is."""
+
+    def __init__(self, book: journal.Journal, folder: Path) -> None:
+        self.book = book
+        self.folder = folder
+        self.processes = Processes(book, "bench")
+
+    def start(self, name: str, *words: str | Path, env: Mapping[str, str] | None = None) -> Process:
+        """A program in the background."""
+        return self.processes.start(name, words, self.folder, env)
+
+    def run(self, name: str, *words: str | Path) -> Result:
+        """A program to its end."""
+        return self.processes.run(name, words, self.folder, timeout=120)
+
+    @contextlib.contextmanager
+    def testpmd(self, name: str, c: Contender, eal_args: Sequence[str], options: Sequence[str]) -> Iterator[Testpmd]:
+        """One end of a contender, forwarding."""
+        process = Testpmd(self.start, self.folder, name, eal_args, options, prefix=c.prefix)
+        try:
+            process.ready().command("start")
+            yield process
+        finally:
+            process.close()
+
+
+def uveth(pmd: Path) -> Contender:
     """This project's port."""
-    env, load = preload(driver)
+    prefix, load = driver(pmd)
     return Contender(
         "uveth",
         [*load, "--vdev", f"net_uveth0,fabric={FABRIC},name=rx,rxq=1,txq=1,mac={RX_MAC}"],
         [*load, "--vdev", f"net_uveth0,fabric={FABRIC},name=tx,rxq=1,txq=1,mac={TX_MAC}"],
-        env,
+        prefix,
     )
 
 
@@ -76,51 +115,57 @@ def veth() -> Contender:
     """Two kernel veth pairs and a kernel bridge between them, by AF_PACKET."""
     return Contender(
         "veth+bridge (kernel)",
-        ["--vdev", "net_af_packet0,iface=uvbench-rx1,framecnt=4096"],
-        ["--vdev", "net_af_packet0,iface=uvbench-tx1,framecnt=4096"],
+        ["--vdev", f"net_af_packet0,iface={KERNEL}rx1,framecnt=4096"],
+        ["--vdev", f"net_af_packet0,iface={KERNEL}tx1,framecnt=4096"],
     )
 
 
 @contextlib.contextmanager
-def kernel_bridge() -> Iterator[None]:
-    """The interfaces of `veth()`."""
-
-    def ip(*words: str) -> None:
-        subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-    def remove() -> None:
-        for name in ("uvbench-rx0", "uvbench-tx0", "uvbench-br"):
-            subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
-
-    remove()
+def kernel_link(book: journal.Journal, name: str, *words: str) -> Iterator[None]:
+    """A network interface of the kernel."""
+    book.add("link", name)
     try:
-        ip("link", "add", "uvbench-br", "up", "type", "bridge")
-        for end, mac in (("rx", RX_MAC), ("tx", TX_MAC)):
-            ip("link", "add", f"uvbench-{end}0", "type", "veth", "peer", "name", f"uvbench-{end}1", "address", mac)
-            ip("link", "set", f"uvbench-{end}0", "master", "uvbench-br", "up")
-            ip("link", "set", f"uvbench-{end}1", "up")
+        subprocess.run(["ip", "link", "add", name, "up", *words], check=True, capture_output=True, text=True)
         yield
     finally:
-        remove()
+        subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
+        book.remove("link", name)
 
 
 @contextlib.contextmanager
-def fabric(build: Path) -> Iterator[None]:
+def kernel_bridge(book: journal.Journal) -> Iterator[None]:
+    """The interfaces of `veth()`."""
+    with contextlib.ExitStack() as made:
+        made.enter_context(kernel_link(book, f"{KERNEL}br", "type", "bridge"))
+        for end, mac in (("rx", RX_MAC), ("tx", TX_MAC)):
+            pair = [f"{KERNEL}{end}0", "type", "veth", "peer", "name", f"{KERNEL}{end}1", "address", mac]
+            made.enter_context(kernel_link(book, *pair))
+            for words in ([f"{KERNEL}{end}0", "master", f"{KERNEL}br"], [f"{KERNEL}{end}1", "up"]):
+                subprocess.run(["ip", "link", "set", *words], check=True, capture_output=True, text=True)
+        yield
+
+
+@contextlib.contextmanager
+def fabric(build: Path, book: journal.Journal) -> Iterator[None]:
     """The fabric of `uveth()`, and of `filling_up()`."""
     command = str(build / "uvbridge" / "uvbridge")
-    subprocess.run([command, "down", "--force", FABRIC], check=False, capture_output=True)
-    subprocess.run([command, "up", "--ports", "66", FABRIC], check=True, capture_output=True)
+
+    def down() -> None:
+        subprocess.run([command, "down", "--force", FABRIC], check=False, capture_output=True)
+
+    down()
+    book.add("fabric", FABRIC, tool=command, rundir=str(journal.rundir()))
     try:
+        subprocess.run([command, "up", "--ports", "66", FABRIC], check=True, capture_output=True)
         yield
     finally:
-        subprocess.run([command, "down", "--force", FABRIC], check=False, capture_output=True)
+        down()
+        book.remove("fabric", FABRIC)
 
 
 def check_huge_pages() -> None:
     """Both ends of every contender have huge pages: what a rate means depends on it."""
-    with open("/proc/meminfo", encoding="ascii") as info:
-        found = re.search(r"HugePages_Free:\s+(\d+)", info.read())
-    if found is None or int(found[1]) < HUGE_PAGES:
+    if huge_pages_free() < HUGE_PAGES:
         raise BenchError(
             f"fewer than {HUGE_PAGES} huge pages of 2 MiB are free: as root, sysctl vm.nr_hugepages={HUGE_PAGES + 64}"
         )
@@ -137,33 +182,45 @@ def eal(core: int, prefix: str, contender: Sequence[str]) -> list[str]:
 TESTPMD = ["--total-num-mbufs=8192", "--rxd=1024", "--txd=1024", "--burst=32"]
 
 
-def rate(c: Contender, size: int, seconds: float, folder: Path) -> float:
+def received(rx: Testpmd) -> tuple[int, float]:
+    """Frames so far, and when."""
+    return rx.stats()["RX-packets"], time.monotonic()
+
+
+def rate(c: Contender, size: int, seconds: float, place: Place) -> float:
     """Frames of `size` bytes that arrive, in millions per second."""
     receive = [*TESTPMD, "--forward-mode=rxonly"]
     transmit = [*TESTPMD, "--forward-mode=txonly", f"--txpkts={size}", f"--eth-peer=0,{RX_MAC}"]
-    with Testpmd(eal(0, "uvbench-rx", c.listener), receive, c.env, folder / f"{c.name}-rx.log") as rx:
-        rx.command("start")
-        with Testpmd(eal(1, "uvbench-tx", c.caller), transmit, c.env, folder / f"{c.name}-tx.log") as tx:
-            tx.command("start")
-            rx.rate(0.2)
-            return rx.rate(seconds) / 1e6
+    with (
+        place.testpmd("rx", c, eal(0, "uvbench-rx", c.listener), receive) as rx,
+        place.testpmd("tx", c, eal(1, "uvbench-tx", c.caller), transmit),
+    ):
+        time.sleep(0.2)  # to come up to speed
+        before, begin = received(rx)
+        time.sleep(seconds)  # the measurement itself
+        after, end = received(rx)
+        return (after - before) / (end - begin) / 1e6
 
 
-def round_trip(c: Contender, build: Path, trips: int, folder: Path) -> dict[str, float]:
-    """Percentiles of the round trip of one frame, ns."""
-    back = ["--total-num-mbufs=8192", "--rxd=256", "--txd=256", "--burst=1", "--forward-mode=macswap"]
-    with Testpmd(eal(0, "uvbench-rx", c.listener), back, c.env, folder / f"{c.name}-echo.log") as echo:
-        echo.command("start")
-        memory = ["--in-memory", "--single-file-segments", "-m", "64"]
-        command = [
-            str(build / "harness" / "bench" / "uvnet_pingpong"), "--lcores=0@1", *memory, "--no-pci", "--no-telemetry",
-            "--file-prefix=uvbench-ping", "--log-level=error", *c.caller, "--", str(trips), "60", RX_MAC,
-        ]  # fmt: skip
-        done = subprocess.run(command, env=os.environ | c.env, capture_output=True, text=True, timeout=120, check=False)
-    if not done.stdout.strip().endswith("}"):
-        raise BenchError(f"{c.name}: {done.stderr.strip() or done.stdout.strip()}")
+def last_json(done: Result) -> dict[str, float]:
+    """The figures a program has printed."""
+    if not done.ok or not done.stdout.strip().endswith("}"):
+        raise ProcessFailed(done.stderr.strip() or done.stdout.strip())
     figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
+
+
+def round_trip(c: Contender, build: Path, trips: int, place: Place) -> dict[str, float]:
+    """Percentiles of the round trip of one frame, ns."""
+    back = ["--total-num-mbufs=8192", "--rxd=256", "--txd=256", "--burst=1", "--forward-mode=macswap"]
+    with place.testpmd("echo", c, eal(0, "uvbench-rx", c.listener), back):
+        memory = ["--in-memory", "--single-file-segments", "-m", "64"]
+        done = place.run(
+            "ping", *c.prefix,
+            build / "harness" / "bench" / "uvnet_pingpong", "--lcores=0@1", *memory, "--no-pci", "--no-telemetry",
+            "--file-prefix=uvbench-ping", "--log-level=error", *c.caller, "--", str(trips), "60", RX_MAC,
+        )  # fmt: skip
+    return last_json(done)
 
 
 Maker = Callable[[Path], Contender]
@@ -171,7 +228,7 @@ TRIES = 3
 
 
 def patiently(
-    make: Maker, measure: Callable[[Contender, Path], float], folder: Path, say: Callable[[str], None]
+    make: Maker, measure: Callable[[Contender, Place], float], place: Place, say: Callable[[str], None]
 ) -> tuple[str, float]:
     """One measurement in a folder of its own, again if the two ends do not find each other: memif's client
     sometimes does not.
@@ -179,31 +236,30 @@ def patiently(
     :returns: the contender's name and the figure.
     """
     for left in reversed(range(TRIES)):
-        place = Path(tempfile.mkdtemp(dir=folder))
-        contender = make(place)
+        attempt = Place(place.book, Path(tempfile.mkdtemp(dir=place.folder)))
+        contender = make(attempt.folder)
         try:
-            return contender.name, measure(contender, place)
-        except BenchError as error:
+            return contender.name, measure(contender, attempt)
+        except (ProcessFailed, Timeout) as error:
             if left == 0:
                 raise
             say(f"{contender.name}: once more, after: {str(error).splitlines()[-1]}")
     raise AssertionError("not reached")
 
 
-def filling_up(build: Path, ports: int, senders: int) -> dict[str, float]:
+def filling_up(build: Path, ports: int, senders: int, place: Place) -> dict[str, float]:
     """What a frame of 64 bytes costs sender and receiver together when so many ports are attached and
     so many of them send in turn to one (frame_ns), and the median attach (attach_us)."""
-    command = [str(build / "uvbridge" / "uvbridge_bench"), "-p", str(ports), "-n", str(senders), "-t", "0.3", FABRIC]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BenchError(done.stderr.strip())
-    figures: dict[str, float] = json.loads(done.stdout)
-    return figures
+    bench = build / "uvbridge" / "uvbridge_bench"
+    return last_json(place.run("fill", bench, "-p", str(ports), "-n", str(senders), "-t", "0.3", FABRIC))
 
 
-def run(build: Path, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Series]:
+def run(
+    build: Path, rounds: int, seconds: float, book: journal.Journal, say: Callable[[str], None]
+) -> list[Series]:
     """All of it.
 
+    :param book: the journal of this run.
     :param build: the build directory.
     :param rounds: how often each contender has its turn.
     :param seconds: of each rate.
@@ -215,21 +271,21 @@ def run(build: Path, rounds: int, seconds: float, say: Callable[[str], None]) ->
     trip = Series("round trip of a single 60 B frame, p50", "us", "uveth", more_is_better=False, aims={"memif": 1})
     frame = Series("64 B frame, sender and receiver, by ports attached", "ns", "2 ports", more_is_better=False)
     attach = Series("attach, by ports attached", "us", "2 ports", more_is_better=False)
-    with tempfile.TemporaryDirectory(prefix="uvbench-") as name, fabric(build), kernel_bridge():
-        folder = Path(name)
+    with journal.folder(book, "uvbench-") as folder, fabric(build, book), kernel_bridge(book):
+        place = Place(book, folder)
         sizes = {"2 ports": (2, 1), "64 ports, 1 sends": (64, 1), "16 ports, all send": (16, 15), "64 ports, all send": (64, 63)}
-        driver = build / "uveth" / "librte_net_uveth.so"
-        make: list[Maker] = [lambda _: uveth(driver), memif, vhost, lambda _: veth()]
+        pmd = build / "uveth" / "librte_net_uveth.so"
+        make: list[Maker] = [lambda _: uveth(pmd), memif, vhost, lambda _: veth()]
 
-        def turn(measure: Callable[[Contender, Path], float]) -> dict[str, float]:
-            return dict(patiently(maker, measure, folder, say) for maker in make)
+        def turn(measure: Callable[[Contender, Place], float]) -> dict[str, float]:
+            return dict(patiently(maker, measure, place, say) for maker in make)
 
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
-            small.rounds.append(turn(lambda c, place: rate(c, 64, seconds, place)))
-            large.rounds.append(turn(lambda c, place: rate(c, 1514, seconds, place)))
-            trip.rounds.append(turn(lambda c, place: round_trip(c, build, 20000, place)["p50"] / 1000))
-            filled = {label: filling_up(build, *numbers) for label, numbers in sizes.items()}
+            small.rounds.append(turn(lambda c, where: rate(c, 64, seconds, where)))
+            large.rounds.append(turn(lambda c, where: rate(c, 1514, seconds, where)))
+            trip.rounds.append(turn(lambda c, where: round_trip(c, build, 20000, where)["p50"] / 1000))
+            filled = {label: filling_up(build, *numbers, place) for label, numbers in sizes.items()}
             frame.rounds.append({label: f["frame_ns"] for label, f in filled.items()})
             attach.rounds.append({label: f["attach_us"] for label, f in filled.items()})
     return [small, large, trip, frame, attach]

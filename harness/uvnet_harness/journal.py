@@ -12,6 +12,7 @@ Kinds and what removing them means:
 ===========  ================================================================================
 ``group``    a process group: SIGKILL, if its leader is still the process that was started
 ``fabric``   ``uvbridge down --force``, and without that tool: kill the daemon, remove the folder
+``link``     a network interface of the kernel: ``ip link delete``
 ``netns``    a network namespace: ``ip netns delete``
 ``folder``   a working folder: removed with all it holds
 ===========  ================================================================================
@@ -26,13 +27,14 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 Entry = dict[str, Any]
 
-ORDER = ("group", "fabric", "netns", "folder")
+ORDER = ("group", "fabric", "link", "netns", "folder")
 """Kinds in the order in which they are removed."""
 
 TOKEN_VARIABLE = "UVNET_RUN"
@@ -114,6 +116,18 @@ class Journal:
             remove_if_empty(self.directory)
 
 
+@contextlib.contextmanager
+def folder(book: Journal, prefix: str, place: str | None = None) -> Iterator[Path]:
+    """A folder within the block, with a name that begins so; noted in the journal.
+
+    :param place: in which folder; None: that of temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True) as name:
+        book.add("folder", name)
+        yield Path(name)
+        book.remove("folder", name)
+
+
 def outstanding(path: Path) -> list[Entry]:
     """The entries of a journal that were added and not removed. A torn last line is ignored."""
     entries: dict[tuple[str, str], Entry] = {}
@@ -181,6 +195,8 @@ def remove_entry(entry: Entry) -> str:
         kill_group(int(name), entry.get("started"), entry.get("token", ""))
     elif kind == "fabric":
         remove_fabric(str(name), entry.get("tool", ""), Path(entry.get("rundir") or rundir()))
+    elif kind == "link":
+        subprocess.run(["ip", "link", "delete", str(name)], capture_output=True, check=False)
     elif kind == "netns":
         subprocess.run(["ip", "netns", "delete", str(name)], capture_output=True, check=False)
     elif kind == "folder":

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """ci/demo: what it says, and that it leaves nothing whenever it is ended."""
 
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -48,18 +46,16 @@ class Demo:
 
 
 @pytest.fixture
-def demo(request, tmp_path):
+def demo(request, tmp_path, uvnet_run):
     """See `Demo`."""
     build = Build(build_directory(request.config))
     problem = build.missing(build.uvbridge, build.uvrun, build.libuvstack, build.pmd)
     if problem:
         pytest.skip(problem)
-    rundir = Path(tempfile.mkdtemp(prefix="uvnet-test-", dir="/dev/shm"))
-    made = Demo(build.directory, rundir, tmp_path / "artifacts")
-    yield made
-    wait.until(lambda: not made.left(), 10, lambda: f"nothing to be left behind; there is {made.left()}")
-    with contextlib.suppress(FileNotFoundError):  # a demo that made a fabric has removed it
-        rundir.rmdir()
+    with journal.folder(uvnet_run.journal, "uvnet-test-", "/dev/shm") as rundir:
+        made = Demo(build.directory, rundir, tmp_path / "artifacts")
+        yield made
+        wait.until(lambda: not made.left(), 10, lambda: f"nothing to be left behind; there is {made.left()}")
 
 
 def test_summary_as_json(demo):

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -65,17 +64,16 @@ class Runs:
 
 
 @pytest.fixture
-def runs(tmp_path, request):
+def runs(tmp_path, request, uvnet_run):
     """See `Runs`; skipped if there is no fabric to run on."""
     build = Build(build_directory(request.config))
     problem = build.missing(build.uvbridge, build.uvbridged, build.libuvbridge)
     if problem:
         pytest.skip(problem)
-    rundir = Path(tempfile.mkdtemp(prefix="uvnet-test-", dir="/dev/shm"))
-    yield Runs(tmp_path, rundir, build.directory)
-    for folder in rundir.glob("[!.]*"):
-        journal.remove_fabric(folder.name, "", rundir)
-    shutil.rmtree(rundir, ignore_errors=True)
+    with journal.folder(uvnet_run.journal, "uvnet-test-", "/dev/shm") as rundir:
+        yield Runs(tmp_path, rundir, build.directory)
+        for folder in rundir.glob("[!.]*"):
+            journal.remove_fabric(folder.name, "", rundir)
 
 
 EXCHANGE = """

@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <stdarg.h>
-#include <ftw.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -17,22 +16,14 @@
 #include <rte_interrupts.h>
 #include <rte_log.h>
 
+#include "uvbridge/scratch.h"
 #include "uveth/test/test.h"
 
 const char *test_fabric = "unit";
 static const char *uvbridged;
 static const char *running = "set-up";
-static char rundir[] = "/dev/shm/uveth-test-XXXXXX";
+static char rundir[UVB_SCRATCH_LEN];
 static pid_t daemon_pid;
-
-static int
-remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(path);
-}
 
 /* The daemon leaves the segment behind, for the next daemon to take over. */
 static void
@@ -40,7 +31,7 @@ fabric_down(void)
 {
 	kill(daemon_pid, SIGTERM);
 	waitpid(daemon_pid, NULL, 0);
-	nftw(rundir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	uvb_scratch_remove(rundir);
 }
 
 void
@@ -78,7 +69,7 @@ fabric_up(void)
 	char line[300] = "";
 	int ready[2];
 
-	CHECK(mkdtemp(rundir) != NULL);
+	CHECK_EQ(uvb_scratch_make(rundir), 0);
 	setenv("UVNET_RUNDIR", rundir, 1);
 	CHECK_EQ(pipe(ready), 0);
 	daemon_pid = fork();
