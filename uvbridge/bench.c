@@ -300,7 +300,7 @@ run_ports(const struct options *o)
 	uint8_t *mem = calloc(2 * BURST_MAX, SPACE), src[60];
 	struct uvb_seg hello_seg = {src, sizeof(src)};
 	struct uvb_frame hello = {&hello_seg, 1, 0, sizeof(src)};
-	uint64_t t, end;
+	uint64_t t, end, first = 0, slowest = 0;
 
 	for (uint32_t i = 0; i < o->ports; i++) {
 		char name[UVB_NAME_LEN];
@@ -308,7 +308,10 @@ run_ports(const struct options *o)
 		snprintf(name, sizeof(name), "bench-%u", i);
 		t = uvb_now_ns();
 		dev[i] = attach(o, name, (uint8_t)(i + 2));
-		add_duration(&attaching, (uvb_now_ns() - t) / 1000);
+		t = (uvb_now_ns() - t) / 1000;
+		add_duration(&attaching, t);
+		first = i == 0 ? t : first;
+		slowest = t > slowest ? t : slowest;
 	}
 	for (uint32_t i = 0; mem != NULL && i < o->burst; i++) {
 		fill_frame(mem + SPACE * (size_t)i, o->size, 7);
@@ -330,8 +333,9 @@ run_ports(const struct options *o)
 		}
 	} while (uvb_now_ns() < end);
 	printf("{\"ports\": %u, \"senders\": %u, \"size\": %u, \"frame_ns\": %.1f, "
-	       "\"attach_us\": %.0f}\n",
-	       o->ports, o->senders, o->size, median(&cost) / o->burst, median(&attaching));
+	       "\"attach_us\": %.0f, \"attach_first_us\": %llu, \"attach_slowest_us\": %llu}\n",
+	       o->ports, o->senders, o->size, median(&cost) / o->burst, median(&attaching),
+	       (unsigned long long)first, (unsigned long long)slowest);
 	for (uint32_t i = 0; i < o->ports; i++)
 		uvb_close(dev[i]);
 	free(mem);

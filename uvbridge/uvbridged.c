@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -367,6 +368,18 @@ most_descriptors(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Run at once when there is something to do: on a machine whose cores are all polled on, the others
+ * would make whoever attaches wait for tens of milliseconds, and a daemon that has just been
+ * started waits longest. Where that is not allowed (no CAP_SYS_NICE), the system's order has to do.
+ */
+static void
+answer_at_once(void)
+{
+	const struct sched_param first = {.sched_priority = 1};
+
+	sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &first);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -388,6 +401,7 @@ main(int argc, char **argv)
 	}
 	umask(077);
 	most_descriptors();
+	answer_at_once();
 	if (set_up(&d, argv[optind], &o.shape, err) != 0) {
 		report(o.ready_fd, err);
 		/* Leave no empty shell; what another daemon left is for the next attempt. */

@@ -146,21 +146,21 @@ def kernel_bridge(book: journal.Journal) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def fabric(build: Path, book: journal.Journal) -> Iterator[None]:
-    """The fabric of `uveth()`, and of `filling_up()`."""
+def fabric(build: Path, book: journal.Journal, name: str) -> Iterator[None]:
+    """A fabric."""
     command = str(build / "uvbridge" / "uvbridge")
 
     def down() -> None:
-        subprocess.run([command, "down", "--force", FABRIC], check=False, capture_output=True)
+        subprocess.run([command, "down", "--force", name], check=False, capture_output=True)
 
     down()
-    book.add("fabric", FABRIC, tool=command, rundir=str(journal.rundir()))
+    book.add("fabric", name, tool=command, rundir=str(journal.rundir()))
     try:
-        subprocess.run([command, "up", "--ports", "66", FABRIC], check=True, capture_output=True)
+        subprocess.run([command, "up", "--ports", "66", name], check=True, capture_output=True)
         yield
     finally:
         down()
-        book.remove("fabric", FABRIC)
+        book.remove("fabric", name)
 
 
 def check_huge_pages() -> None:
@@ -247,11 +247,19 @@ def patiently(
     raise AssertionError("not reached")
 
 
-def filling_up(build: Path, ports: int, senders: int, place: Place) -> dict[str, float]:
+def filling_up(
+    build: Path, ports: int, senders: int, place: Place, name: str = FABRIC
+) -> dict[str, float]:
     """What a frame of 64 bytes costs sender and receiver together when so many ports are attached and
-    so many of them send in turn to one (frame_ns), and the median attach (attach_us)."""
+    so many of them send in turn to one (frame_ns), and how long attaching took (attach_..._us)."""
     bench = build / "uvbridge" / "uvbridge_bench"
-    return last_json(place.run("fill", bench, "-p", str(ports), "-n", str(senders), "-t", "0.3", FABRIC))
+    return last_json(place.run("fill", bench, "-p", str(ports), "-n", str(senders), "-t", "0.3", name))
+
+
+def first_attach(build: Path, place: Place) -> float:
+    """Of a fabric that has just been made, us."""
+    with fabric(build, place.book, f"{FABRIC}-new"):
+        return filling_up(build, 2, 1, place, f"{FABRIC}-new")["attach_first_us"]
 
 
 def run(
@@ -271,7 +279,7 @@ def run(
     trip = Series("round trip of a single 60 B frame, p50", "us", "uveth", more_is_better=False, aims={"memif": 1})
     frame = Series("64 B frame, sender and receiver, by ports attached", "ns", "2 ports", more_is_better=False)
     attach = Series("attach, by ports attached", "us", "2 ports", more_is_better=False)
-    with journal.folder(book, "uvbench-") as folder, fabric(build, book), kernel_bridge(book):
+    with journal.folder(book, "uvbench-") as folder, fabric(build, book, FABRIC), kernel_bridge(book):
         place = Place(book, folder)
         sizes = {"2 ports": (2, 1), "64 ports, 1 sends": (64, 1), "16 ports, all send": (16, 15), "64 ports, all send": (64, 63)}
         pmd = build / "uveth" / "librte_net_uveth.so"
@@ -287,5 +295,9 @@ def run(
             trip.rounds.append(turn(lambda c, where: round_trip(c, build, 20000, where)["p50"] / 1000))
             filled = {label: filling_up(build, *numbers, place) for label, numbers in sizes.items()}
             frame.rounds.append({label: f["frame_ns"] for label, f in filled.items()})
-            attach.rounds.append({label: f["attach_us"] for label, f in filled.items()})
+            attach.rounds.append(
+                {label: f["attach_us"] for label, f in filled.items()}
+                | {"slowest of 64": filled["64 ports, 1 sends"]["attach_slowest_us"]}
+                | {"first of a new fabric": first_attach(build, place)}
+            )
     return [small, large, trip, frame, attach]

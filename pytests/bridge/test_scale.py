@@ -2,6 +2,8 @@
 """The largest fabric: 64 ports of 16 queues, and memory only for what is used."""
 
 import os
+import time
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,28 @@ def test_memory_is_that_of_the_ports_in_use(net):
     assert len(b.drain()) == 100
     cells = 2048 * 2176  # of the transmit queue that sent
     assert resident(net) - two < cells + (1 << 20)
+
+
+def waited(pid):
+    """Milliseconds that a process could have run and did not, because others did."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the daemon may put itself first only as root")
+def test_a_busy_machine_does_not_delay_attaching(net):
+    """All processors are polled on. The daemon runs as soon as it is asked, and does little then: what is
+    left of the time is what the client itself waits for a processor."""
+    for number in range(2 * len(os.sched_getaffinity(0))):
+        net.start(f"busy{number}", "sh", "-c", "while :; do :; done")
+    before = waited(net.fabric.daemon_pid)
+    quickest = []
+    for number in range(8):
+        begin = time.monotonic()
+        wire = net.wire(f"w{number}")
+        quickest.append(time.monotonic() - begin)
+        net.close_wire(wire)
+    assert waited(net.fabric.daemon_pid) - before < 5
+    assert min(quickest) < 0.005
 
 
 @ALL
