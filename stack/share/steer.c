@@ -2,12 +2,12 @@
 #include "stack/share/steer.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#define EVERYBODY  (~0ULL) /* a trail that leads nowhere any more */
 #define KEY_USED   (1ULL << 48)
 #define RULES_LOW  64u
 #define RULES_HIGH (1u << 24)
@@ -107,6 +107,7 @@ static const char *const count_names[UVS_STEER_COUNTS] = {
 static const char *const drop_names[UVS_DROPS] = {
 	[UVS_DROP_FULL] = "full",
 	[UVS_DROP_FRAGMENT] = "fragment",
+	[UVS_DROP_STALE] = "stale_rule",
 };
 
 const char *
@@ -209,7 +210,7 @@ copy(struct uvs_steer *s, struct uvs_frame *f, uint64_t slots, bool also, enum u
 bool
 uvs_steer_copy(struct uvs_steer *s, uint32_t to, uvs_ref ref, uint64_t *trail)
 {
-	*trail = EVERYBODY;
+	*trail = UVS_TRAIL_END;
 	if (!uvs_softq_stage(s->end, to, ref)) {
 		bump(&s->map->stats[s->self].drop[UVS_DROP_FULL]);
 		return false;
@@ -233,6 +234,12 @@ static enum uvs_claim_space
 space_of(const struct uvs_flow *f)
 {
 	return uvs_claim_space(f->proto, f->family);
+}
+
+static uint64_t
+opened(const struct uvs_steer *s, const struct uvs_flow *f)
+{
+	return uvs_claim_opened(s->map->claims, space_of(f), f->lport);
 }
 
 static void
@@ -286,23 +293,28 @@ decide(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 		here(s, f, UVS_STEER_OWN);
 		return;
 	}
+	if (w->p.opens && flow->proto == IPPROTO_TCP && (opened(s, flow) & me(s)) != 0) {
+		here(s, f, UVS_STEER_LISTENER);
+		return;
+	}
 	w->hash = uvs_flow_hash(flow, s->map->size.secret);
 	w->undecided = true;
 	uvs_rules_prefetch(&s->map->rules, flow, w->hash);
 }
 
-/* A SYN or a datagram, for those who listen. */
+/* A SYN that we do not listen for, or a datagram. */
 static void
 for_listeners(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 {
-	const struct uvs_flow *flow = &w->p.flow;
-	uint64_t open = uvs_claim_opened(s->map->claims, space_of(flow), flow->lport);
+	uint64_t open = opened(s, &w->p.flow);
 
 	if (open & me(s))
 		here(s, f, UVS_STEER_LISTENER);
 	else if ((open & w->others) != 0)
 		send_to(s, f, w, uvs_flow_rendezvous(w->hash, open & w->others),
 			UVS_STEER_TO_LISTENER);
+	else if ((open & seen(s, f)) != 0)
+		drop(s, f, UVS_DROP_STALE);
 	else
 		here(s, f, UVS_STEER_NOBODY);
 }
@@ -566,7 +578,7 @@ first_look(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 	f->here = false;
 	if (UNLIKELY(f->flags & UVS_FRAME_FORWARDED)) {
 		count(s, UVS_STEER_ARRIVED);
-		if (*f->trail == EVERYBODY) { /* a copy: ours, whatever it is */
+		if (*f->trail == UVS_TRAIL_END) { /* ours, whatever it is */
 			w->p = (struct uvs_parsed){.kind = UVS_KIND_OTHER};
 			here(s, f, UVS_STEER_OWN);
 			return;

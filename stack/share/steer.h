@@ -32,9 +32,10 @@
  *   only we do                   HERE
  *   only one other does          to it
  *   several: our own connection? HERE                              (one look into lwIP's table)
+ *   a SYN, and we listen         HERE
  *   a flow rule (rules.h)?       to the slot it names
- *   a SYN, a datagram            HERE if we listen; else to one of those who do, by rendezvous hash
- *   the middle of a connection   to whom the hash led before the RETA was changed; else to the
+ *   a SYN, a datagram            HERE if we want it; else to one of those who do, by rendezvous
+ * hash the middle of a connection   to whom the hash led before the RETA was changed; else to the
  *                                others that hold the port, one after the other
  *   all of them have seen it     HERE: lwIP answers with RST
  *
@@ -86,8 +87,9 @@
 #define UVS_STEER_BURST 64  /* frames of a call, at most */
 #define UVS_RETA_MAX    512 /* RTE_ETH_RSS_RETA_SIZE_512 */
 #define UVS_GROUPS      1024
-#define UVS_HELD        32 /* fragments that wait */
-#define UVS_DATAGRAMS   64 /* whose first fragment is remembered */
+#define UVS_TRAIL_END   (~0ULL) /* the receiver keeps it: a copy */
+#define UVS_HELD        32      /* fragments that wait */
+#define UVS_DATAGRAMS   64      /* whose first fragment is remembered */
 #define UVS_HOLD_NS     1000000000ULL
 #define UVS_DATAGRAM_NS 30000000000ULL /* lwIP's reassembly gives up before */
 
@@ -96,6 +98,7 @@
 enum uvs_drop {
 	UVS_DROP_FULL,     /* the owner's soft queue: it does not keep up */
 	UVS_DROP_FRAGMENT, /* its first fragment did not come in time, or too many wait */
+	UVS_DROP_STALE,    /* datagram: a rule out of date led it away from who wants it */
 	UVS_DROPS,
 };
 

@@ -39,8 +39,9 @@ steer_lab_open(struct steer_lab *l)
 
 	memset(l, 0, sizeof(*l));
 	lab_open(&l->lab);
-	l->size = map + aligned(buffers * sizeof(*l->trail)) + buffers * STEER_FRAME +
-		  buffers * sizeof(*l->frame_len);
+	l->private = aligned(buffers * sizeof(*l->trail)) + buffers * STEER_FRAME +
+		     buffers * sizeof(*l->frame_len);
+	l->size = map + l->private;
 	l->memory = mmap(NULL, l->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (l->memory == MAP_FAILED || uvs_steer_map(&l->map, &sizes, l->memory) < 0)
 		abort();
@@ -52,7 +53,13 @@ steer_lab_open(struct steer_lab *l)
 	if (uvs_rules_adopt(&l->writer, &l->map.rules, l->map.claims) < 0)
 		abort();
 	for (uint32_t slot = 1; slot < LAB_SLOTS; slot++)
-		uvs_steer_open(&l->steer[slot], &l->map, &l->lab.end[slot], own, &l->conns[slot]);
+		steer_lab_start(l, slot);
+}
+
+void
+steer_lab_start(struct steer_lab *l, uint32_t slot)
+{
+	uvs_steer_open(&l->steer[slot], &l->map, &l->lab.end[slot], own, &l->conns[slot]);
 }
 
 void

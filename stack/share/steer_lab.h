@@ -12,7 +12,7 @@
 #include "stack/share/steer.h"
 
 #define STEER_FRAME 256 /* bytes of a frame here, at most */
-#define STEER_CONNS 64
+#define STEER_CONNS 128
 
 struct steer_conn {
 	struct uvs_flow flow;
@@ -34,11 +34,11 @@ struct steer_conns {
 struct steer_lab {
 	struct lab lab;
 	struct uvs_steer_map map;
-	void *memory; /* shared with children */
-	size_t size;
-	uint64_t *trail;     /* [slot][buffer], shared */
-	uint8_t *frame;      /* [slot][buffer][STEER_FRAME], shared */
-	uint32_t *frame_len; /* [slot][buffer] */
+	void *memory;         /* shared with children */
+	size_t size, private; /* the last bytes of it are the lab's own */
+	uint64_t *trail;      /* [slot][buffer], shared */
+	uint8_t *frame;       /* [slot][buffer][STEER_FRAME], shared */
+	uint32_t *frame_len;  /* [slot][buffer] */
 	struct uvs_steer steer[LAB_SLOTS];
 	struct uvs_rules_writer writer;
 	struct steer_conns conns[LAB_SLOTS];
@@ -48,6 +48,9 @@ struct steer_lab {
 
 void steer_lab_open(struct steer_lab *l);
 void steer_lab_close(struct steer_lab *l);
+
+/* A fresh stack in a slot that lab_lease() has made. */
+void steer_lab_start(struct steer_lab *l, uint32_t slot);
 
 /* A frame in buffer `index` of slot `at`, as the NIC or the stack would hand it in. */
 struct uvs_frame steer_lab_frame(struct steer_lab *l, uint32_t at, uint32_t index,

@@ -203,6 +203,27 @@ reta_moved(void)
 	CHECK_EQ(counted(C, UVS_STEER_TO_BEFORE), 1);
 }
 
+/* A rule that is out of date costs a SYN a hop, a datagram itself. */
+static void
+stale_rules(void)
+{
+	struct uvs_flow f = steer_flow(4, IPPROTO_TCP, 80, 9, 4000);
+
+	hold_port(A, 4, IPPROTO_TCP, 80, false);
+	hold_port(B, 4, IPPROTO_TCP, 80, false);
+	hold_port(C, 4, IPPROTO_TCP, 80, true);
+	CHECK_EQ(uvs_rules_add(&lab.writer, &f, B), 0);
+	CHECK_EQ(arrives(A, &f, STEER_SYN), C);
+	CHECK_EQ(arrives(C, &f, STEER_SYN), C);
+	CHECK_EQ(counted(B, UVS_STEER_ARRIVED), 1);
+	f.proto = IPPROTO_UDP;
+	hold_port(A, 4, IPPROTO_UDP, 80, true);
+	hold_port(B, 4, IPPROTO_UDP, 80, false);
+	CHECK_EQ(uvs_rules_add(&lab.writer, &f, B), 0);
+	CHECK_EQ(arrives(A, &f, 0), 0);
+	CHECK_EQ(atomic_load(&lab.map.stats[B].drop[UVS_DROP_STALE]), 1);
+}
+
 /* ------------------------------------------------------------------------------------ the dead */
 
 static void
@@ -418,6 +439,7 @@ main(void)
 	EACH(listeners_change);
 	EACH(strays);
 	EACH(reta_moved);
+	EACH(stale_rules);
 	EACH(the_dead_get_nothing);
 	EACH(arp_goes_to_everybody);
 	EACH(errors);
