@@ -48,9 +48,10 @@ struct uvl_limits {
 /* Grow only. */
 struct uvl_guard_stats {
 	uint64_t cookies_sent, cookies_accepted, cookies_refused;
-	uint64_t accept_queue_full; /* SYNs and handshakes that found no room */
-	uint64_t pcbs_full;         /* connections refused by limits.pcbs */
-	uint64_t time_wait_full;    /* cut short by limits.time_wait or limits.pcbs */
+	uint64_t accept_queue_full;               /* SYNs and handshakes that found no room */
+	uint64_t pcbs_full;                       /* connections refused by limits.pcbs */
+	uint64_t time_wait_full;                  /* cut short by limits.time_wait or limits.pcbs */
+	uint64_t challenges, challenges_left_out; /* RFC 5961 */
 };
 
 struct uvl_guard {
@@ -59,11 +60,13 @@ struct uvl_guard {
 	uint32_t pcbs, half_open, time_wait;
 	uint32_t cookie_sent_at; /* sys_now() */
 	bool cookies;            /* cookie_sent_at means something */
+	uint32_t challenge_second, challenges_left;
 	struct uvl_limits limits;
 	struct uvl_guard_stats stats;
 };
 
-/* ---- called by lwIP: see rules/72-tcp-listen.toml and 76-tcp-limits.toml ----------------------
+/* ---- called by lwIP: see rules/72-tcp-listen.toml, 74-tcp-blind.toml and 76-tcp-limits.toml
+ * ----------------------
  */
 
 void uvl_listen_reg(struct tcp_pcb_listen *l);
@@ -95,6 +98,11 @@ void uvl_cookie_reply(struct tcp_pcb *pcb);
 /* The segment at hand is for a listener: if its ACK is of a cookie, a PCB in SYN_RCVD, registered,
  * that can go on with that segment. */
 struct tcp_pcb *uvl_cookie_open(struct tcp_pcb_listen *l);
+
+/* Acknowledge soon, within the limits. */
+void uvl_tcp_challenge(struct tcp_pcb *pcb);
+/* May the segment at hand be the peer's? Challenges it if not. */
+bool uvl_tcp_plausible(struct tcp_pcb *pcb);
 
 /* Is the retransmission timer's event that pcb gives up? */
 bool uvl_tcp_gives_up(const struct tcp_pcb *pcb);

@@ -21,6 +21,7 @@ Files are read in the order of their names, so rules in 20-*.toml see what 10-*.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import sys
 import tomllib
@@ -145,7 +146,10 @@ def main() -> int:
             write_changed(options.headers / path, text)
     for path in options.files:
         write_changed(options.sources / Path(path).name, tree.get(path))
-    write_changed(options.stamp, f"/* lwIP, transformed by {number} rules. */\n")
+    # The headers are no outputs that the build knows: whoever includes one includes the stamp.
+    headers = "".join(text for path, text in sorted(tree.texts.items()) if path.endswith(".h"))
+    digest = hashlib.sha256(headers.encode()).hexdigest()
+    write_changed(options.stamp, f"/* lwIP, transformed by {number} rules: {digest} */\n")
     return 0
 
 

@@ -55,7 +55,8 @@ uvl_prepare(struct uvl *mem, struct uvl_secret secret)
 
 	uvl_self = mem;
 	/* Fragments of two instances that share an address must not be mixed up by a receiver. */
-	mem->ip_id_ = (u16_t)uvl_rand();
+	for (unsigned int i = 0; i < UVL_IP_IDS; i++)
+		mem->ip_ids[i] = (u16_t)uvl_rand();
 	mem->ip6_frag_identification_ = uvl_rand();
 	uvl_self = before;
 }
@@ -135,6 +136,17 @@ uvl_rand(void)
 	self->rand_left = (uint32_t)(bits >> 32);
 	self->rand_has_left = true;
 	return (u32_t)bits;
+}
+
+_Static_assert(UVL_IP_IDS == 1024, "ten bits are taken of the hash");
+
+u16_t
+uvl_ip_id(const ip4_addr_t *dest)
+{
+	struct uvl *self = uvl_self;
+	uint64_t mixed = (dest->addr ^ self->secret.k0) * (self->secret.k1 | 1);
+
+	return self->ip_ids[mixed * 0x9e3779b97f4a7c15 >> 54]++;
 }
 
 u32_t

@@ -62,6 +62,9 @@ extern "C" {
 /* Buckets for connections: of 100,000, six share one. */
 #define UVL_TCP_HASH_SIZE 16384
 
+/* Counters of IPv4 identifications. */
+#define UVL_IP_IDS 1024
+
 /* Key of the instance's random numbers and initial sequence numbers. */
 struct uvl_secret {
 	uint64_t k0, k1;
@@ -125,7 +128,7 @@ struct uvl {
 	u16_t udp_port_;
 
 	/* ip.c, ip4.c, ip4_frag.c, ip6_frag.c */
-	u16_t ip_id_;
+	u16_t ip_ids[UVL_IP_IDS]; /* by destination */
 	u16_t ip_reass_pbufcount_;
 	u16_t ip6_reass_pbufcount_;
 	u32_t ip6_frag_identification_;
@@ -225,6 +228,10 @@ u32_t LWIP_HOOK_TCP_ISN(const ip_addr_t *local_ip, u16_t local_port, const ip_ad
 
 /* Behind LWIP_RAND(): unpredictable without the secret, reproducible with it. */
 u32_t uvl_rand(void);
+
+/* The identification of the next IPv4 packet to dest: a counter that few destinations share, and
+ * nobody outside can say which. */
+u16_t uvl_ip_id(const ip4_addr_t *dest);
 
 /* LWIP_HOOK_TCP_ISN: RFC 6528, a keyed hash of the four-tuple plus a 4 us clock. */
 u32_t uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
