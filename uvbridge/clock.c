@@ -155,8 +155,8 @@ uvb_idle(struct uvb_dev *dev, uint64_t until)
 
 		if (dev->rxq[i] == NULL)
 			continue;
-		/* One that is not armed is not in use: it does not follow. */
-		atomic_store(&q->idle_until, until == UVB_BUSY || is_armed(q) ? until : 0);
+		/* Arming fails where something waits: then its owner is about to look at it. */
+		atomic_store(&q->idle_until, is_armed(q) ? until : UVB_BUSY);
 	}
 	if (until != UVB_BUSY && UVB_UNLIKELY(uvb_load(&hdr->clock_until) != 0))
 		uvb_clock_turn(&dev->map, dev->dirfd);

@@ -57,6 +57,8 @@ class Settings:
     artifacts: Path
     seed: int = 0
     nic: str = "uveth"
+    config: Mapping[str, str | int] = field(default_factory=dict)
+    """Configuration of every host, unless the test asks for something else."""
     keep: bool = False
     worker: str = ""
     replay: str = ""
@@ -177,8 +179,9 @@ class Net:
         name = name or f"host{number}"
         self._check_name(name)
         self.hosts[name] = Host(
-            self, name, self.addresses.ip(number), self.addresses.mac(number), queues, config
-        )
+            self, name, self.addresses.ip(number), self.addresses.mac(number), queues,
+            {**self.settings.config, **config},
+        )  # fmt: skip
         return self.hosts[name]
 
     def kernel_host(

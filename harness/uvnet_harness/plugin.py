@@ -18,6 +18,9 @@ from uvnet_harness.fabric import Build
 from uvnet_harness.net import NICS, Missing, Net, Settings, Shape
 from uvnet_harness.reaper import Reaper
 
+MODELS = ("shared", "separate")
+"""Thread models of the stack; the first is the default."""
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _failure = pytest.StashKey[str]()
@@ -37,14 +40,18 @@ class Run:
         self.journal.close()
         self.reaper.close()
 
-    def settings(self, item: pytest.Item) -> Settings:
-        """The settings for one test."""
+    def settings(self, item: pytest.Item, model: str) -> Settings:
+        """The settings for one test.
+
+        :param model: thread model of its hosts.
+        """
         option = self.config.option
         return Settings(
             build=Build(build_directory(self.config)),
             artifacts=artifacts_directory(self.config),
             seed=option.seed,
             nic=option.nic,
+            config={"model": model},
             keep=option.keep,
             worker=os.environ.get("PYTEST_XDIST_WORKER", ""),
             replay=replay(item),
@@ -70,6 +77,8 @@ def replay(item: pytest.Item) -> str:
         words.append(f"--build-dir={item.config.option.build_dir}")
     if item.config.option.full:
         words.append("--full")
+    if item.config.option.model != MODELS[0]:
+        words.append(f"--model={item.config.option.model}")
     return shlex.join(words)
 
 
@@ -84,6 +93,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--artifacts", metavar="DIR", help="where failures are explained (default: artifacts/)")
     group.addoption("--build-dir", metavar="DIR", help="the build to test (default: $UVNET_BUILD or build/)")
     group.addoption("--nic", default="uveth", help=f"network card of the hosts: {', '.join(NICS)}")
+    group.addoption("--model", default=MODELS[0], choices=MODELS, help="thread model of the hosts' stacks")
     group.addoption("--full", action="store_true", help="full durations, where the gate is content with less")
 
 
@@ -94,6 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "uvnet(ports, queues, cells, voq, capture, snaplen, capture_size, allow_log): "
         "shape of the network of this test",
     )
+    config.addinivalue_line("markers", "models: run this test under every thread model of the stack")
     if config.option.nic not in NICS:
         raise pytest.UsageError(f"--nic={config.option.nic}: there is only {', '.join(NICS)} so far")
     if config.option.seed is None:
@@ -127,10 +138,22 @@ def uvnet_run(request: pytest.FixtureRequest) -> Iterator[Run]:
     run.close()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked ``models`` run once under each; all others under the model that --model names."""
+    if "stack_model" in metafunc.fixturenames and metafunc.definition.get_closest_marker("models"):
+        metafunc.parametrize("stack_model", MODELS, indirect=True)
+
+
 @pytest.fixture
-def uvnet_settings(request: pytest.FixtureRequest, uvnet_run: Run) -> Settings:
+def stack_model(request: pytest.FixtureRequest) -> str:
+    """The thread model of this test's hosts."""
+    return str(getattr(request, "param", request.config.option.model))
+
+
+@pytest.fixture
+def uvnet_settings(request: pytest.FixtureRequest, uvnet_run: Run, stack_model: str) -> Settings:
     """What the options say, for this test."""
-    settings: Settings = uvnet_run.settings(request.node)
+    settings: Settings = uvnet_run.settings(request.node, stack_model)
     return settings
 
 

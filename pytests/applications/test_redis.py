@@ -9,6 +9,7 @@ import pytest
 from uvnet_harness import Flow
 
 
+@pytest.mark.models
 def test_redis_answers(net, redis_server):
     server, client = net.host("server", queues=4), net.host("client")
     redis_server(server)
@@ -39,6 +40,7 @@ def test_benchmark_runs_without_an_error(net, redis_server, full, record_propert
     record_property("requests_per_second", str(rates))
 
 
+@pytest.mark.models
 @pytest.mark.uvnet(capture=False)
 def test_pipelined_benchmark(net, redis_server):
     server, client = net.host("server", queues=4), net.host("client")

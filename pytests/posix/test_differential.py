@@ -34,7 +34,18 @@ def tool(net):
 
 @pytest.mark.parametrize("area", AREAS)
 def test_stack_answers_as_the_kernel(net, tool, area):
-    program, host = tool("diff"), net.host(queues=2, loopback="stack")
+    compare(net.host(queues=2, loopback="stack"), tool("diff"), area)
+
+
+@pytest.mark.parametrize("stack_model", ["separate"], indirect=True)
+@pytest.mark.parametrize("area", ["udp", "wake"])
+def test_stack_threads_answer_as_the_kernel(net, tool, area):
+    """All areas: --model=separate."""
+    compare(net.host(queues=2, loopback="stack"), tool("diff"), area)
+
+
+def compare(host, program, area):
+    """Each case of an area, on the kernel and on a host."""
     wanted = cases(program, area)
     assert wanted
     for case in wanted:
@@ -46,5 +57,16 @@ def test_stack_answers_as_the_kernel(net, tool, area):
 
 @pytest.mark.parametrize("case", STRESS)
 def test_stress(net, tool, case):
-    host = net.host(queues=2, loopback="stack")
-    assert f"ok {case}" in host.run(tool("stress"), case, timeout=90, env={"STRESS_STACK": "1"}).check().stdout
+    stress(net.host(queues=2, loopback="stack"), tool("stress"), case)
+
+
+@pytest.mark.parametrize("stack_model", ["separate"], indirect=True)
+@pytest.mark.parametrize("case", ["lost_wakeups", "signal_storm", "fork_while_streaming"])
+def test_stress_of_stack_threads(net, tool, case):
+    """All cases: --model=separate."""
+    stress(net.host(queues=2, loopback="stack"), tool("stress"), case)
+
+
+def stress(host, program, case):
+    """One case, which checks itself."""
+    assert f"ok {case}" in host.run(program, case, timeout=90, env={"STRESS_STACK": "1"}).check().stdout

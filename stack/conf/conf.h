@@ -16,6 +16,7 @@
 #define STACK_CONF_CONF_H
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,8 +30,9 @@
 #define UVS_CONF_STR      256
 #define UVS_CONF_MAX_KEYS 64
 
-enum uvs_conf_model { UVS_MODEL_SHARED };
+enum uvs_conf_model { UVS_MODEL_SHARED, UVS_MODEL_SEPARATE };
 enum uvs_conf_poll { UVS_POLL_ADAPTIVE, UVS_POLL_BUSY, UVS_POLL_INTERRUPT };
+enum uvs_conf_app_cpus { UVS_APP_CPUS_ANY, UVS_APP_CPUS_OTHERS };
 enum uvs_conf_loopback { UVS_LOOPBACK_KERNEL, UVS_LOOPBACK_STACK };
 enum uvs_conf_tristate { UVS_AUTO, UVS_NO, UVS_YES };
 enum uvs_conf_log { UVS_LOG_ERROR, UVS_LOG_WARNING, UVS_LOG_NOTICE, UVS_LOG_INFO, UVS_LOG_DEBUG };
@@ -58,7 +60,9 @@ struct uvs_conf {
 
 	/* running */
 	uint32_t model; /* enum uvs_conf_model */
-	uint32_t poll;  /* enum uvs_conf_poll */
+	char cpus[UVS_CONF_STR];
+	uint32_t app_cpus; /* enum uvs_conf_app_cpus */
+	uint32_t poll;     /* enum uvs_conf_poll */
 	uint32_t spin_us;
 
 	/* memory */
@@ -157,5 +161,10 @@ struct uvs_conf_eal_nic {
 
 /* Translate c->nic (with c->mac and c->queues where the driver takes them). NULL, or the reason. */
 const char *uvs_conf_nic(const struct uvs_conf *c, struct uvs_conf_eal_nic *out);
+
+/* --- cpus = LIST | numa:NODE ------------------------------------------------------------------ */
+
+/* As a set; empty: not given. NULL, or the reason. Users of cpu_set_t define _GNU_SOURCE. */
+const char *uvs_conf_cpus(const struct uvs_conf *c, cpu_set_t *out);
 
 #endif /* STACK_CONF_CONF_H */

@@ -5,7 +5,8 @@
 
 #define AT(member) offsetof(struct uvs_conf, member)
 
-static const char *const names_model[] = {"shared", NULL};
+static const char *const names_model[] = {"shared", "separate", NULL};
+static const char *const names_app_cpus[] = {"any", "others", NULL};
 static const char *const names_poll[] = {"adaptive", "busy", "interrupt", NULL};
 static const char *const names_loopback[] = {"kernel", "stack", NULL};
 static const char *const names_tristate[] = {"auto", "no", "yes", NULL};
@@ -53,6 +54,22 @@ check_gateway(const struct uvs_conf *c)
 		       : NULL;
 }
 
+static const char *
+check_cpus(const struct uvs_conf *c)
+{
+	cpu_set_t unused;
+
+	if (c->cpus[0] != '\0' && c->model != UVS_MODEL_SEPARATE)
+		return "places the stack's threads, and there are none without model = separate";
+	return uvs_conf_cpus(c, &unused);
+}
+
+static const char *
+check_app_cpus(const struct uvs_conf *c)
+{
+	return c->app_cpus == UVS_APP_CPUS_OTHERS && c->cpus[0] == '\0' ? "needs cpus" : NULL;
+}
+
 /* clang-format off */
 const struct uvs_conf_key uvs_conf_keys[] = {
 	{"nic", UVS_CONF_STRING, AT(nic), "", 0, 0, NULL, "Network",
@@ -80,7 +97,13 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 
 	{"model", UVS_CONF_ENUM, AT(model), "shared", 0, 0, names_model, "Running",
 	 "Who runs the stack. shared: the application's own threads, while they wait (run to "
-	 "completion).", NULL},
+	 "completion); separate: a thread of its own, which the application's threads call.", NULL},
+	{"cpus", UVS_CONF_STRING, AT(cpus), "", 0, 0, NULL, "Running",
+	 "With model = separate: the CPUs of the stack's threads, the first thread on the first one "
+	 "and so on: a list such as 2,4-7, or numa:NODE. Empty: anywhere.", check_cpus},
+	{"app_cpus", UVS_CONF_ENUM, AT(app_cpus), "any", 0, 0, names_app_cpus, "Running",
+	 "Where the application's own threads may run. others: not on those of cpus; they are moved "
+	 "when the stack starts.", check_app_cpus},
 	{"poll", UVS_CONF_ENUM, AT(poll), "adaptive", 0, 0, names_poll, "Running",
 	 "How a thread waits. adaptive: polls briefly, then sleeps on the port's interrupts; busy: "
 	 "always polls, one core per host; interrupt: sleeps at once.", NULL},

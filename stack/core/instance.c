@@ -74,11 +74,29 @@ uvs_inst_try_enter(struct uvs_instance *in)
 	return true;
 }
 
-static void
-run_deferred(struct uvs_instance *in)
+static struct uvs_deferred *
+oldest_first(struct uvs_deferred *newest)
 {
-	struct uvs_deferred *d = __atomic_exchange_n(&in->deferred, NULL, __ATOMIC_ACQUIRE);
+	struct uvs_deferred *list = NULL;
 
+	while (newest != NULL) {
+		struct uvs_deferred *older = newest->next;
+
+		newest->next = list;
+		list = newest;
+		newest = older;
+	}
+	return list;
+}
+
+void
+uvs_inst_run_deferred(struct uvs_instance *in)
+{
+	struct uvs_deferred *d;
+
+	if (likely(__atomic_load_n(&in->deferred, __ATOMIC_RELAXED) == NULL))
+		return;
+	d = oldest_first(__atomic_exchange_n(&in->deferred, NULL, __ATOMIC_SEQ_CST));
 	while (d != NULL) {
 		struct uvs_deferred *next = d->next;
 
@@ -90,8 +108,7 @@ run_deferred(struct uvs_instance *in)
 void
 uvs_inst_leave(struct uvs_instance *in)
 {
-	if (unlikely(__atomic_load_n(&in->deferred, __ATOMIC_RELAXED) != NULL))
-		run_deferred(in);
+	uvs_inst_run_deferred(in);
 	if (in->lwip != NULL) {
 		uvs_netif_hairpin(in);
 		uvs_port_flush(&in->port);
@@ -105,12 +122,16 @@ uvs_inst_leave(struct uvs_instance *in)
 void
 uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d)
 {
+	struct uvs_runner *runner = __atomic_load_n(&in->runner, __ATOMIC_ACQUIRE);
+
 	d->next = __atomic_load_n(&in->deferred, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(&in->deferred, &d->next, d, true, __ATOMIC_RELEASE,
+	while (!__atomic_compare_exchange_n(&in->deferred, &d->next, d, true, __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED))
 		;
+	if (runner != NULL)
+		uvs_runner_wake(runner);
 	/* If nobody is inside, nobody will look: do it now. */
-	if (uvs_inst_try_enter(in))
+	else if (uvs_inst_try_enter(in))
 		uvs_inst_leave(in);
 }
 

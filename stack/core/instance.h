@@ -30,8 +30,12 @@ struct uvs_inst_stats {
 	uint64_t polls, work_polls, calls;
 	uint64_t processed;    /* frames given to lwIP */
 	uint64_t time_squeeze; /* a budget was used up with more waiting */
-	uint64_t sleeps;       /* of the thread that drives */
-	uint64_t reentered;    /* calls refused: from a signal handler inside the stack */
+	/* Of the thread that drives, ns of the stack's clock: in rounds that found something, in
+	 * rounds that did not, asleep. What it costs is busy_ns + spin_ns. */
+	uint64_t busy_ns, spin_ns, asleep_ns;
+	uint64_t sleeps;    /* times it slept */
+	uint64_t wakeups;   /* sleeps that ended before their time: a packet, a call, a kick */
+	uint64_t reentered; /* calls refused: from a signal handler inside the stack */
 	uint64_t asserts;
 	/* by sock/ */
 	uint64_t udp_rcvbuf_full, udp_no_socket, tcp_backlog_full, starved;
@@ -62,7 +66,19 @@ struct uvs_instance {
 	/* Deferred work of any thread that could not enter (a signal handler): a stack of
 	 * struct uvs_deferred, pushed atomically, run by whoever leaves the instance. */
 	struct uvs_deferred *deferred;
+
+	/* The thread that runs it, if there is such a thread (separate.c). Atomic; set and cleared
+	 * by the model's start and stop. */
+	struct uvs_runner *runner;
 };
+
+/* Of a round of whoever drives, from *since until now, that handled n. */
+static inline void
+uvs_inst_account(struct uvs_instance *in, uint64_t *since, uint64_t now, unsigned int n)
+{
+	*(n != 0 ? &in->stats.busy_ns : &in->stats.spin_ns) += now - *since;
+	*since = now;
+}
 
 struct uvs_deferred {
 	struct uvs_deferred *next;
@@ -98,6 +114,11 @@ uint64_t uvs_inst_timer(const struct uvs_instance *in);
 
 /* Any thread: run d under the instance as soon as somebody leaves it. */
 void uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d);
+/* Under the instance: run what is there, in the order in which it came. */
+void uvs_inst_run_deferred(struct uvs_instance *in);
+
+/* separate.c: somebody left something for the thread to do. Any thread, from handlers too. */
+void uvs_runner_wake(struct uvs_runner *r);
 
 /* Under the instance. */
 void uvs_starve(struct uvs_instance *in, struct uvs_starved *s);

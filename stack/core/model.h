@@ -9,7 +9,7 @@
  *   shared    call() enters the instance (its lock), runs the function itself, sends what it made;
  *             whoever waits drives the stack (shared.c)
  *   separate  call() hands the function to the instance's thread and waits for it; wait() only
- *             sleeps (to come: one more table, nothing else changes)
+ *             sleeps (separate.c, call.h)
  */
 #ifndef STACK_CORE_MODEL_H
 #define STACK_CORE_MODEL_H
@@ -27,7 +27,8 @@ struct uvs_model {
 	void (*stop)(void);
 
 	/* Run fn(arg) in the instance's context; its result. -EDEADLK: the calling thread is inside
-	 * the stack already, from a signal handler; nothing was done. */
+	 * the stack already, from a signal handler; nothing was done. -EIO: the stack's thread does
+	 * not answer; nothing was done. */
 	long (*call)(struct uvs_instance *in, uvs_call_fn fn, void *arg);
 
 	/* One round of the loop, if nobody else is at it. */
@@ -44,6 +45,9 @@ struct uvs_model {
 	void (*forget)(void);
 };
 
-extern const struct uvs_model uvs_model_shared;
+extern const struct uvs_model uvs_model_shared, uvs_model_separate;
+
+/* Instances that one process may run. */
+#define UVS_MAX_STACKS 64
 
 #endif /* STACK_CORE_MODEL_H */

@@ -11,38 +11,24 @@
  * from the ticker at any time, since the role is one word and the ticker checks it before every
  * round.
  *
- * Polling. The driver polls for `spin` ns after the last packet, then arms the interrupts and
- * sleeps in ppoll() together with the kernel's descriptors, at most until the next timer. spin
- * grows when packets come soon after it fell asleep and shrinks when they do not. Between rounds it
- * yields; a yield that took long means that others need this core - perhaps the very peer that is
- * to answer - and for a while it sleeps at once.
- *
- * Signals. A handler that runs while this thread polls is told of by uvs_wait_interrupt(), one that
- * runs while it sleeps by ppoll() as well; no system call is spent on masks. The mask that ppoll(2)
- * or epoll_pwait(2) asked for is in force inside our ppoll() only: what it lets through is heard of
- * at the next look at the kernel.
+ * Polling. The driver polls for a while after the last packet (spin.h), then arms the interrupts
+ * and sleeps in ppoll() together with the kernel's descriptors, at most until the next timer.
  *
  * Lock order: an instance, then `lot`. Wake-ups (eventfd) may be sent under both. */
 #include "stack/core/clock.h"
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
 #include "stack/core/model.h"
-#include "stack/core/waiter.h"
+#include "stack/core/sleep.h"
+#include "stack/core/spin.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define MAX_INSTANCES    8
+#define MAX_INSTANCES    UVS_SLEEP_PORTS
 #define TICK_NS          (10 * UVS_NS_PER_MS)
-#define KERNEL_LOOK_NS   (30 * UVS_NS_PER_US)
-#define SPIN_FLOOR_NS    (2 * UVS_NS_PER_US)
-#define SOON_NS          (150 * UVS_NS_PER_US)
-#define LONG_YIELD_NS    (30 * UVS_NS_PER_US)
 #define NO_INTERRUPT_NAP (1 * UVS_NS_PER_MS)
-#define CROWDED_WAITS    32
-#define MAX_STACK_FDS    64
 
 static struct {
 	struct uvs_instance *in[MAX_INSTANCES];
@@ -54,12 +40,8 @@ static struct {
 	uint64_t driven_ns; /* atomic; when somebody last polled */
 	uint32_t sleeps;    /* atomic; grows with every sleep of the driver */
 
-	struct uvs_lock lock; /* of lot */
-	struct uvs_waiter *lot;
-
-	/* Poll policy; the driver's. */
-	uint64_t spin_ns;
-	uint32_t crowded; /* waits for which to sleep at once */
+	struct uvs_lot lot;   /* threads that wait without driving */
+	struct uvs_spin spin; /* the driver's */
 
 	struct uvs_waiter ticker;
 	pthread_t ticker_thread;
@@ -208,28 +190,6 @@ take_role(struct uvs_waiter *w)
 }
 
 static void
-lot_remove(struct uvs_waiter *w)
-{
-	if (w->prev == NULL)
-		return;
-	/* `lot` itself is read without the lock (leave_role). */
-	__atomic_store_n(w->prev, w->next, __ATOMIC_SEQ_CST);
-	if (w->next != NULL)
-		w->next->prev = w->prev;
-	w->prev = NULL;
-}
-
-static void
-lot_add(struct uvs_waiter *w)
-{
-	w->next = drive.lot;
-	w->prev = &drive.lot;
-	if (w->next != NULL)
-		w->next->prev = &w->next;
-	__atomic_store_n(&drive.lot, w, __ATOMIC_SEQ_CST);
-}
-
-static void
 unpark_ticker(void)
 {
 	if (__atomic_load_n(&drive.ticker_parked, __ATOMIC_RELAXED) == 0)
@@ -243,182 +203,23 @@ unpark_ticker(void)
 static void
 leave_role(void)
 {
-	struct uvs_waiter *heir;
-
 	__atomic_store_n(&drive.driver, NULL, __ATOMIC_SEQ_CST);
 	unpark_ticker();
-	if (__atomic_load_n(&drive.lot, __ATOMIC_SEQ_CST) == NULL)
-		return;
-	uvs_lock_take(&drive.lock);
-	heir = drive.lot;
-	if (heir != NULL) {
-		lot_remove(heir);
-		uvs_waiter_post(heir, UVS_W_PROMOTED);
-	}
-	uvs_lock_give(&drive.lock);
-}
-
-/* -------------------------------------------------------------------------------- one wait's state
- */
-
-struct wait {
-	struct uvs_waiter *w;
-	struct uvs_kwait *k; /* never NULL */
-	uint64_t deadline;
-	uint64_t now;
-	/* own eventfd, [the port's], the caller's */
-	struct pollfd few[MAX_STACK_FDS + MAX_INSTANCES + 1], *fds;
-	unsigned int own;
-};
-
-#define AGAIN (-1000) /* inside this file: not finished */
-
-static int
-wait_begin(struct wait *wt, struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline)
-{
-	wt->w = w;
-	wt->k = k;
-	wt->deadline = deadline;
-	wt->fds = wt->few;
-	if (k->nfds > MAX_STACK_FDS)
-		wt->fds = malloc((k->nfds + MAX_INSTANCES + 1) * sizeof(wt->fds[0]));
-	return wt->fds == NULL ? -ENOMEM : 0;
-}
-
-static int
-wait_end(struct wait *wt, int r)
-{
-	if (wt->fds != wt->few)
-		free(wt->fds);
-	return r;
-}
-
-/* The kernel's descriptors, without waiting: 2, 0 or -EINTR. */
-static int
-look_at_kernel(struct wait *wt)
-{
-	static const struct timespec zero;
-	int r;
-
-	if (wt->k->nfds == 0 && wt->k->sigmask == NULL)
-		return 0;
-	r = uvs_sys_ppoll(wt->k->fds, wt->k->nfds, &zero, wt->k->sigmask);
-
-	if (r == -EINTR)
-		return r;
-	return r > 0 ? 2 : 0;
-}
-
-/* How long the kernel is to let us sleep. Virtual time is not its to know: look again soon. */
-static uint64_t
-sleep_ns(const struct wait *wt, uint64_t until)
-{
-	uint64_t ns = until > wt->now ? until - wt->now : 0;
-
-	if (uvs_clock_is_virtual())
-		return RTE_MIN(ns, UVS_VIRTUAL_LOOK_NS);
-	return until == UINT64_MAX ? UINT64_MAX : ns;
-}
-
-/* Sleep until rung, a descriptor, or `until`. Fills the caller's revents. 2, 0 or -EINTR. */
-static int
-sleep_in_kernel(struct wait *wt, bool ports, uint64_t until)
-{
-	uint64_t ns = sleep_ns(wt, until);
-	struct timespec t = uvs_clock_timespec(ns);
-	struct pollfd *f = wt->fds;
-	unsigned int n = 0;
-	int r;
-
-	f[n++] = (struct pollfd){.fd = wt->w->efd, .events = POLLIN};
-	for (unsigned int i = 0; ports && i < drive.n; i++)
-		f[n++] = (struct pollfd){.fd = drive.in[i]->port.epfd, .events = POLLIN};
-	memcpy(f + n, wt->k->fds, wt->k->nfds * sizeof(*f));
-	r = uvs_sys_ppoll(f, n + wt->k->nfds, ns == UINT64_MAX ? NULL : &t, wt->k->sigmask);
-	wt->now = uvs_clock_ns();
-	if (r == -EINTR)
-		return r;
-	r = 0;
-	for (unsigned int i = 0; i < wt->k->nfds; i++) {
-		wt->k->fds[i].revents = f[n + i].revents;
-		if (f[n + i].revents != 0)
-			r = 2;
-	}
-	return r;
-}
-
-/* ---------------------------------------------------------------------------------- poll policy */
-
-static uint64_t
-spin_budget(const struct uvs_conf *c)
-{
-	if (uvs_clock_is_virtual())
-		return 0; /* it stands still while anybody polls */
-	if (c->poll == UVS_POLL_BUSY)
-		return UINT64_MAX / 2;
-	if (c->poll == UVS_POLL_INTERRUPT)
-		return 0;
-	if (drive.crowded > 0) {
-		drive.crowded--;
-		return 0;
-	}
-	return drive.spin_ns;
-}
-
-static void
-learn_from_sleep(const struct wait *wt, const struct uvs_conf *c, uint64_t slept)
-{
-	uint64_t most = c->spin_us * UVS_NS_PER_US;
-
-	if (wt->w == &drive.ticker)
-		return;
-	if (slept < SOON_NS)
-		drive.spin_ns = RTE_MIN(RTE_MAX(drive.spin_ns * 2, SPIN_FLOOR_NS), most);
-	else if (slept > 4 * SOON_NS)
-		drive.spin_ns = RTE_MAX(drive.spin_ns / 2, RTE_MIN(SPIN_FLOOR_NS, most));
-}
-
-/* Between two empty rounds. */
-static void
-relax(struct wait *wt)
-{
-	uint64_t before = wt->now;
-
-	uvs_sys_yield();
-	wt->now = uvs_clock_ns();
-	if (wt->now - before > LONG_YIELD_NS)
-		drive.crowded = CROWDED_WAITS;
+	uvs_lot_pick(&drive.lot, UVS_W_PROMOTED);
 }
 
 /* ------------------------------------------------------------------------------------ as driver */
 
 static void
-asleep_until(struct wait *wt, uint64_t ns)
+asleep_until(struct uvs_sleep *wt, uint64_t ns)
 {
 	__atomic_store_n(&wt->w->asleep_until, ns, __ATOMIC_SEQ_CST);
-}
-
-/* Virtual time: the earliest deadline of those in the lot, who sleep without a clock of their own;
- * whose time has come is woken. */
-static uint64_t
-lot_deadline(uint64_t now)
-{
-	uint64_t first = UINT64_MAX;
-
-	uvs_lock_take(&drive.lock);
-	for (struct uvs_waiter *w = drive.lot; w != NULL; w = w->next) {
-		first = RTE_MIN(first, w->deadline);
-		if (w->deadline <= now)
-			uvs_waiter_post(w, UVS_W_KICKED);
-	}
-	uvs_lock_give(&drive.lock);
-	return first;
 }
 
 /* Tell the clocks that there is nothing to do until then. Not the ticker: it drives because the
  * application computes, and for as long as it does time is to stand still. */
 static void
-idle_all(const struct wait *wt, uint64_t until)
+idle_all(const struct uvs_sleep *wt, uint64_t until)
 {
 	if (wt->w == &drive.ticker || until <= wt->now)
 		return;
@@ -433,13 +234,24 @@ busy_all(void)
 		uvs_port_idle(&drive.in[i]->port, UVB_BUSY);
 }
 
-/* Arm, look once more, sleep. AGAIN: woken by packets or timers, or there was something. */
 static int
-driver_sleep(struct wait *wt)
+sleep_on_ports(struct uvs_sleep *wt, bool ports, uint64_t until)
+{
+	int fds[MAX_INSTANCES];
+
+	for (unsigned int i = 0; i < drive.n; i++)
+		fds[i] = drive.in[i]->port.epfd;
+	return uvs_sleep_in_kernel(wt, fds, ports ? drive.n : 0, until);
+}
+
+/* Arm, look once more, sleep. UVS_SLEEP_AGAIN: woken by packets or timers, or there was something.
+ */
+static int
+driver_sleep(struct uvs_sleep *wt)
 {
 	bool armed = arm_all();
 	uint64_t began, until;
-	int r = AGAIN;
+	int r = UVS_SLEEP_AGAIN;
 
 	/* From here on a call that sets any timer kicks; only then look at the timers. */
 	asleep_until(wt, UINT64_MAX);
@@ -448,7 +260,7 @@ driver_sleep(struct wait *wt)
 		wt->now = began = uvs_clock_ns();
 		until = RTE_MIN(wt->deadline, next_timer());
 		if (uvs_clock_is_virtual())
-			until = RTE_MIN(until, lot_deadline(wt->now));
+			until = RTE_MIN(until, uvs_lot_deadline(&drive.lot, wt->now));
 		if (!armed)
 			until = RTE_MIN(until, wt->now + NO_INTERRUPT_NAP);
 		asleep_until(wt, until);
@@ -457,11 +269,14 @@ driver_sleep(struct wait *wt)
 		 * the clock moves on. */
 		if (armed)
 			idle_all(wt, until);
-		r = sleep_in_kernel(wt, armed, until);
+		r = sleep_on_ports(wt, armed, until);
 		busy_all();
 		uvs_waiter_rouse(wt->w);
-		learn_from_sleep(wt, drive.in[0]->conf, wt->now - began);
-		r = r == 0 ? AGAIN : r;
+		drive.in[0]->stats.asleep_ns += wt->now - began;
+		drive.in[0]->stats.wakeups += wt->now < until;
+		if (wt->w != &drive.ticker)
+			uvs_spin_learn(&drive.spin, drive.in[0]->conf, wt->now - began);
+		r = r == 0 ? UVS_SLEEP_AGAIN : r;
 	}
 	asleep_until(wt, 0);
 	disarm_all(wt->w);
@@ -469,55 +284,42 @@ driver_sleep(struct wait *wt)
 	return r;
 }
 
-/* After a round: what ends the wait? AGAIN if nothing. */
 static int
-finished(struct wait *wt, int kernel)
-{
-	int r = kernel > 0 ? kernel : 0;
-
-	if (uvs_waiter_take(wt->w, UVS_W_WOKEN))
-		return r | 1;
-	if (kernel != AGAIN && kernel != 0)
-		return kernel;
-	if (uvs_waiter_take(wt->w, UVS_W_INTERRUPTED))
-		return -EINTR;
-	return wt->now >= wt->deadline ? 0 : AGAIN;
-}
-
-static int
-drive_until_finished(struct wait *wt)
+drive_until_finished(struct uvs_sleep *wt)
 {
 	const struct uvs_conf *c = drive.in[0]->conf;
-	uint64_t spin = spin_budget(c), active, looked;
+	uint64_t spin = uvs_spin_budget(&drive.spin, c), active, looked;
+	uint64_t since;
 	int r;
 
-	wt->now = active = looked = uvs_clock_ns();
+	wt->now = active = looked = since = uvs_clock_ns();
 	for (;;) {
-		int kernel = AGAIN;
+		int kernel = UVS_SLEEP_AGAIN;
 		unsigned int n = poll_all(&wt->now);
 
+		uvs_inst_account(drive.in[0], &since, wt->now, n);
 		if (n > 0)
 			active = wt->now;
-		if (wt->now - looked > KERNEL_LOOK_NS) {
+		if (wt->now - looked > UVS_KERNEL_LOOK_NS) {
 			looked = wt->now;
-			kernel = look_at_kernel(wt);
+			kernel = uvs_sleep_look(wt);
 		}
-		r = finished(wt, kernel);
-		if (r != AGAIN)
+		r = uvs_sleep_finished(wt, kernel);
+		if (r != UVS_SLEEP_AGAIN)
 			return r;
 		let_in();
 		if (n > 0)
 			continue;
 		if (wt->now - active < spin) {
-			relax(wt);
+			wt->now = uvs_spin_relax(&drive.spin, wt->now);
 			continue;
 		}
 		kernel = driver_sleep(wt);
-		looked = wt->now;
-		r = finished(wt, kernel);
-		if (r != AGAIN)
+		looked = since = wt->now;
+		r = uvs_sleep_finished(wt, kernel);
+		if (r != UVS_SLEEP_AGAIN)
 			return r;
-		spin = spin_budget(c);
+		spin = uvs_spin_budget(&drive.spin, c);
 		active = wt->now;
 	}
 }
@@ -535,31 +337,26 @@ kick_for_deadline(uint64_t deadline)
 		uvs_waiter_post(d, UVS_W_KICKED);
 }
 
-/* Somebody else drives: sleep until woken or promoted. AGAIN: try for the role. */
+/* Somebody else drives: sleep until woken or promoted. UVS_SLEEP_AGAIN: try for the role. */
 static int
-doze(struct wait *wt)
+doze(struct uvs_sleep *wt)
 {
-	int r = AGAIN;
+	int r = UVS_SLEEP_AGAIN;
 
-	uvs_lock_take(&drive.lock);
-	wt->w->deadline = wt->deadline;
-	lot_add(wt->w);
-	uvs_lock_give(&drive.lock);
+	uvs_lot_add(&drive.lot, wt->w, wt->deadline);
 	wt->now = uvs_clock_ns();
 	kick_for_deadline(wt->deadline);
 	/* The driver may have left before it could see us in the lot: both words are sequentially
 	 * consistent, so that one of us two sees the other. */
 	if (__atomic_load_n(&drive.driver, __ATOMIC_SEQ_CST) != NULL &&
 	    uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_PROMOTED | UVS_W_INTERRUPTED)) {
-		r = sleep_in_kernel(wt, false, wt->deadline);
+		r = uvs_sleep_in_kernel(wt, NULL, 0, wt->deadline);
 		uvs_waiter_rouse(wt->w);
-		r = r == 0 ? AGAIN : r;
+		r = r == 0 ? UVS_SLEEP_AGAIN : r;
 	}
-	uvs_lock_take(&drive.lock);
-	lot_remove(wt->w);
-	uvs_lock_give(&drive.lock);
+	uvs_lot_remove(&drive.lot, wt->w);
 	uvs_waiter_take(wt->w, UVS_W_KICKED);
-	return finished(wt, r);
+	return uvs_sleep_finished(wt, r);
 }
 
 /* A promotion that came as we were leaving goes to the next one. */
@@ -572,7 +369,7 @@ pass_promotion(struct uvs_waiter *w)
 }
 
 static int
-wait_in_turns(struct wait *wt)
+wait_in_turns(struct uvs_sleep *wt)
 {
 	int r;
 
@@ -584,62 +381,24 @@ wait_in_turns(struct wait *wt)
 		} else {
 			r = doze(wt);
 		}
-	} while (r == AGAIN);
+	} while (r == UVS_SLEEP_AGAIN);
 	pass_promotion(wt->w);
 	return r;
 }
 
-/* The stack is not running (nothing needed packets yet), or a signal handler interrupted it: only
- * the kernel's descriptors and the eventfd. */
 static int
-wait_for_kernel_only(struct wait *wt)
-{
-	int r = AGAIN;
-
-	while (r == AGAIN) {
-		int kernel = AGAIN;
-
-		wt->now = uvs_clock_ns();
-		if (uvs_waiter_doze(wt->w, UVS_W_WOKEN | UVS_W_INTERRUPTED)) {
-			kernel = sleep_in_kernel(wt, false, wt->deadline);
-			uvs_waiter_rouse(wt->w);
-			kernel = kernel == 0 ? AGAIN : kernel;
-		}
-		r = finished(wt, kernel);
-	}
-	return r;
-}
-
-static int
-wait_not(struct wait *wt)
+wait_not(struct uvs_sleep *wt)
 {
 	int kernel;
 
 	shared_progress();
-	kernel = look_at_kernel(wt);
+	kernel = uvs_sleep_look(wt);
 	wt->now = UINT64_MAX;
-	return finished(wt, kernel);
-}
-
-/* A signal handler waits while the wait it interrupted holds a role or a place in the lot: poll in
- * small naps, take neither, and leave the interrupted wait something to look at. */
-static int
-wait_nested(struct wait *wt)
-{
-	int r = AGAIN;
-
-	while (r == AGAIN) {
-		shared_progress();
-		wt->now = uvs_clock_ns();
-		r = finished(wt, sleep_in_kernel(wt, false,
-						 RTE_MIN(wt->deadline, wt->now + UVS_NS_PER_MS)));
-	}
-	__atomic_fetch_or(&wt->w->state, UVS_W_WOKEN, __ATOMIC_SEQ_CST);
-	return r;
+	return uvs_sleep_finished(wt, kernel);
 }
 
 static int
-wait_somehow(struct wait *wt)
+wait_somehow(struct uvs_sleep *wt)
 {
 	static __thread bool inside __attribute__((tls_model("initial-exec")));
 	int r;
@@ -647,12 +406,12 @@ wait_somehow(struct wait *wt)
 	if (unlikely(uvs_self != NULL))
 		return -EINTR; /* a signal handler inside the stack must not wait for it */
 	if (unlikely(inside))
-		return wait_nested(wt);
+		return uvs_sleep_nested(wt, shared_progress);
 	if (uvs_waiter_take(wt->w, UVS_W_WOKEN))
 		return 1;
 	uvs_waiter_take(wt->w, UVS_W_INTERRUPTED); /* of before the wait */
 	inside = true;
-	r = drive.running ? wait_in_turns(wt) : wait_for_kernel_only(wt);
+	r = drive.running ? wait_in_turns(wt) : uvs_sleep_for_kernel_only(wt);
 	inside = false;
 	return r;
 }
@@ -660,13 +419,12 @@ wait_somehow(struct wait *wt)
 static int
 shared_wait(struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline_ns)
 {
-	static struct uvs_kwait none;
-	struct wait wt;
-	int r = wait_begin(&wt, w, k != NULL ? k : &none, deadline_ns);
+	struct uvs_sleep wt;
+	int r = uvs_sleep_begin(&wt, w, k, deadline_ns);
 
 	if (r < 0)
 		return r;
-	return wait_end(&wt, deadline_ns == 0 ? wait_not(&wt) : wait_somehow(&wt));
+	return uvs_sleep_end(&wt, deadline_ns == 0 ? wait_not(&wt) : wait_somehow(&wt));
 }
 
 /* ----------------------------------------------------------------------------------- the ticker */
@@ -682,10 +440,9 @@ static void
 ticker_drives(void)
 {
 	struct uvs_waiter *me = &drive.ticker;
-	struct uvs_kwait none = {0};
-	struct wait wt;
+	struct uvs_sleep wt;
 
-	wait_begin(&wt, &drive.ticker, &none, UINT64_MAX);
+	uvs_sleep_begin(&wt, &drive.ticker, NULL, UINT64_MAX);
 	while (ticker_holds_role() && !__atomic_load_n(&drive.ticker_stop, __ATOMIC_RELAXED)) {
 		wt.now = uvs_clock_ns();
 		wt.deadline = wt.now + 10 * TICK_NS;
@@ -793,7 +550,7 @@ shared_start(struct uvs_instance **in, unsigned int n)
 		return -EINVAL;
 	memcpy(drive.in, in, n * sizeof(in[0]));
 	drive.n = n;
-	drive.spin_ns = in[0]->conf->spin_us * UVS_NS_PER_US;
+	uvs_spin_init(&drive.spin, in[0]->conf);
 	drive.driven_ns = uvs_clock_kernel_ns();
 	r = start_ticker();
 	if (r == 0)

@@ -10,12 +10,15 @@
 #ifndef STACK_CORE_WAITER_H
 #define STACK_CORE_WAITER_H
 
+#include "stack/core/spin.h"
 #include "stack/sock/sock.h"
+
+#define UVS_CALL_DEPTH 4
 
 #define UVS_W_WOKEN       1u  /* uvs_waiter_wake(); consumed by uvs_wait() */
 #define UVS_W_ASLEEP      2u  /* in ppoll, or about to be: ring the eventfd */
 #define UVS_W_PROMOTED    4u  /* shared model: the driver left, take over */
-#define UVS_W_KICKED      8u  /* shared model: look at timers again */
+#define UVS_W_KICKED      8u  /* whoever drives looks at timers, calls and deadlines again */
 #define UVS_W_INTERRUPTED 16u /* uvs_wait_interrupt() */
 
 struct uvs_waiter {
@@ -25,9 +28,15 @@ struct uvs_waiter {
 
 	/* shared.c: while it sleeps as the driver, until when at most; else 0. Atomic, its own. */
 	uint64_t asleep_until;
-	uint64_t deadline; /* shared.c: of its wait, while it is in the lot; under its lock */
-	/* shared.c: threads that wait without driving; under its lock. Unused ones: waiter.c's. */
+	uint64_t deadline; /* of its wait, while it is in a lot (sleep.h); under its lock */
+	/* in a lot; under its lock. Unused ones: waiter.c's. */
 	struct uvs_waiter *next, **prev;
+
+	/* separate.c: of the thread alone. Calls under way, a handler's above those of the thread
+	 * it interrupted; how long it polls. */
+	struct uvs_call *calls[UVS_CALL_DEPTH];
+	unsigned int call_depth;
+	struct uvs_spin wait_spin, call_spin;
 };
 
 /* Sets bits; rings if it sleeps. Any thread. */

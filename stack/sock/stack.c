@@ -46,6 +46,8 @@ read_conf(void)
 		return;
 	}
 	uvs_log_setup(&stack.conf);
+	if (stack.conf.model == UVS_MODEL_SEPARATE)
+		uvs_model = &uvs_model_separate;
 	stack.conf_ok = true;
 }
 

@@ -55,7 +55,11 @@ loop(struct out *o, const struct uvs_inst_stats *s)
 	number(o, "polls", s->polls);
 	number(o, "work_polls", s->work_polls);
 	number(o, "calls", s->calls);
+	number(o, "busy_ns", s->busy_ns);
+	number(o, "spin_ns", s->spin_ns);
+	number(o, "asleep_ns", s->asleep_ns);
 	number(o, "sleeps", s->sleeps);
+	number(o, "wakeups", s->wakeups);
 	number(o, "reentered", s->reentered);
 	number(o, "asserts", s->asserts);
 	close_object(o);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Waiting in the shared model: wake-ups, deadlines, kernel descriptors, signals, the driver's role
- * passed between threads, the ticker. Both hosts are driven by whoever waits. */
+ * Calls and waits in both models: wake-ups, deadlines, kernel descriptors, signals, the driver's
+ * role passed between threads, the ticker. Usage: test-sock-wait shared|separate [CASE]. Both hosts
+ * are driven by whoever waits, or by a thread each. */
 #include "stack/sock/tests/pair.h"
 
 #include "stack/core/clock.h"
@@ -196,6 +197,50 @@ test_wait_in_handler(void)
 	CHECK_EQ(uvs_wait(uvs_waiter_self(), NULL, in_ms(5)), 0);
 }
 
+/* A handler that calls while its thread is in a call: served by a stack thread, refused by the
+ * shared model, whose thread holds the instance. Never a deadlock. */
+static volatile long called;
+
+static long
+answer(void *arg)
+{
+	return *(long *)arg + 1;
+}
+
+static void
+call_in_handler(int sig)
+{
+	long arg = 41;
+
+	(void)sig;
+	called = uvs_model->call(hosts[0], answer, &arg);
+}
+
+static long
+dawdle(void *arg)
+{
+	uint64_t until = uvs_clock_ns() + 30 * MS;
+
+	(void)arg;
+	while (called == 0 && uvs_clock_ns() < until)
+		usleep(1000);
+	return 7;
+}
+
+static void
+test_call_in_handler(void)
+{
+	struct shot s = {pthread_self(), 5000};
+	pthread_t t;
+
+	catch_signal(call_in_handler);
+	called = 0;
+	pthread_create(&t, NULL, shoot, &s);
+	CHECK_EQ(uvs_model->call(hosts[0], dawdle, NULL), 7);
+	pthread_join(t, NULL);
+	CHECK_EQ(called, uvs_model == &uvs_model_separate ? 42 : -EDEADLK);
+}
+
 /* ----------------------------------------------------------------------------------- many threads
  */
 
@@ -281,7 +326,8 @@ test_ping_pong(unsigned int pairs, unsigned int rounds)
 static void
 test_one_pair(void)
 {
-	test_ping_pong(1, 20000);
+	/* Without interrupts a stack thread that shares its core wakes up every millisecond. */
+	test_ping_pong(1, uvs_model == &uvs_model_separate ? 1000 : 20000);
 }
 
 static void
@@ -381,6 +427,7 @@ static const struct {
 	{"signals", test_signals},
 	{"signal_mask", test_signal_mask},
 	{"wait_in_handler", test_wait_in_handler},
+	{"call_in_handler", test_call_in_handler},
 	{"one_pair", test_one_pair},
 	{"many_pairs", test_many_pairs},
 	{"waiters_are_reused", test_waiters_are_reused},
@@ -391,13 +438,16 @@ static const struct {
 int
 main(int argc, char **argv)
 {
+	if (argc < 2)
+		return 2;
+	uvs_model = strcmp(argv[1], "separate") == 0 ? &uvs_model_separate : &uvs_model_shared;
 	pair_start(0);
 	pair_policy(UVS_POLL_ADAPTIVE);
 	CHECK_EQ(uvs_model->start(hosts, 2), 0);
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
 		uint64_t begun = uvs_clock_ns();
 
-		if (argc > 1 && strcmp(argv[1], tests[i].name) != 0)
+		if (argc > 2 && strcmp(argv[2], tests[i].name) != 0)
 			continue;
 		fprintf(stderr, "%s", tests[i].name);
 		tests[i].run();

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/core/spin.h - the poll policy: how long to poll in vain before going to sleep.
+ *
+ * `ns` grows when something came soon after the sleep began and shrinks when nothing did. Between
+ * two rounds the poller yields its core; a yield that took long means that others need it - perhaps
+ * the very peer that is to answer - and for a while it sleeps at once.
+ *
+ * One owner each: the driver's role (shared), a stack thread, a waiting thread (separate).
+ */
+#ifndef STACK_CORE_SPIN_H
+#define STACK_CORE_SPIN_H
+
+#include <stdint.h>
+
+#include "stack/conf/conf.h"
+
+struct uvs_spin {
+	uint64_t ns;
+	uint32_t crowded; /* waits for which to sleep at once */
+};
+
+void uvs_spin_init(struct uvs_spin *s, const struct uvs_conf *c);
+
+/* For the wait that begins now, ns. */
+uint64_t uvs_spin_budget(struct uvs_spin *s, const struct uvs_conf *c);
+
+/* After a sleep of so many ns. */
+void uvs_spin_learn(struct uvs_spin *s, const struct uvs_conf *c, uint64_t slept);
+
+/* Between two empty rounds, the last one at `now`; the time after it. */
+uint64_t uvs_spin_relax(struct uvs_spin *s, uint64_t now);
+
+#endif /* STACK_CORE_SPIN_H */
