@@ -17,6 +17,7 @@ QUANTUM_US = 1000
 """A round trip that waited for the scheduler takes a time slice, some milliseconds."""
 
 
+@pytest.mark.models
 def test_idle_hosts_cost_next_to_nothing(net, redis_server, full, record_property):
     """The demo between two benchmarks: a server of 4 queues, a client with 50 idle connections."""
     server, client = net.host("server", queues=4), net.host("client")
@@ -76,6 +77,30 @@ def test_round_trip_of_a_lone_pair(net, program, record_property):
     assert result["p50"] < QUANTUM_US / 2, result
 
 
+@pytest.mark.models
+def test_what_waiting_costs_is_told(net):
+    """The statistics of half a second in which nothing comes, asleep and polling."""
+    host = net.host("server", poll="adaptive")
+    idle = ["/usr/bin/python3", "-c", IDLE, host.ip]
+    host.run(*idle).check()
+    asleep = host.stats()
+    assert asleep["loop.asleep_ns"] > 0.4e9
+    assert asleep["loop.busy_ns"] + asleep["loop.spin_ns"] < 0.1e9
+    assert asleep["loop.sleeps"] >= asleep["loop.wakeups"]
+    host.run(*idle, set={"poll": "busy"}).check()
+    busy = host.stats()
+    assert busy["loop.spin_ns"] > 0.4e9
+    assert busy["loop.asleep_ns"] < 0.1e9
+
+
+IDLE = """
+import select, socket, sys
+s = socket.create_server((sys.argv[1], 7))
+select.select([s], [], [], 0.5)
+"""
+
+
+@pytest.mark.models
 def test_sleeping_server_wakes_up(net, program):
     """After a pause long enough to sleep, the first message is answered as fast as any."""
     server, wire = net.host("server", queues=4), net.wire("wire")

@@ -120,8 +120,8 @@ uvs_call_withdraw(struct uvs_call *c)
 {
 	uint32_t pending = CALL_PENDING;
 
-	return __atomic_compare_exchange_n(&c->state, &pending, CALL_WITHDRAWN, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
+	return __atomic_compare_exchange_n(&c->state, &pending, CALL_WITHDRAWN, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 /* --------------------------------------------------------------------------- the stack thread */
@@ -149,8 +149,8 @@ begin(struct uvs_call *c)
 {
 	uint32_t pending = CALL_PENDING;
 
-	return __atomic_compare_exchange_n(&c->state, &pending, CALL_RUNNING, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
+	return __atomic_compare_exchange_n(&c->state, &pending, CALL_RUNNING, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 unsigned int
