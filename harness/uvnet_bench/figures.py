@@ -23,6 +23,8 @@ class Series:
     :param unit: of its figures.
     :param subject: the contender the others are compared with.
     :param more_is_better: a rate; otherwise a time.
+    :param aims: by contender: how many times better the subject is to be.
+    :param limits: by contender: what its figure is not to exceed.
     """
 
     title: str
@@ -30,6 +32,7 @@ class Series:
     subject: str
     more_is_better: bool = True
     aims: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, float] = field(default_factory=dict)
     rounds: list[dict[str, float]] = field(default_factory=list)
 
     def contenders(self) -> list[str]:
@@ -62,6 +65,8 @@ class Series:
             "max": max(values),
             "values": values,
         }
+        if name in self.limits:
+            out["limit"] = self.limits[name]
         if name != self.subject and (ratios := self.ratios(name)):
             out |= {"ratio": statistics.median(ratios), "ratios": ratios, "aim": self.aims.get(name)}
         return out
@@ -77,6 +82,8 @@ class Series:
                 if c["aim"] is not None:
                     verdict = f"  (aim {c['aim']:g}: {'met' if c['ratio'] >= c['aim'] else 'NOT met'})"
                 line += f" {self.subject} is {c['ratio']:.2f} x{verdict}"
+            if "limit" in c:
+                line += f"  (limit {c['limit']:g}: {'kept' if c['median'] <= c['limit'] else 'NOT kept'})"
             out.append(line)
         return out
 

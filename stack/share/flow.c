@@ -336,19 +336,14 @@ uint32_t
 uvs_flow_rendezvous(uint64_t hash, uint64_t slots)
 {
 	uint64_t best = 0;
-	uint32_t slot = (uint32_t)__builtin_ctzll(slots);
 
-	if ((slots & (slots - 1)) == 0)
-		return slot;
+	/* The slot in the low bits of its weight: the greatest of all without a branch. */
 	for (; slots != 0; slots &= slots - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(slots);
-		uint64_t weight = uvs_mix(hash ^ (i * 0xd6e8feb86659fd93ULL),
-					  0xa0761d6478bd642fULL ^ hash >> 32);
+		uint64_t slot = (uint64_t)__builtin_ctzll(slots);
+		uint64_t weight = (hash ^ slot * 0xd6e8feb86659fd93ULL) * 0xa0761d6478bd642fULL;
 
-		if (weight > best) {
-			best = weight;
-			slot = i;
-		}
+		weight = ((weight ^ weight >> 32) * 0xe7037ed1a0b428dbULL & ~63ULL) | slot;
+		best = weight > best ? weight : best;
 	}
-	return slot;
+	return (uint32_t)(best & 63);
 }

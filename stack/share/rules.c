@@ -134,6 +134,36 @@ body_is(const _Atomic uint64_t *entry, const uint64_t *body, uint32_t n)
 	return true;
 }
 
+/* Which entries of a line say that they are this flow, a bit each; *open: one of them is empty. No
+ * branch depends on where in the line a flow stands. */
+static uint32_t
+matches(const struct uvs_rule_table *t, const _Atomic uint64_t *entry, uint64_t want, bool *open)
+{
+	uint32_t match = 0, empty = 0;
+
+	for (uint32_t i = 0; i < t->per_line; i++, entry += t->stride) {
+		uint64_t head = atomic_load_explicit(entry, memory_order_acquire);
+
+		match |= (uint32_t)(((head ^ want) & (HEAD_FLOW | 3)) == 0) << i;
+		empty |= head == EMPTY;
+	}
+	*open = empty != 0;
+	return match;
+}
+
+/* Is the entry that of the flow? *head: what its head said. */
+static bool
+verify(const _Atomic uint64_t *entry, uint64_t want, const uint64_t *body, uint32_t n,
+       uint64_t *head)
+{
+	*head = atomic_load_explicit(entry, memory_order_acquire);
+	if (((*head ^ want) & (HEAD_FLOW | 3)) != 0 || !body_is(entry, body, n))
+		return false;
+	/* The body that was read is this head's, if it still is there. */
+	atomic_thread_fence(memory_order_acquire);
+	return load(entry) == *head;
+}
+
 /* The entry of a flow; NULL. *head: what its head said. */
 static _Atomic uint64_t *
 seek(const struct uvs_rule_table *t, const struct uvs_flow *f, uint64_t hash, uint64_t *head)
@@ -142,20 +172,17 @@ seek(const struct uvs_rule_table *t, const struct uvs_flow *f, uint64_t hash, ui
 	uint32_t n = body_of(f, body);
 
 	for (uint32_t probe = 0; probe < UVS_RULE_PROBES; probe++) {
-		_Atomic uint64_t *entry = line_at(t, hash + probe);
-		bool end = false;
+		_Atomic uint64_t *line = line_at(t, hash + probe);
+		bool open;
+		uint32_t match = matches(t, line, want, &open);
 
-		for (uint32_t i = 0; i < t->per_line; i++, entry += t->stride) {
-			*head = atomic_load_explicit(entry, memory_order_acquire);
-			end |= *head == 0;
-			if (((*head ^ want) & (HEAD_FLOW | 3)) == 0 && body_is(entry, body, n)) {
-				/* The body that was read is this head's, if it still is there. */
-				atomic_thread_fence(memory_order_acquire);
-				if (load(entry) == *head)
-					return entry;
-			}
+		for (; match != 0; match &= match - 1) {
+			_Atomic uint64_t *entry = line + (uint32_t)__builtin_ctz(match) * t->stride;
+
+			if (verify(entry, want, body, n, head))
+				return entry;
 		}
-		if (end)
+		if (open)
 			return NULL;
 	}
 	return NULL;
