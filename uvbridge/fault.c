@@ -78,17 +78,6 @@ uvb_fault_check(const struct uvb_fault_def *d)
 
 _Static_assert(sizeof(struct uvb_fault_def) % sizeof(uint32_t) == 0, "copied in words");
 
-/* The daemon may be writing it. */
-static void
-copy_def(struct uvb_fault_def *to, const struct uvb_fault_def *from)
-{
-	uint32_t *t = (uint32_t *)to;
-	const uint32_t *f = (const uint32_t *)from;
-
-	for (size_t i = 0; i < sizeof(*to) / sizeof(*t); i++)
-		t[i] = __atomic_load_n(&f[i], __ATOMIC_RELAXED);
-}
-
 /* A finaliser with good avalanche (splitmix64's). */
 static uint64_t
 mix(uint64_t z)
@@ -127,7 +116,7 @@ compile(struct uvb_fault_shm *shm, uint32_t handle)
 		return NULL;
 	c->shm = shm;
 	c->handle = handle;
-	copy_def(&c->def, &shm->def);
+	uvb_copy_words(&c->def, &shm->def, sizeof(struct uvb_fault_def));
 	if (uvb_fault_check(&c->def) != NULL) {
 		free(c); /* met while it is written: the sequence number has moved, too */
 		return NULL;

@@ -101,6 +101,9 @@ int uvb_map_create(struct uvb_map *map, int dirfd, struct uvb_hdr *hdr, char err
 int uvb_map_open(struct uvb_map *map, int dirfd, bool writable, char err[UVB_ERR_LEN]);
 void uvb_map_close(struct uvb_map *map);
 
+/* Copy 32-bit words that another process may be writing or reading. */
+void uvb_copy_words(void *to, const void *from, size_t size);
+
 /* Which pages of [off, off + len) of the segment exist: a bit each, from malloc; NULL when there is
  * no memory or no descriptor: take all of them to exist then. Looking at a page through the mapping
  * would make it exist. */
@@ -487,17 +490,6 @@ void uvb_gcra_charge(_Atomic uint64_t *tat, uint64_t now, uint64_t cost);
  * port's addresses are, untagged, as far as nobody has them. */
 void uvb_conf_offer(const struct uvb_fdb *fdb, const struct uvb_conf *conf,
 		    const struct uvb_policy *policy, uint32_t port, uint32_t now_s);
-
-/* Copy words that another process may be writing or reading. */
-static inline void
-uvb_copy_words(void *to, const void *from, size_t size)
-{
-	uint32_t *t = (uint32_t *)to;
-	const uint32_t *f = (const uint32_t *)from;
-
-	for (size_t i = 0; i < size / sizeof(*t); i++)
-		__atomic_store_n(&t[i], __atomic_load_n(&f[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-}
 
 /* ------------------------------------------------------------------------------------ rules.c */
 

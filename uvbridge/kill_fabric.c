@@ -1,255 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Kills a port, or the daemon, at every instruction of the fabric's protocol (harness/step/kill.h).
- *
- * There are two survivors, a and b, and the victim v. While v stands still at the place of its
- * death, a and b talk, and a sends to v. Then v is killed, the daemon's own code adopts the fabric
- * as after a restart, and
- *  - every frame that v had published, and no other, is received by a and b, whole, by the rules:
- *    who sleeps looks only when its bell has rung;
- *  - v's port is free, the name attaches again, gets nothing that was for its predecessor, and
- *    talks to both;
- *  - at the end every cell of the fabric is free.
+ * Kills a port, or the daemon, at every instruction of the fabric's protocol: cells, rings, bells,
+ * configurations, the life of a port. See kill_world.h.
  */
-#include <poll.h>
-#include <signal.h>
-#include <unistd.h>
-
-#include "harness/step/kill.h"
-#include "uvbridge/lab.h"
-#include "uvbridge/proc.h"
+#include "uvbridge/kill_world.h"
 #include "uvbridge/test.h"
-
-#define A      1 /* last bytes of MAC addresses, and places in dev[] */
-#define B      2
-#define V      3
-#define NOBODY 0x3fffffff /* a process that there is not */
-#define LONG   5000       /* bytes: three cells */
-
-static struct lab lab;
-static struct uvb_dev *dev[4];
-static bool daemon_is_victim; /* and v is dead already */
-static bool naming;           /* the name is being written to the slot: it may be lost */
-
-static const char *const names[] = {"", "a", "b", "v"};
-
-/* ----------------------------------------------------------------------------------------- talk */
-
-/* A frame that carries its number. */
-static uint32_t
-numbered(uint8_t *buf, uint8_t to, uint8_t from, uint32_t len, uint32_t seq)
-{
-	frame_make(buf, to, from, len, seq);
-	if (to == 0xff)
-		memset(buf, 0xff, 6);
-	memcpy(buf + 14, &seq, sizeof(seq));
-	return len;
-}
-
-static void
-say(uint8_t from, uint8_t to, uint32_t len, uint32_t seq)
-{
-	static uint8_t buf[UVB_FRAME_MAX];
-
-	numbered(buf, to, from, len, seq);
-	if (send_one(dev[from], 0, buf, len) != 1)
-		kill_stall("%s cannot send", names[from]);
-}
-
-static void
-check_whole(const struct uvb_rxq *q, const struct uvb_rx_frame *f)
-{
-	static uint8_t got[UVB_FRAME_MAX], want[UVB_FRAME_MAX];
-	uint32_t seq;
-
-	if (uvb_rx_read(q, f, 0, got, sizeof(got)) != f->len)
-		kill_stall("a frame that ends early");
-	memcpy(&seq, got + 14, sizeof(seq));
-	numbered(want, got[5], got[11], f->len, seq);
-	if (memcmp(got, want, f->len) != 0)
-		kill_stall("a frame that is not as it was sent");
-}
-
-/* Everything that waits, as a receiver that polls. Returns how many frames of port `src`. */
-static uint32_t
-hear(uint8_t at, const struct uvb_dev *src)
-{
-	struct uvb_rxq *q = uvb_rxq(dev[at], 0);
-	struct uvb_rx_frame f[16];
-	uint32_t count = 0;
-	uint16_t n;
-
-	while ((n = uvb_rx_peek(q, f, 16)) != 0) {
-		for (uint16_t i = 0; i < n; i++) {
-			check_whole(q, &f[i]);
-			count += f[i].src_port == uvb_id(src);
-		}
-		uvb_rx_done(q, 0);
-	}
-	return count;
-}
-
-static bool
-asleep(uint8_t at)
-{
-	return uvb_load(&uvb_map_rxq(&lab.daemon.map, uvb_id(dev[at]), 0)->armed) & 1;
-}
-
-/* One that may be asleep gets up only when it is rung. */
-static uint32_t
-wake_and_hear(uint8_t at, const struct uvb_dev *src)
-{
-	struct pollfd pfd = {.fd = uvb_rxq_fd(uvb_rxq(dev[at], 0)), .events = POLLIN};
-
-	if (asleep(at)) {
-		if (poll(&pfd, 1, 0) == 0)
-			return 0;
-		uvb_rx_disarm(uvb_rxq(dev[at], 0));
-	}
-	return hear(at, src);
-}
-
-static void
-talk(uint8_t from, uint8_t to, uint32_t len)
-{
-	static uint32_t seq = 100;
-	uint32_t n;
-
-	hear(to, dev[from]);
-	say(from, to, len, seq++);
-	n = hear(to, dev[from]);
-	if (n != 1)
-		kill_stall("frame %u, from %s to %s: %u arrived", seq - 1, names[from], names[to],
-			   n);
-}
-
-/* ---------------------------------------------------------------------------------------- judge */
-
-static struct uvb_port_shm *
-port_of(uint8_t who)
-{
-	return uvb_map_port(&lab.daemon.map, uvb_id(dev[who]));
-}
-
-static uint32_t
-published(uint8_t to)
-{
-	const struct uvb_voq_shm *v =
-		uvb_map_voq(&lab.daemon.map, uvb_id(dev[to]), 0, uvb_id(dev[V]), 0);
-
-	return atomic_load(&v->head) - atomic_load(&v->tail);
-}
-
-static void
-set_owner(uint8_t who, pid_t pid)
-{
-	port_of(who)->member[UVB_OWNER_SLOT].pid = (uint32_t)pid;
-	port_of(who)->member[UVB_OWNER_SLOT].start = uvb_proc_start(pid);
-}
-
-/* A sleeper is let sleep. */
-static void
-frozen(pid_t victim)
-{
-	if (!daemon_is_victim)
-		set_owner(V, victim);
-	if (!asleep(B) && !asleep(A)) {
-		talk(A, B, 100);
-		talk(B, A, LONG);
-	}
-	say(A, V, 100, 1);
-	say(B, V, LONG, 2);
-}
-
-static void
-reclaim(uint32_t *for_a, uint32_t *for_b)
-{
-	uint32_t gen = UVB_LIFE_GEN(atomic_load(&port_of(V)->life));
-
-	*for_a = published(A);
-	*for_b = published(B);
-	lab_adopt(&lab);
-	if (UVB_LIFE_STATE(atomic_load(&port_of(V)->life)) != UVB_PORT_FREE)
-		kill_leak("the port is not free");
-	if (UVB_LIFE_GEN(atomic_load(&port_of(V)->life)) < gen)
-		kill_leak("the port's generation went back");
-	for (uint8_t who = A; who <= B; who++)
-		if (UVB_LIFE_STATE(atomic_load(&port_of(who)->life)) != UVB_PORT_UP)
-			kill_stall("%s has lost its port", names[who]);
-}
-
-static void
-check_ledger(void)
-{
-	struct uvb_ledger l = {.offenders = stdout};
-
-	if (uvb_ledger(&lab.daemon.map, &l) != 0)
-		kill_leak("no ledger");
-	fflush(stdout);
-	if (l.leaked != 0 || l.stale != 0 || l.in_flight != 0)
-		kill_leak("%llu cells leaked, %llu stale, %llu in flight",
-			  (unsigned long long)l.leaked, (unsigned long long)l.stale,
-			  (unsigned long long)l.in_flight);
-}
-
-static void
-start_port(uint8_t who)
-{
-	struct uvb_conf conf;
-	char err[UVB_ERR_LEN] = "";
-
-	dev[who] = lab_attach(&lab, names[who], 1, 1, UVB_KIND_WIRE);
-	uvb_conf_default(dev[who], &conf);
-	conf.flags = UVB_CONF_STARTED | UVB_CONF_PROMISC;
-	conf.mtu = 9216;
-	conf.rss_types = 0;
-	CHECK_EQ(uvb_conf_set(dev[who], &conf, err), 0);
-}
-
-/* The next owner of the name: nothing of the old one is left, and a full ring each way works. */
-static void
-check_reuse(void)
-{
-	uint32_t id = uvb_id(dev[V]);
-
-	start_port(V);
-	if (uvb_id(dev[V]) != id && !naming)
-		kill_leak("the name does not get its port back");
-	if (uvb_rx_count(uvb_rxq(dev[V], 0)) != 0 || hear(V, dev[A]) != 0)
-		kill_leak("frames for the predecessor");
-	for (uint32_t i = 0; i < lab.daemon.map.voq_depth + 2; i++) {
-		talk(V, A, 60 + i);
-		talk(A, V, 60 + i);
-	}
-	for (uint8_t who = A; who <= B; who++) {
-		talk(who, V, LONG);
-		talk(V, who, LONG);
-	}
-	talk(A, B, LONG);
-	talk(B, A, 60);
-}
-
-static void
-dead(pid_t victim)
-{
-	uint32_t for_a, for_b, n;
-
-	(void)victim;
-	reclaim(&for_a, &for_b);
-	n = wake_and_hear(A, dev[V]);
-	if (n != for_a)
-		kill_stall("v had published %u frames for a, %u arrived", for_a, n);
-	n = wake_and_hear(B, dev[V]);
-	if (n != for_b)
-		kill_stall("v had published %u frames for b, %u arrived", for_b, n);
-	for (uint8_t who = A; who <= B; who++)
-		if (asleep(who))
-			uvb_rx_disarm(uvb_rxq(dev[who], 0));
-	hear(A, dev[V]);
-	hear(B, dev[V]);
-	check_reuse();
-	check_ledger();
-}
 
 /* --------------------------------------------------------------------------------- cases: sender
  */
@@ -304,17 +59,14 @@ send_learning(void *arg)
 static void
 sleep_a(void)
 {
-	hear(A, dev[V]);
-	while (!uvb_rx_arm(uvb_rxq(dev[A], 0), false))
-		hear(A, dev[V]);
+	sleep_now(A);
 }
 
 static void
 sleep_both(void)
 {
-	sleep_a();
-	while (!uvb_rx_arm(uvb_rxq(dev[B], 0), false))
-		hear(B, dev[V]);
+	sleep_now(A);
+	sleep_now(B);
 }
 
 /* v's ring to a has one place left, so that the second frame is dropped. */
@@ -477,11 +229,11 @@ dead_port(void)
 	say(V, B, 100, 2);
 	atomic_store(&cells[40].owner, UVB_OWNER(dev[A]->gen, uvb_id(dev[A]), 0, 9));
 	atomic_store(&rxq->summary, 0);
-	set_owner(V, NOBODY);
+	set_member(V, UVB_OWNER_SLOT, NOBODY);
 }
 
 static void
-adopt(void *arg)
+adopt_fabric(void *arg)
 {
 	(void)arg;
 	ports_adopt(&lab.daemon);
@@ -525,7 +277,7 @@ late_frames(void)
 {
 	daemon_is_victim = true;
 	waiting_frames();
-	set_owner(V, NOBODY);
+	set_member(V, UVB_OWNER_SLOT, NOBODY);
 	atomic_store(&port_of(V)->life, UVB_LIFE(dev[V]->gen, UVB_PORT_FREE));
 }
 
@@ -536,8 +288,6 @@ tick(void *arg)
 	lab.daemon.aged_ns = uvb_now_ns();
 	ports_tick(&lab.daemon);
 }
-
-#define MARKER(f) (uintptr_t)(f)
 
 static const struct kill_case cases[] = {
 	{"tx", "sends a frame to one that polls", NULL, send_one_frame, MARKER(uvb_tx_burst),
@@ -573,8 +323,8 @@ static const struct kill_case cases[] = {
 	{"rx-disarm", "has been rung", armed_and_rung, disarm, MARKER(uvb_rx_disarm), frozen, dead},
 	{"conf", "publishes a configuration", NULL, publish_conf, MARKER(uvb_conf_set), frozen,
 	 dead},
-	{"daemon-reclaim", "as the daemon, adopts a fabric with a dead port", dead_port, adopt,
-	 MARKER(ports_adopt), NULL, dead},
+	{"daemon-reclaim", "as the daemon, adopts a fabric with a dead port", dead_port,
+	 adopt_fabric, MARKER(ports_adopt), NULL, dead},
 	{"daemon-attach", "as the daemon, attaches a port", free_port, attach, MARKER(port_attach),
 	 NULL, dead},
 	{"daemon-detach", "as the daemon, detaches a port", dead_port, detach, MARKER(port_detach),
@@ -584,78 +334,17 @@ static const struct kill_case cases[] = {
 	{0},
 };
 
-/* --------------------------------------------------------------------------------------- program
- */
-
-static void
-set_up(void)
-{
-	static const struct uvb_hdr shape = {.nb_ports = 4,
-					     .nb_queues = 1,
-					     .cells_per_txq = 64,
-					     .voq_depth = 32,
-					     .fdb_buckets = UVB_FDB_MIN};
-
-	lab_up(&lab, &shape);
-	for (uint8_t who = A; who <= V; who++)
-		start_port(who);
-	/* Everybody has spoken to everybody: addresses, handles and pages are there. */
-	for (uint8_t from = A; from <= V; from++)
-		for (uint8_t to = A; to <= V; to++)
-			if (from != to) {
-				say(from, 0xff, 60, 1);
-				say(from, to, LONG, 2);
-			}
-	for (uint8_t who = A; who <= V; who++)
-		hear(who, dev[A]);
-}
-
-static void
-tear_down(void)
-{
-	lab_down(&lab);
-}
-
-static void
-memory(void **base, size_t *len)
-{
-	*base = lab.daemon.map.base;
-	*len = lab.daemon.map.off_rules; /* flow rules, megabytes of them, are nobody's here */
-}
-
-/* Bells are the kernel's: only a v that sleeps has been rung. And the second in
- * which an address was last seen: the way through uvb_fdb_learn() differs when it is another. */
-static void
-restored(void)
-{
-	struct uvb_fdb_bucket *bucket = uvb_map_fdb(&lab.daemon.map);
-
-	for (uint32_t i = 0; i < lab.daemon.map.fdb_buckets; i++)
-		for (uint32_t way = 0; way < UVB_FDB_WAYS; way++)
-			atomic_store(&bucket[i].seen[way], 0);
-	for (uint8_t who = A; who <= V; who++)
-		uvb_bell_drain(uvb_rxq_fd(uvb_rxq(dev[who], 0)));
-	if (asleep(V))
-		uvb_bell_ring(uvb_rxq_fd(uvb_rxq(dev[V], 0)));
-}
-
 int
 main(int argc, char **argv)
 {
-	/* A thousand turns of a loop over private memory, or of one that does the same to each
-	 * entry of a table; and what only reads /proc. */
-	static const uintptr_t skip[] = {MARKER(uvb_rss_compile), MARKER(uvb_conf_fill),
-					 MARKER(uvb_conf_check),  MARKER(uvb_fdb_flush),
-					 MARKER(uvb_proc_start),  MARKER(uvb_proc_maps),
-					 MARKER(uvb_proc_alive),  0};
 	static const struct kill_program program = {
 		.name = "kill_fabric",
 		.cases = cases,
-		.skip = skip,
-		.set_up = set_up,
-		.tear_down = tear_down,
-		.memory = memory,
-		.restored = restored,
+		.skip = world_skip,
+		.set_up = world_up,
+		.tear_down = world_down,
+		.save = world_save,
+		.restore = world_restore,
 	};
 
 	return kill_main(argc, argv, &program);

@@ -100,6 +100,28 @@ lab_restore(struct lab *lab)
 	copy_pages(&lab->daemon.map, lab->daemon.map.base, lab->saved);
 }
 
+/* The daemon has answered: a port in this process. */
+static struct uvb_dev *
+lab_take(struct lab *lab, const char *name, const struct client *client,
+	 const struct uvb_ctl_answer *ans)
+{
+	struct uvb_dev *dev = uvb_dev_new();
+	char err[UVB_ERR_LEN] = "";
+	int rc;
+
+	if (dev == NULL)
+		fail(name, -ENOMEM, "");
+	client->member->client = NULL; /* as after an adoption */
+	dev->dirfd = fcntl(lab->daemon.dirfd, F_DUPFD_CLOEXEC, 0);
+	rc = uvb_map_open(&dev->map, dev->dirfd, true, err);
+	if (rc == 0)
+		rc = uvb_dev_take(dev, ans, err);
+	if (rc != 0)
+		fail(name, rc, err);
+	memcpy(&dev->hdr, dev->map.base, sizeof(dev->hdr));
+	return dev;
+}
+
 struct uvb_dev *
 lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
 	   enum uvb_port_kind kind)
@@ -107,24 +129,29 @@ lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
 	struct uvb_ctl_attach req = {.nb_rxq = nb_rxq, .nb_txq = nb_txq, .kind = (uint16_t)kind};
 	struct client client = {.pid = getpid(), .uid = geteuid()};
 	struct uvb_ctl_answer ans = {.epoch = lab->daemon.map.epoch};
-	struct uvb_dev *dev = uvb_dev_new();
-	char err[UVB_ERR_LEN] = "";
+	struct uvb_dev *dev;
 	int rc;
 
 	snprintf(req.name, sizeof(req.name), "%s", name);
 	rc = port_attach(&lab->daemon, &client, &req, &ans);
-	if (rc != 0 || dev == NULL)
-		fail(name, rc, ans.text);
-	client.member->client = NULL; /* as after an adoption */
-	dev->kind = (uint16_t)kind;
-	dev->dirfd = fcntl(lab->daemon.dirfd, F_DUPFD_CLOEXEC, 0);
-	rc = uvb_map_open(&dev->map, dev->dirfd, true, err);
-	if (rc == 0)
-		rc = uvb_dev_take(dev, &ans, err);
 	if (rc != 0)
-		fail(name, rc, err);
-	memcpy(&dev->hdr, dev->map.base, sizeof(dev->hdr));
+		fail(name, rc, ans.text);
+	dev = lab_take(lab, name, &client, &ans);
+	dev->kind = (uint16_t)kind;
 	return dev;
+}
+
+struct uvb_dev *
+lab_join(struct lab *lab, const struct uvb_dev *owner)
+{
+	struct uvb_ctl_join req = {.port = uvb_id(owner), .gen = uvb_gen(owner)};
+	struct client client = {.pid = getpid(), .uid = geteuid()};
+	struct uvb_ctl_answer ans = {.epoch = lab->daemon.map.epoch};
+	int rc = port_join(&lab->daemon, &client, &req, &ans);
+
+	if (rc != 0)
+		fail("join", rc, ans.text);
+	return lab_take(lab, "join", &client, &ans);
 }
 
 static void
@@ -142,4 +169,5 @@ lab_adopt(struct lab *lab)
 	for (uint32_t i = 0; i < lab->daemon.map.nb_ports; i++)
 		forget_members(&lab->daemon.port[i]);
 	ports_adopt(&lab->daemon);
+	policies_adopt(&lab->daemon);
 }

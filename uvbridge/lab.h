@@ -26,6 +26,9 @@ void lab_down(struct lab *lab); /* the directory is gone; ports must be forgotte
 struct uvb_dev *lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
 			   enum uvb_port_kind kind);
 
+/* A further member of its port; the queues are taken. */
+struct uvb_dev *lab_join(struct lab *lab, const struct uvb_dev *owner);
+
 /* Keep the segment as it is, and put it back: the words of other files and of this process
  * (handles, the daemon's own) are the caller's business. */
 void lab_save(struct lab *lab);

@@ -251,6 +251,16 @@ uvb_map_close(struct uvb_map *map)
 	map->fd = -1;
 }
 
+void
+uvb_copy_words(void *to, const void *from, size_t size)
+{
+	uint32_t *t = to;
+	const uint32_t *f = from;
+
+	for (size_t i = 0; i < size / sizeof(*t); i++)
+		__atomic_store_n(&t[i], __atomic_load_n(&f[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+}
+
 uint64_t *
 uvb_map_resident(const struct uvb_map *map, uint64_t off, uint64_t len)
 {

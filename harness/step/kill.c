@@ -205,44 +205,18 @@ struct case_process {
 	uint64_t places; /* UINT64_MAX: it could not record */
 };
 
-struct memory {
-	void *base, *saved;
-	size_t len;
-};
-
-static int
-memory_save(const struct run *r, struct memory *m)
-{
-	r->program->memory(&m->base, &m->len);
-	m->saved = malloc(m->len);
-	if (m->saved == NULL)
-		return -1;
-	memcpy(m->saved, m->base, m->len);
-	return 0;
-}
-
-static void
-memory_restore(const struct run *r, const struct memory *m)
-{
-	memcpy(m->base, m->saved, m->len);
-	if (r->program->restored != NULL)
-		r->program->restored();
-}
-
 static void __attribute__((noreturn)) case_main(struct run *r, const struct kill_case *c, int line)
 {
 	struct step_target t = target_of(r, c);
 	struct step_trace trace = {0};
-	struct memory m;
 	uint64_t places;
 	int rc;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (c->prepare != NULL)
 		c->prepare();
-	if (memory_save(r, &m) != 0)
-		_exit(1);
-	memory_restore(r, &m);
+	r->program->save();
+	r->program->restore();
 	rc = step_record(&t, &trace);
 	if (rc != 0)
 		printf("%s: cannot record: %s\n", c->name, strerror(-rc));
@@ -255,7 +229,7 @@ static void __attribute__((noreturn)) case_main(struct run *r, const struct kill
 	for (uint64_t i = 0; i < places; i++) {
 		if (!choose(r, i))
 			continue;
-		memory_restore(r, &m);
+		r->program->restore();
 		kill_one(r, c, &trace.place[i], i);
 	}
 	fflush(stdout);
@@ -329,22 +303,21 @@ selected(const struct run *r, const struct kill_case *c)
 static int
 start_all(struct run *r, struct case_process *process)
 {
-	struct memory m;
-	int rc = memory_save(r, &m);
+	int rc = 0;
 
+	r->program->save();
 	for (size_t i = 0; rc == 0 && r->program->cases[i].name != NULL; i++) {
 		const struct kill_case *c = &r->program->cases[i];
 
 		if (!selected(r, c))
 			continue;
-		memory_restore(r, &m);
+		r->program->restore();
 		rc = case_start(r, c, &process[i]);
 		r->choice.total += process[i].places;
 		if (r->o.list && rc == 0)
 			printf("%-18s %6llu  %s\n", c->name, (unsigned long long)process[i].places,
 			       c->what);
 	}
-	free(m.saved);
 	return rc;
 }
 

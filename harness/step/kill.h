@@ -37,8 +37,10 @@ struct kill_program {
 	const uintptr_t *skip;         /* as in struct step_target */
 	void (*set_up)(void);          /* once: the shared memory, the survivors */
 	void (*tear_down)(void);
-	void (*memory)(void **base, size_t *len); /* that victims and survivors share */
-	void (*restored)(void);                   /* what else has to be put back; or NULL */
+	/* Keep what victims and survivors share as it is now, in place of what was kept before; put
+	 * it back. */
+	void (*save)(void);
+	void (*restore)(void);
 };
 
 /* The program: options as in its --help. Returns its exit status. */

@@ -9,6 +9,8 @@
  *  - the slot is handed out again, works both ways, and at the end every buffer is at home.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "harness/step/kill.h"
 #include "stack/share/lab.h"
@@ -270,11 +272,22 @@ tear_down(void)
 	lab_close(&lab);
 }
 
+static void *saved;
+
 static void
-memory(void **base, size_t *len)
+save(void)
 {
-	*base = lab.memory;
-	*len = lab.size;
+	free(saved);
+	saved = malloc(lab.size);
+	if (saved == NULL)
+		abort();
+	memcpy(saved, lab.memory, lab.size);
+}
+
+static void
+restore(void)
+{
+	memcpy(lab.memory, saved, lab.size);
 }
 
 int
@@ -285,7 +298,8 @@ main(int argc, char **argv)
 		.cases = cases,
 		.set_up = set_up,
 		.tear_down = tear_down,
-		.memory = memory,
+		.save = save,
+		.restore = restore,
 	};
 
 	return kill_main(argc, argv, &program);
