@@ -7,9 +7,13 @@ into the host's folder, starts it in the foreground and waits until it listens.
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from uvnet_harness import journal
 
 if TYPE_CHECKING:
     from uvnet_harness.host import App, Host
@@ -53,10 +57,11 @@ listen front
 """
 
 
-def nginx(host: Host, root: Path, port: int = 80, workers: int = 0, extra: str = "") -> App:
+def nginx(host: Host, root: Path, port: int = 80, workers: int = 2, extra: str = "") -> App:
     """nginx that serves the files below `root`.
 
-    :param workers: worker processes; 0: the one process that is started serves.
+    :param workers: worker processes, which inherit the listening socket; 0: the one process that is
+        started serves.
     :param extra: more lines for its `server` block.
     """
     paths = "\n    ".join(f"{name}_temp_path {host.folder}/{name};" for name in NGINX_PATHS)
@@ -91,3 +96,34 @@ def dnsmasq(host: Host, names: Mapping[str, str]) -> App:
     config.write_text("\n".join(["no-resolv", "no-hosts", "bind-interfaces", f"listen-address={host.ip}", *lines]))
     words = ["--keep-in-foreground", "--user=root", "--log-facility=-", f"--pid-file={host.folder}/dnsmasq.pid"]
     return host.start("dnsmasq", "-C", config, *words).wait_port(53)
+
+
+class PostgreSQL:
+    """A PostgreSQL server with an empty cluster in memory, that trusts everybody.
+
+    The programs refuse to run as root; root runs them in a user namespace in which it is somebody else.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.folder = host.net.scratch()
+        self.programs = max(Path("/usr/lib/postgresql").glob("*/bin"))
+        self._as_user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+        data = self.folder / "data"
+        words: list[str | Path] = [*self._as_user, self.programs / "initdb", "-D", data, "-A", "trust", "-U", "test", "-N"]
+        subprocess.run(words, check=True, capture_output=True)
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all trust\n")
+        settings = {"listen_addresses": host.ip, "unix_socket_directories": self.folder, "fsync": "off"}
+        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+        self.app = host.start(
+            *self._as_user, self.programs / "postgres", "-D", data, *options, env=self._environment()
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """Where the fabric and DPDK are looked for depends on who asks."""
+        return {"UVNET_RUNDIR": str(journal.rundir()), "XDG_RUNTIME_DIR": str(self.folder)}
+
+    def client(self, program: str) -> list[str | Path]:
+        """The words that start one of its clients, psql or pgbench, on another host."""
+        return [self.programs / program, "-h", self.host.ip, "-U", "test", "-d", "postgres"]

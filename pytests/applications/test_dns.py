@@ -22,6 +22,13 @@ def test_dig_asks_dnsmasq(dns):
     assert done.stdout.split() == list(NAMES.values())
 
 
+def test_dig_asks_over_tcp(dns):
+    """dnsmasq forks for each connection."""
+    server, client = dns
+    done = client.run("dig", "+short", "+tcp", f"@{server.ip}", *NAMES).check()
+    assert done.stdout.split() == list(NAMES.values())
+
+
 def test_dig_hears_that_a_name_does_not_exist(dns):
     server, client = dns
     done = client.run("dig", f"@{server.ip}", "nobody.test").check()

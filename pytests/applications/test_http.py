@@ -27,10 +27,11 @@ def download(client, url, *words):
     return into.read_bytes()
 
 
-def test_nginx_serves_curl(net, site):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_nginx_serves_curl(net, site, workers):
     server, client = net.host("server", queues=2), net.host("client")
     root, data = site
-    apps.nginx(server, root)
+    apps.nginx(server, root, workers=workers)
     assert download(client, f"http://{server.ip}/file") == data
     assert download(client, f"http://{server.ip}/file", "--range", "100-299") == data[100:300]
 

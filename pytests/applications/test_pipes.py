@@ -29,6 +29,22 @@ def test_nc_sends_a_file(net, text):
     assert listening.stdout == text
 
 
+def test_socat_forks_for_each_connection(net, text):
+    server, clients = net.host("server"), [net.host("one"), net.host("two")]
+    server.start("socat", f"TCP-LISTEN:7,bind={server.ip},fork", "EXEC:tr a-f A-F").wait_port(7)
+    asking = [client.start("socat", "-t10", "-", f"TCP:{server.ip}:7", stdin=text.encode()) for client in clients]
+    assert [app.wait() for app in asking] == [0, 0]
+    assert [app.stdout for app in asking] == [text.upper()] * 2
+
+
+def test_program_executed_on_a_connection(net, text):
+    """With the connection as its standard input and output, as inetd does it: `nofork`."""
+    server, client = net.host("server"), net.host("client")
+    server.start("socat", f"TCP-LISTEN:7,bind={server.ip},fork", "EXEC:tr a-f A-F,nofork").wait_port(7)
+    done = client.run("socat", "-t10", "-", f"TCP:{server.ip}:7", stdin=text.encode()).check()
+    assert done.stdout == text.upper()
+
+
 @pytest.fixture
 def certificate(net):
     """Options that name a key and its self-signed certificate, and the certificate."""

@@ -17,6 +17,9 @@ AREAS = ["tcp", "udp", "poll", "select", "epoll", "fd", "signal", "wake"]
 STRESS = [
     "lost_wakeups", "fd_reuse", "cancellation", "exclusive", "signal_storm", "spawn_while_streaming",
     "fork_while_streaming", "fork_child_view", "vfork_waits", "close_everything", "daemonize", "nothing_inherited",
+    "inherit_connection", "inherit_grandchild", "inherit_exec", "inherit_properties", "inherit_last_close",
+    "inherit_listener_blocking", "inherit_listener_poll", "inherit_listener_epoll", "inherit_listener_on_any",
+    "inherit_workers_die",
 ]  # fmt: skip
 
 

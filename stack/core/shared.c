@@ -379,6 +379,10 @@ wait_in_turns(struct uvs_sleep *wt)
 			r = drive_until_finished(wt);
 			leave_role();
 		} else {
+			/* A promotion that somebody was faster to take is void: that one promotes
+			 * when it leaves. Kept, it would keep us from sleeping, and from looking at
+			 * the kernel's descriptors. */
+			uvs_waiter_take(wt->w, UVS_W_PROMOTED);
 			r = doze(wt);
 		}
 	} while (r == UVS_SLEEP_AGAIN);

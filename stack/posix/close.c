@@ -2,7 +2,7 @@
  *
  * What is done to numbers: close, dup, fcntl, ioctl, fstat.
  */
-#include "stack/posix/posix.h"
+#include "stack/posix/inherit.h"
 
 #include <linux/sockios.h>
 #include <linux/vfio.h>
@@ -141,7 +141,7 @@ file_ioctl(struct uvp_file *f, int fd, unsigned long req, void *arg)
 	if (req == FIOCLEX || req == FIONCLEX)
 		return (int)uvp_neg(R(ioctl)(fd, req));
 	if (uvp_dead(f))
-		return -EBADF;
+		return uvp_inherit(f);
 	if (uvp_state(f) == UVP_UNDECIDED)
 		return (int)uvp_neg(R(ioctl)(fd, req, arg)); /* a fresh socket answers */
 	r = UVP_IN(uvs_sock_ioctl(f->sock, req, arg));

@@ -14,7 +14,7 @@
  * eventfd that is a member too, also under a cookie, and readable while the ready list is not
  * empty. It is made when somebody first looks.
  */
-#include "stack/posix/posix.h"
+#include "stack/posix/inherit.h"
 
 #include <sys/random.h>
 #include <x86intrin.h>
@@ -144,6 +144,7 @@ uvp_epoll_fork_child(struct uvp_epoll *ep)
 	pthread_mutex_init(&ep->lock, NULL);
 	ep->sleepers = NULL;
 	ep->sleepers_tail = &ep->sleepers;
+	ep->evfd_set = false; /* what is in the eventfd is the parent's to take out */
 }
 
 /* ---------------------------------------------------------------- ready list (under ep->lock) */
@@ -848,6 +849,8 @@ ctl(int epfd, int op, struct uvp_file *f, int fd, struct epoll_event *ev)
 	if (!f || f->kind == UVP_EPOLL)
 		return uvs_fd_internal(fd) ? -EBADF : ctl_kernel(epfd, op, f, fd, ev);
 	r = ctl_check(op, ev);
+	if (r == 0 && op == EPOLL_CTL_ADD && uvp_dead(f) && uvp_inherit(f) == -UVP_AGAIN)
+		return ctl_kernel(epfd, op, NULL, fd, ev);
 	if (r == 0)
 		r = find_instance(epfd, fd, &ef);
 	if (r == 0)

@@ -7,7 +7,7 @@
  * Closing goes entry first, kernel number second, reference last: while the number can be given out
  * again, the table no longer speaks about it.
  */
-#include "stack/posix/posix.h"
+#include "stack/posix/inherit.h"
 
 #include <sys/resource.h>
 
@@ -98,6 +98,8 @@ uvp_put_slow(struct uvp_file *f)
 		uvp_epoll_file_gone(f->ep);
 	} else {
 		uvp_epoll_socket_gone(f);
+		if (f->sock && uvp_dead(f) && uvp_state(f) != UVP_KERNEL)
+			uvp_inherit_closed(f);
 		if (f->sock)
 			UVP_IN_VOID(uvs_sock_put(f->sock));
 		uvp_opts_free(f);
@@ -241,6 +243,12 @@ uvp_number_new(int domain, int type, bool cloexec)
 		return -EMFILE;
 	}
 	return fd;
+}
+
+int
+uvp_highest_number(void)
+{
+	return atomic_load(&highest);
 }
 
 int
@@ -447,9 +455,11 @@ uvp_table_init(void)
 void
 uvp_table_fork_prepare(void)
 {
+	uvp_inherit_prepare();
 	pthread_mutex_lock(&uvp_table_lock);
 	pthread_mutex_lock(&uvp_topo_lock);
 	pthread_mutex_lock(&pool_lock);
+	uvp_inherit_snapshot();
 }
 
 void
@@ -458,6 +468,7 @@ uvp_table_fork_parent(void)
 	pthread_mutex_unlock(&pool_lock);
 	pthread_mutex_unlock(&uvp_topo_lock);
 	pthread_mutex_unlock(&uvp_table_lock);
+	uvp_inherit_parent();
 }
 
 /* Other threads are gone, and with them whatever locks of single files they held. */
@@ -490,4 +501,5 @@ uvp_table_fork_child(void)
 	renew_file_locks();
 	atomic_fetch_add(&uvp_epoch, 1);
 	uvs_fd_forget();
+	uvp_inherit_child();
 }

@@ -2,15 +2,14 @@
  *
  * fork, vfork, exec, exit.
  *
- * A child has no stack: port and instances are the parent's alone. Its sockets of the stack answer
- * EBADF and closing them touches nothing on the wire. posix_spawn, system and popen fire no hooks
- * and need none: their children only close, dup and exec, on the kernel's numbers; everything of
- * the stack is close-on-exec.
+ * A child has no stack: port and instances are the parent's alone, who serves the child's sockets
+ * (inherit.h). posix_spawn, system and popen fire no hooks: their children only close, dup and
+ * exec, on the kernel's numbers; everything of the stack is close-on-exec.
  *
  * vfork is a fork that waits: a child that borrows the parent's memory would close the parent's
  * entries. The parent goes on when the child has called exec or exit, as it may expect.
  */
-#include "stack/posix/posix.h"
+#include "stack/posix/inherit.h"
 
 void
 uvp_fork_init(void)
@@ -81,7 +80,10 @@ vfork(void)
 static void
 before_exec(const char *path)
 {
-	if (uvp_table_size == 0 || !uvs_stack_running() || (path && access(path, X_OK) < 0))
+	if (uvp_table_size == 0 || (path && access(path, X_OK) < 0))
+		return;
+	uvp_inherit_exec();
+	if (!uvs_stack_running())
 		return;
 	uvp_log_once("exec of %s: the sockets of the stack end here", path ? path : "a descriptor");
 	UVP_IN_VOID(uvs_stack_stop());
@@ -120,7 +122,7 @@ execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	char path[PATH_MAX];
 
-	if (uvp_table_size != 0 && uvs_stack_running()) {
+	if (uvp_table_size != 0 && (uvs_stack_running() || uvp_heir)) {
 		if (strchr(file, '/'))
 			before_exec(file);
 		else if (in_path(file, path, sizeof(path)))
@@ -185,8 +187,10 @@ execle(const char *path, const char *arg, ...)
 static void
 stop_stack(void)
 {
-	if (uvp_table_size != 0 && !uvp_inside() && uvs_stack_running())
-		UVP_IN_VOID(uvs_stack_stop());
+	if (uvp_table_size == 0 || uvp_inside() || !uvs_stack_running())
+		return;
+	uvp_server_finish();
+	UVP_IN_VOID(uvs_stack_stop());
 }
 
 UVP_EXPORT void

@@ -2,7 +2,7 @@
  *
  * Moving data. All the calls come down to uvp_recvmsg() and uvp_sendmsg() on a file.
  */
-#include "stack/posix/posix.h"
+#include "stack/posix/inherit.h"
 
 #include <netinet/in.h>
 
@@ -188,7 +188,7 @@ uvp_recvmsg(struct uvp_file *f, int fd, struct msghdr *msg, int flags)
 	if (f->kind != UVP_SOCKET)
 		return -ENOTSOCK;
 	if (uvp_dead(f))
-		return -EBADF;
+		return uvp_inherit(f);
 	if (state == UVP_UNDECIDED)
 		return recv_undecided(f, fd, nonblock);
 	if (state == UVP_KERNEL)
@@ -341,7 +341,7 @@ uvp_sendmsg(struct uvp_file *f, int fd, const struct msghdr *msg, int flags)
 	if (f->kind != UVP_SOCKET)
 		return -ENOTSOCK;
 	if (uvp_dead(f))
-		return -EBADF;
+		return uvp_inherit(f);
 	switch (uvp_state(f)) {
 	case UVP_UNDECIDED:
 		r = send_undecided(f, fd, msg, flags);

@@ -3,7 +3,7 @@
  * poll and ppoll: look at everything once; if nothing is ready, put a watch on each socket of the
  * stack, look again, sleep on the watches and on the kernel descriptors together.
  */
-#include "stack/posix/posix.h"
+#include "stack/posix/inherit.h"
 
 #define ON_STACK 32
 
@@ -58,7 +58,8 @@ classify(struct scan *s, unsigned int i)
 		return;
 	}
 	f = uvp_get(s->fds[i].fd);
-	if (f && f->kind == UVP_SOCKET && uvp_dead(f) && uvp_state(f) == UVP_STACK) {
+	if (f && f->kind == UVP_SOCKET && uvp_dead(f) && uvp_inherit(f) != -UVP_AGAIN &&
+	    uvp_state(f) == UVP_STACK) {
 		s->fds[i].revents = POLLNVAL;
 		uvp_put(f);
 		return;
@@ -246,7 +247,7 @@ uvp_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *mask)
 static bool
 kernel_only(void)
 {
-	return uvp_table_size == 0 || uvp_inside() || !uvs_stack_running();
+	return uvp_table_size == 0 || uvp_inside() || !(uvs_stack_running() || uvp_heir);
 }
 
 static int

@@ -286,6 +286,7 @@ int uvp_hand_to_kernel(struct uvp_file *f, int kfd);
 int uvp_replace_kernel(struct uvp_file *f, int kfd);
 /* Some number of the file, or -1. NULL has none. */
 int uvp_any_number(struct uvp_file *f);
+int uvp_highest_number(void); /* no entry above; -1: none at all */
 int uvp_template(int domain, int type);
 void uvp_table_init(void);
 void uvp_table_fork_prepare(void);

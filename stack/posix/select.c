@@ -3,7 +3,7 @@
  * select and pselect, as a poll of the members. Sets larger than FD_SETSIZE work: their words are
  * read and written as the caller laid them out.
  */
-#include "stack/posix/posix.h"
+#include "stack/posix/inherit.h"
 
 #include <time.h>
 
@@ -117,7 +117,7 @@ run(const struct sets *s, int n, uint64_t deadline, const sigset_t *mask)
 static bool
 kernel_only(void)
 {
-	return uvp_table_size == 0 || uvp_inside() || !uvs_stack_running();
+	return uvp_table_size == 0 || uvp_inside() || !(uvs_stack_running() || uvp_heir);
 }
 
 static int

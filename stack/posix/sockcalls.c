@@ -3,7 +3,7 @@
  * Making, naming and configuring sockets. Every function has the same shape: not the stack's
  * number, to the kernel at once; otherwise a result or -errno from the file, into the C convention.
  */
-#include "stack/posix/posix.h"
+#include "stack/posix/inherit.h"
 
 #include <netinet/in.h>
 
@@ -107,7 +107,7 @@ file_bind(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 	if (f->kind != UVP_SOCKET)
 		return -ENOTSOCK;
 	if (uvp_dead(f))
-		return -EBADF;
+		return uvp_inherit(f);
 	switch (uvp_state(f)) {
 	case UVP_UNDECIDED:
 		return bind_undecided(f, addr, len);
@@ -145,7 +145,7 @@ file_listen(struct uvp_file *f, int fd, int backlog)
 	if (f->kind != UVP_SOCKET)
 		return -ENOTSOCK;
 	if (uvp_dead(f))
-		return -EBADF;
+		return uvp_inherit(f);
 	if (f->type != SOCK_STREAM)
 		return -EOPNOTSUPP;
 	if (uvp_state(f) == UVP_UNDECIDED) {
@@ -233,7 +233,7 @@ file_connect(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 	if (f->kind != UVP_SOCKET)
 		return -ENOTSOCK;
 	if (uvp_dead(f))
-		return -EBADF;
+		return uvp_inherit(f);
 	switch (uvp_state(f)) {
 	case UVP_BOTH:
 		if (atomic_load(&f->listening))
@@ -332,23 +332,6 @@ accept_install(struct uvp_file *listener, struct accept_arg *a)
 	return fd;
 }
 
-static int
-accept_dead(struct uvp_file *f, int fd, struct accept_arg *a)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	int r;
-
-	if (uvp_state(f) != UVP_BOTH)
-		return -EBADF;
-	for (;;) {
-		r = (int)accept_kernel(a);
-		if (r != -EAGAIN || uvp_nonblock(f))
-			return r < 0 ? r : a->result;
-		if (R(poll)(&p, 1, -1) < 0)
-			return -errno;
-	}
-}
-
 int
 uvp_accept(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
@@ -362,7 +345,7 @@ uvp_accept(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len, in
 	if (flags & ~TYPE_FLAGS)
 		return -EINVAL;
 	if (uvp_dead(f))
-		return accept_dead(f, fd, &a);
+		return uvp_inherit(f);
 	if (state == UVP_KERNEL)
 		return -UVP_AGAIN;
 	if (f->type != SOCK_STREAM)
@@ -377,17 +360,27 @@ uvp_accept(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *len, in
 	return r;
 }
 
+/* On a kernel descriptor, which may be a listener that was passed on. */
+static int
+accept_real(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	int r = uvp_opened(R(accept4)(fd, addr, len, flags));
+
+	if (uvp_unlikely(r < 0 && errno == EINVAL))
+		r = uvp_passed_accept(fd, addr, len, flags);
+	return r;
+}
+
 UVP_EXPORT int
 accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-	UVP_ON(fd, uvp_opened(R(accept4)(fd, addr, len, flags)),
-	       uvp_accept(f, fd, addr, len, flags));
+	UVP_ON(fd, accept_real(fd, addr, len, flags), uvp_accept(f, fd, addr, len, flags));
 }
 
 UVP_EXPORT int
 accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	UVP_ON(fd, uvp_opened(R(accept)(fd, addr, len)), uvp_accept(f, fd, addr, len, 0));
+	UVP_ON(fd, accept_real(fd, addr, len, 0), uvp_accept(f, fd, addr, len, 0));
 }
 
 /* --------------------------------------------------------------------------- names and options */
@@ -405,13 +398,14 @@ file_getsockname(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *l
 {
 	if (f->kind != UVP_SOCKET || kernel_knows(f))
 		return (int)uvp_neg(R(getsockname)(fd, addr, len));
-	return uvp_dead(f) ? -EBADF : UVP_IN(uvs_sock_getsockname(f->sock, addr, len));
+	return uvp_dead(f) ? uvp_inherit(f) : UVP_IN(uvs_sock_getsockname(f->sock, addr, len));
 }
 
 UVP_EXPORT int
 getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	UVP_ON(fd, R(getsockname)(fd, addr, len), file_getsockname(f, fd, addr, len));
+	UVP_ON(fd, uvp_passed_getname(fd, false, addr, len, R(getsockname)(fd, addr, len)),
+	       file_getsockname(f, fd, addr, len));
 }
 
 static int
@@ -419,20 +413,21 @@ file_getpeername(struct uvp_file *f, int fd, struct sockaddr *addr, socklen_t *l
 {
 	if (f->kind != UVP_SOCKET || kernel_knows(f))
 		return (int)uvp_neg(R(getpeername)(fd, addr, len));
-	return uvp_dead(f) ? -EBADF : UVP_IN(uvs_sock_getpeername(f->sock, addr, len));
+	return uvp_dead(f) ? uvp_inherit(f) : UVP_IN(uvs_sock_getpeername(f->sock, addr, len));
 }
 
 UVP_EXPORT int
 getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	UVP_ON(fd, R(getpeername)(fd, addr, len), file_getpeername(f, fd, addr, len));
+	UVP_ON(fd, uvp_passed_getname(fd, true, addr, len, R(getpeername)(fd, addr, len)),
+	       file_getpeername(f, fd, addr, len));
 }
 
 static bool
-usable(const struct uvp_file *f, int *err)
+usable(struct uvp_file *f, int *err)
 {
-	*err = f->kind != UVP_SOCKET ? -ENOTSOCK : -EBADF;
-	return f->kind == UVP_SOCKET && !uvp_dead(f);
+	*err = f->kind != UVP_SOCKET ? -ENOTSOCK : uvp_dead(f) ? uvp_inherit(f) : 0;
+	return *err == 0;
 }
 
 static int
@@ -454,14 +449,18 @@ file_setsockopt(struct uvp_file *f, int fd, int level, int name, const void *val
 UVP_EXPORT int
 getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 {
-	UVP_ON(fd, R(getsockopt)(fd, level, name, val, len),
+	UVP_ON(fd,
+	       uvp_passed_getsockopt(fd, level, name, val, len,
+				     R(getsockopt)(fd, level, name, val, len)),
 	       file_getsockopt(f, fd, level, name, val, len));
 }
 
 UVP_EXPORT int
 setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
-	UVP_ON(fd, R(setsockopt)(fd, level, name, val, len),
+	UVP_ON(fd,
+	       uvp_passed_setsockopt(fd, level, name, val, len,
+				     R(setsockopt)(fd, level, name, val, len)),
 	       file_setsockopt(f, fd, level, name, val, len));
 }
 
@@ -475,7 +474,7 @@ file_shutdown(struct uvp_file *f, int fd, int how)
 	if (f->kind != UVP_SOCKET)
 		return -ENOTSOCK;
 	if (uvp_dead(f))
-		return -EBADF;
+		return uvp_inherit(f);
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return -EINVAL;
 	switch (uvp_state(f)) {
@@ -506,7 +505,7 @@ file_sockatmark(struct uvp_file *f, int fd)
 	if (f->kind != UVP_SOCKET)
 		return -ENOTTY;
 	if (uvp_dead(f))
-		return -EBADF;
+		return uvp_inherit(f);
 	if (uvp_state(f) == UVP_UNDECIDED || uvp_state(f) == UVP_KERNEL)
 		return (int)uvp_neg(R(sockatmark)(fd));
 	r = UVP_IN(uvs_sock_ioctl(f->sock, SIOCATMARK, &mark));

@@ -9,7 +9,9 @@
 #include "stack/core/waiter.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -382,6 +384,42 @@ test_waiters_are_reused(void)
 	}
 }
 
+struct driving {
+	_Atomic(struct uvs_waiter *) waiter;
+	int result;
+};
+
+static void *
+drive_until_woken(void *arg)
+{
+	struct driving *d = arg;
+
+	d->waiter = uvs_waiter_self();
+	d->result = uvs_wait(d->waiter, NULL, in_ms(5000));
+	return NULL;
+}
+
+/* Promoted, but another thread was faster to take the role: it hears of its descriptors like any
+ * other that waits. */
+static void
+test_void_promotion(void)
+{
+	struct pollfd p = {.fd = eventfd(1, EFD_CLOEXEC), .events = POLLIN};
+	struct uvs_kwait k = {.fds = &p, .nfds = 1};
+	struct driving d = {.result = 0};
+	pthread_t t;
+
+	pthread_create(&t, NULL, drive_until_woken, &d);
+	while (d.waiter == NULL || __atomic_load_n(&d.waiter->asleep_until, __ATOMIC_RELAXED) == 0)
+		sched_yield();
+	uvs_waiter_post(uvs_waiter_self(), UVS_W_PROMOTED);
+	CHECK_EQ(uvs_wait(uvs_waiter_self(), &k, in_ms(1000)), 2);
+	uvs_waiter_wake(d.waiter);
+	pthread_join(t, NULL);
+	CHECK_EQ(d.result, 1);
+	close(p.fd);
+}
+
 /* One call from many threads at a time: all are serialised. */
 static void *
 hammer(void *arg)
@@ -452,6 +490,7 @@ static const struct {
 	{"one_pair", test_one_pair},
 	{"many_pairs", test_many_pairs},
 	{"waiters_are_reused", test_waiters_are_reused},
+	{"void_promotion", test_void_promotion},
 	{"same_socket", test_same_socket},
 	{"ticker", test_ticker},
 };

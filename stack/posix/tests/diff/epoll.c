@@ -367,7 +367,7 @@ CASE(epoll_fresh_listener)
 }
 
 struct sleeper {
-	int ep, got;
+	int ep, timeout, got;
 	pthread_t t;
 };
 
@@ -377,7 +377,7 @@ sleep_in(void *arg)
 	struct sleeper *s = arg;
 	struct epoll_event ev;
 
-	s->got = epoll_wait(s->ep, &ev, 1, 400);
+	s->got = epoll_wait(s->ep, &ev, 1, s->timeout);
 	return NULL;
 }
 
@@ -390,7 +390,7 @@ CASE(epoll_threads)
 	diff_pair(&c, &s);
 	ADD(ep, s, EPOLLIN | EPOLLET, 1);
 	for (i = 0; i < 4; i++) {
-		t[i] = (struct sleeper){.ep = ep};
+		t[i] = (struct sleeper){.ep = ep, .timeout = 400};
 		pthread_create(&t[i].t, NULL, sleep_in, &t[i]);
 	}
 	usleep(100000);
@@ -405,7 +405,7 @@ CASE(epoll_threads)
 /* ADD by another thread while one sleeps in the empty instance. */
 CASE(epoll_add_to_sleeper)
 {
-	struct sleeper t = {.ep = epoll_create1(0)};
+	struct sleeper t = {.ep = epoll_create1(0), .timeout = 10000};
 	int c, s;
 
 	pthread_create(&t.t, NULL, sleep_in, &t);
