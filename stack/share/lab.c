@@ -12,17 +12,18 @@ life_set(struct lab *lab, uint32_t slot, enum uvs_life state, uint32_t step)
 	atomic_store(life, ((atomic_load(life) >> 8) + step) << 8 | (uint32_t)state);
 }
 
-void
-lab_open(struct lab *lab)
+size_t
+lab_size(void)
 {
-	size_t words = (size_t)LAB_SLOTS * LAB_BUFFERS * sizeof(uint64_t);
+	return uvs_crossbar_size(LAB_SLOTS) + 2 * LAB_SLOTS * LAB_BUFFERS * sizeof(uint64_t);
+}
+
+void
+lab_open_in(struct lab *lab, void *memory)
+{
 	uint64_t *at;
 
-	*lab = (struct lab){.size = uvs_crossbar_size(LAB_SLOTS) + 2 * words};
-	lab->memory =
-		mmap(NULL, lab->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (lab->memory == MAP_FAILED)
-		abort();
+	*lab = (struct lab){.size = lab_size(), .memory = memory};
 	uvs_crossbar_init(&lab->x, LAB_SLOTS, lab->memory);
 	lab->owner = (void *)((char *)lab->memory + uvs_crossbar_size(LAB_SLOTS));
 	at = (void *)(lab->owner + (size_t)LAB_SLOTS * LAB_BUFFERS);
@@ -33,6 +34,17 @@ lab_open(struct lab *lab)
 		lab->x.pool[slot].count = slot == UVS_SLOT_BOSS ? 0 : LAB_BUFFERS;
 		lab_lease(lab, slot);
 	}
+}
+
+void
+lab_open(struct lab *lab)
+{
+	void *memory =
+		mmap(NULL, lab_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		abort();
+	lab_open_in(lab, memory);
 }
 
 void

@@ -18,7 +18,10 @@ struct lab {
 	struct uvs_softq_end end[LAB_SLOTS];
 };
 
-/* All slots up. */
+/* All slots up. In zeroed memory of the caller's, lab_size() bytes of it that children share,
+ * aligned to UVS_LINE; or in some of its own. */
+size_t lab_size(void);
+void lab_open_in(struct lab *lab, void *memory);
 void lab_open(struct lab *lab);
 void lab_close(struct lab *lab);
 

@@ -38,14 +38,15 @@ steer_lab_open(struct steer_lab *l)
 	char *at;
 
 	memset(l, 0, sizeof(*l));
-	lab_open(&l->lab);
-	l->private = aligned(buffers * sizeof(*l->trail)) + buffers * STEER_FRAME +
-		     buffers * sizeof(*l->frame_len);
+	l->private = aligned(lab_size()) + aligned(buffers * sizeof(*l->trail)) +
+		     buffers * STEER_FRAME + buffers * sizeof(*l->frame_len);
 	l->size = map + l->private;
 	l->memory = mmap(NULL, l->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (l->memory == MAP_FAILED || uvs_steer_map(&l->map, &sizes, l->memory) < 0)
 		abort();
 	at = (char *)l->memory + map;
+	lab_open_in(&l->lab, at);
+	at += aligned(lab_size());
 	l->trail = (void *)at;
 	at += aligned(buffers * sizeof(*l->trail));
 	l->frame = (void *)at;
@@ -69,7 +70,6 @@ steer_lab_close(struct steer_lab *l)
 		uvs_steer_close(&l->steer[slot]);
 	uvs_rules_close(&l->writer);
 	munmap(l->memory, l->size);
-	lab_close(&l->lab);
 }
 
 /* --------------------------------------------------------------------------------------- frames */
@@ -184,7 +184,8 @@ steer_lab_settle(struct steer_lab *l)
 	do {
 		moved = 0;
 		for (uint32_t slot = 1; slot < LAB_SLOTS; slot++)
-			if (uvs_softq_up(&l->lab.end[UVS_SLOT_BOSS], slot))
+			if (!(l->absent >> slot & 1) &&
+			    uvs_softq_up(&l->lab.end[UVS_SLOT_BOSS], slot))
 				moved += steer_lab_serve(l, slot);
 		hops += moved;
 	} while (moved != 0);

@@ -34,11 +34,14 @@ struct steer_conns {
 struct steer_lab {
 	struct lab lab;
 	struct uvs_steer_map map;
-	void *memory;         /* shared with children */
-	size_t size, private; /* the last bytes of it are the lab's own */
-	uint64_t *trail;      /* [slot][buffer], shared */
-	uint8_t *frame;       /* [slot][buffer][STEER_FRAME], shared */
-	uint32_t *frame_len;  /* [slot][buffer] */
+	/* Shared with children: what steering has, claims first; `private` bytes of the lab's own.
+	 */
+	void *memory;
+	size_t size, private;
+	uint64_t absent;     /* slots that steer_lab_settle() does not serve */
+	uint64_t *trail;     /* [slot][buffer], shared */
+	uint8_t *frame;      /* [slot][buffer][STEER_FRAME], shared */
+	uint32_t *frame_len; /* [slot][buffer] */
 	struct uvs_steer steer[LAB_SLOTS];
 	struct uvs_rules_writer writer;
 	struct steer_conns conns[LAB_SLOTS];
