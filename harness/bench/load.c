@@ -197,6 +197,15 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Of n sorted samples, us. */
+static double
+percentile(uint64_t n, unsigned int per_mille)
+{
+	uint64_t at = n * per_mille / 1000;
+
+	return o.sample_ns[at] / 1e3;
+}
+
 static void
 report(uint64_t ns, uint64_t connect_ns)
 {
@@ -207,8 +216,8 @@ report(uint64_t ns, uint64_t connect_ns)
 	qsort(o.sample_ns, n, sizeof(o.sample_ns[0]), by_value);
 	printf("{\"per_second\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, \"p999_us\": %.2f, "
 	       "\"connect_per_second\": %.1f}\n",
-	       (double)o.requests * 1e9 / (double)ns, o.sample_ns[n / 2] / 1e3,
-	       o.sample_ns[n * 99 / 100] / 1e3, o.sample_ns[n * 999 / 1000] / 1e3,
+	       (double)o.requests * 1e9 / (double)ns, percentile(n, 500), percentile(n, 990),
+	       percentile(n, 999),
 	       connect_ns != 0 ? o.connections * 1e9 / (double)connect_ns : 0.0);
 }
 
