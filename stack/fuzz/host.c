@@ -149,8 +149,9 @@ host_up(void)
 	netif_ip6_addr_set_state(&fuzz_netif, 0, IP6_ADDR_PREFERRED);
 	netif_set_up(&fuzz_netif);
 	/* The peers' Ethernet address, as their ARP would have told it. */
-	static const uint8_t arp[] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2,
-				      2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2};
+	static const uint8_t arp[] = {2,  0, 0, 0, 0, 2, 2, 0, 0, 0, 0,  1, 8, 6,
+				      0,  1, 8, 0, 6, 4, 0, 2, 2, 0, 0,  0, 0, 1,
+				      10, 0, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2};
 	host_frame(arp, sizeof(arp), 0);
 }
 

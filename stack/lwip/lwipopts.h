@@ -100,8 +100,8 @@ void uvl_free(void *mem);
 /* 1, 2, 4 ... s: a connect gives up after two minutes, as elsewhere. */
 #define UVL_TCP_SYN_BACKOFF 1
 #define TCP_SYNMAXRTX       6
-/* Longer than the retransmissions that uvl_limits allows, which is what ends it. */
-#define TCP_SYN_RCVD_TIMEOUT 70000
+/* Longer than what ends it: the retransmissions that uvl_limits and TCP_DEFER_ACCEPT allow. */
+#define TCP_SYN_RCVD_TIMEOUT 40000000
 /* lwIP would send them and use them for nothing. */
 #define LWIP_TCP_TIMESTAMPS 0
 /* Out-of-order data pins receive buffers: bounded by the window and by a number of pbufs. */

@@ -76,13 +76,20 @@ struct tcp_pcb_listen **uvl_listen_slot(uint16_t port);
 struct tcp_pcb_listen *uvl_listen_find(const ip_addr_t *to, uint16_t port,
 				       const struct netif *netif);
 
+/* Of a connection in SYN_RCVD. */
+enum uvl_defer {
+	UVL_DEFER_MAY,   /* nothing was heard but the SYN */
+	UVL_DEFER_ACKED, /* the handshake is complete, the listener wants data */
+	UVL_DEFER_NEVER, /* made from a cookie: there is no timer to wait with */
+};
+
 enum uvl_syn { UVL_SYN_DROP, UVL_SYN_QUEUE, UVL_SYN_COOKIE };
 /* What to do with the SYN at hand. */
 enum uvl_syn uvl_listen_syn(const struct tcp_pcb_listen *l);
 /* pcb is in SYN_RCVD, of l. */
 void uvl_listen_half_open(struct tcp_pcb_listen *l, struct tcp_pcb *pcb);
 /* The ACK at hand would complete pcb's handshake: may it? */
-bool uvl_listen_may_open(const struct tcp_pcb *pcb);
+bool uvl_listen_may_open(struct tcp_pcb *pcb);
 /* pcb counts no longer, for whatever reason; idempotent. */
 void uvl_listen_leave(struct tcp_pcb *pcb);
 /* The handshake is complete, the application has not accepted yet. */
@@ -92,17 +99,29 @@ void uvl_listen_opened(struct tcp_pcb *pcb);
 /* The listener goes: its connections have none any more. */
 void uvl_listen_closed(struct tcp_pcb_listen *l);
 
+/* TCP_DEFER_ACCEPT: the ACK at hand brings no data and does not count yet. */
+bool uvl_tcp_defers(struct tcp_pcb *pcb);
+/* ... and the SYN-ACK's timer has run out: wait on? */
+bool uvl_tcp_holds_synack(struct tcp_pcb *pcb);
+
 /* Answer the SYN at hand by a cookie and free pcb, which has been set up from that SYN but not
  * registered. */
 void uvl_cookie_reply(struct tcp_pcb *pcb);
-/* The segment at hand is for a listener: if its ACK is of a cookie, a PCB in SYN_RCVD, registered,
- * that can go on with that segment. */
-struct tcp_pcb *uvl_cookie_open(struct tcp_pcb_listen *l);
+/* The segment at hand is for a listener. False: its ACK is of no cookie. Else *pcb is a PCB in
+ * SYN_RCVD, registered, that can go on with that segment; or NULL: there is no room, drop it. */
+bool uvl_cookie_open(struct tcp_pcb_listen *l, struct tcp_pcb **pcb);
 
 /* Acknowledge soon, within the limits. */
 void uvl_tcp_challenge(struct tcp_pcb *pcb);
 /* May the segment at hand be the peer's? Challenges it if not. */
 bool uvl_tcp_plausible(struct tcp_pcb *pcb);
+
+/* TCP_SYNCNT */
+uint8_t uvl_tcp_syn_retries(const struct tcp_pcb *pcb);
+/* TCP_USER_TIMEOUT: looked at in every tick while something is under way. */
+bool uvl_tcp_user_gives_up(struct tcp_pcb *pcb);
+/* How long after keep_idle keepalive gives up, ms. */
+uint32_t uvl_tcp_keep_duration(const struct tcp_pcb *pcb, uint32_t by_count, uint32_t interval);
 
 /* Is the retransmission timer's event that pcb gives up? */
 bool uvl_tcp_gives_up(const struct tcp_pcb *pcb);

@@ -104,6 +104,9 @@ uvl_tcp_gives_up(const struct tcp_pcb *pcb)
 {
 	uint8_t synack = guard()->limits.synack_retries;
 
-	return pcb->nrtx >= TCP_MAXRTX ||
-	       (pcb->state == SYN_RCVD && synack != 0 && pcb->nrtx >= synack);
+	if (pcb->state == SYN_RCVD && synack != 0)
+		return pcb->nrtx >= synack &&
+		       (pcb->defer != UVL_DEFER_ACKED || pcb->listener == NULL ||
+			pcb->nrtx >= pcb->listener->defer_accept);
+	return pcb->state != SYN_SENT && pcb->nrtx >= TCP_MAXRTX;
 }

@@ -30,6 +30,7 @@ uvl_listen_reg(struct tcp_pcb_listen *l)
 
 	l->waiting = NULL;
 	l->half_open = 0;
+	l->defer_accept = 0;
 	l->port_next = *head;
 	if (l->port_next != NULL)
 		l->port_next->port_prev = &l->port_next;
@@ -119,15 +120,19 @@ uvl_listen_half_open(struct tcp_pcb_listen *l, struct tcp_pcb *pcb)
 	join(l, pcb);
 }
 
-bool
-uvl_listen_may_open(const struct tcp_pcb *pcb)
+static bool
+has_room(const struct tcp_pcb_listen *l)
 {
-	const struct tcp_pcb_listen *l = pcb->listener;
-
-	if (l == NULL || l->accepts_pending < l->backlog)
+	if (l->accepts_pending < l->backlog)
 		return true;
 	guard()->stats.accept_queue_full++;
 	return false;
+}
+
+bool
+uvl_listen_may_open(struct tcp_pcb *pcb)
+{
+	return pcb->listener == NULL || (!uvl_tcp_defers(pcb) && has_room(pcb->listener));
 }
 
 static void
@@ -310,6 +315,7 @@ revive(struct tcp_pcb_listen *l, uint32_t isn, uint32_t peer_isn, const struct t
 	pcb->snd_wl1 = peer_isn - 1;
 	pcb->snd_wnd = pcb->snd_wnd_max = hdr->wnd;
 	pcb->mss = mss;
+	pcb->defer = UVL_DEFER_NEVER;
 	pcb->callback_arg = l->callback_arg;
 	pcb->so_options = l->so_options & SOF_INHERITED;
 	pcb->netif_idx = l->netif_idx;
@@ -326,16 +332,16 @@ all_stale(const struct uvl_guard *g)
 	return !g->cookies || sys_now() - g->cookie_sent_at > COOKIE_PERIODS * COOKIE_PERIOD_MS;
 }
 
-struct tcp_pcb *
-uvl_cookie_open(struct tcp_pcb_listen *l)
+bool
+uvl_cookie_open(struct tcp_pcb_listen *l, struct tcp_pcb **pcb)
 {
 	struct uvl_guard *g = guard();
-	struct tcp_pcb tuple, *pcb;
+	struct tcp_pcb tuple;
 	uint32_t isn = uvl_self->tcpin_ackno_ - 1, peer_isn = uvl_self->tcpin_seqno_ - 1;
 	uint16_t mss;
 
 	if ((uvl_self->tcpin_flags_ & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_ACK || all_stale(g))
-		return NULL;
+		return false;
 	ip_addr_copy(tuple.local_ip, *ip_current_dest_addr());
 	ip_addr_copy(tuple.remote_ip, *ip_current_src_addr());
 	tuple.local_port = l->local_port;
@@ -343,10 +349,10 @@ uvl_cookie_open(struct tcp_pcb_listen *l)
 	mss = cookie_check(&tuple, peer_isn, isn);
 	if (mss == 0) {
 		g->stats.cookies_refused++;
-		return NULL;
+		return false;
 	}
-	pcb = revive(l, isn, peer_isn, &tuple, mss);
-	if (pcb != NULL)
-		g->stats.cookies_accepted++;
-	return pcb;
+	/* The peer believes that it is connected: it will send again, and find room. */
+	*pcb = has_room(l) ? revive(l, isn, peer_isn, &tuple, mss) : NULL;
+	g->stats.cookies_accepted += *pcb != NULL;
+	return true;
 }

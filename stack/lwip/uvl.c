@@ -116,9 +116,27 @@ uvl_exit(struct uvl *mem)
 		struct sys_timeo *timeout = mem->next_timeout_;
 
 		mem->next_timeout_ = timeout->next;
-		memp_free(MEMP_SYS_TIMEOUT, timeout);
+		uvl_timeout_give(timeout);
 	}
 	uvl_self = before;
+}
+
+struct sys_timeo *
+uvl_timeout_take(void)
+{
+	struct uvl *self = uvl_self;
+	int free_one = __builtin_ffs((int)~self->timeouts_taken) - 1;
+
+	if (free_one < 0)
+		return NULL;
+	self->timeouts_taken |= 1u << free_one;
+	return &self->timeouts[free_one];
+}
+
+void
+uvl_timeout_give(struct sys_timeo *timeout)
+{
+	uvl_self->timeouts_taken &= ~(1u << (timeout - uvl_self->timeouts));
 }
 
 u32_t

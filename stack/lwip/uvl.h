@@ -62,6 +62,9 @@ extern "C" {
 /* Buckets for connections: of 100,000, six share one. */
 #define UVL_TCP_HASH_SIZE 16384
 
+/* lwIP's own timers are a dozen; nobody else sets any. */
+#define UVL_TIMEOUTS 32
+
 /* Counters of IPv4 identifications. */
 #define UVL_IP_IDS 1024
 
@@ -154,6 +157,8 @@ struct uvl {
 
 	/* timeouts.c */
 	struct sys_timeo *next_timeout_;
+	struct sys_timeo timeouts[UVL_TIMEOUTS];
+	uint32_t timeouts_taken; /* a bit each */
 	u32_t current_timeout_due_time_;
 	int tcpip_tcp_timer_active_;
 
@@ -228,6 +233,10 @@ u32_t LWIP_HOOK_TCP_ISN(const ip_addr_t *local_ip, u16_t local_port, const ip_ad
 
 /* Behind LWIP_RAND(): unpredictable without the secret, reproducible with it. */
 u32_t uvl_rand(void);
+
+/* Timers, from the instance's own. */
+struct sys_timeo *uvl_timeout_take(void);
+void uvl_timeout_give(struct sys_timeo *timeout);
 
 /* The identification of the next IPv4 packet to dest: a counter that few destinations share, and
  * nobody outside can say which. */

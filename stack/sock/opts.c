@@ -268,6 +268,73 @@ get_info(struct uvs_sock *s, void *val, socklen_t *len)
 	return put_bytes(&i, sizeof(i), val, len);
 }
 
+/* Linux keeps seconds as a number of timeouts of the SYN-ACK: 1, 3, 7, 15... s. */
+static int
+seconds_to_timeouts(int seconds)
+{
+	int n = 0, timeout = 1, period = 0;
+
+	while (period < seconds && n < 255) {
+		period += timeout;
+		timeout = MIN(timeout * 2, UVL_TCP_RTO_MAX / 1000);
+		n++;
+	}
+	return n;
+}
+
+static int
+timeouts_to_seconds(int n)
+{
+	int timeout = 1, period = 0;
+
+	for (; n > 0; n--) {
+		period += timeout;
+		timeout = MIN(timeout * 2, UVL_TCP_RTO_MAX / 1000);
+	}
+	return period;
+}
+
+static int
+get_defer_accept(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return put_int(timeouts_to_seconds(s->opt.defer_accept), val, len);
+}
+
+static int
+set_defer_accept(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	int v, r = take_int(val, len, &v);
+
+	if (r == 0)
+		s->opt.defer_accept = seconds_to_timeouts(v);
+	return r;
+}
+
+/* As with net.ipv4.tcp_fastopen = 0: a server may ask for it, and connections open as ever. */
+static int
+set_fastopen(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	int v, r = take_int(val, len, &v);
+
+	if (r < 0)
+		return r;
+	if (v < 0 || (s->tcp.state != UVS_TCP_CLOSED && s->tcp.state != UVS_TCP_LISTEN))
+		return -EINVAL;
+	s->opt.fastopen = v;
+	return 0;
+}
+
+static int
+set_fastopen_connect(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	int v, r = take_int(val, len, &v);
+
+	(void)s;
+	if (r < 0)
+		return r;
+	return v < 0 || v > 1 ? -EINVAL : -EOPNOTSUPP;
+}
+
 static int
 get_congestion(struct uvs_sock *s, void *val, socklen_t *len)
 {
@@ -411,13 +478,15 @@ static const struct opt table[] = {
 	{IPPROTO_TCP, TCP_KEEPIDLE, TCP_ONLY, V(keepidle), 1, 32767, NULL, NULL},
 	{IPPROTO_TCP, TCP_KEEPINTVL, TCP_ONLY, V(keepintvl), 1, 32767, NULL, NULL},
 	{IPPROTO_TCP, TCP_KEEPCNT, TCP_ONLY, V(keepcnt), 1, 127, NULL, NULL},
-	{IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_ONLY, V(user_timeout), 0, INT_MAX, NULL, NULL}, /* none */
-	{IPPROTO_TCP, TCP_DEFER_ACCEPT, TCP_ONLY, V(defer_accept), 0, INT_MAX, NULL, NULL}, /* none */
+	{IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_ONLY, V(user_timeout), 0, INT_MAX, NULL, NULL},
+	{IPPROTO_TCP, TCP_DEFER_ACCEPT, TCP_ONLY, 0, 0, 0, get_defer_accept, set_defer_accept},
 	{IPPROTO_TCP, TCP_LINGER2, TCP_ONLY, V(linger2), -1, 120, NULL, NULL},	       /* no effect */
-	{IPPROTO_TCP, TCP_SYNCNT, TCP_ONLY, V(syncnt), 1, 127, NULL, NULL},	       /* no effect */
+	{IPPROTO_TCP, TCP_SYNCNT, TCP_ONLY, V(syncnt), 1, 127, NULL, NULL},
 	{IPPROTO_TCP, TCP_WINDOW_CLAMP, TCP_ONLY, V(window_clamp), 0, INT_MAX, NULL, NULL}, /* none */
 	{IPPROTO_TCP, TCP_NOTSENT_LOWAT, TCP_ONLY, V(notsent_lowat), INT_MIN, INT_MAX, NULL, NULL},
-	{IPPROTO_TCP, TCP_FASTOPEN, TCP_ONLY, V(fastopen), 0, INT_MAX, NULL, NULL},    /* no effect */
+	{IPPROTO_TCP, TCP_FASTOPEN, TCP_ONLY, V(fastopen), 0, 0, NULL, set_fastopen},  /* no effect */
+	{IPPROTO_TCP, TCP_FASTOPEN_CONNECT, TCP_ONLY, V(fastopen_connect), 0, 0, NULL,
+	 set_fastopen_connect},
 	{IPPROTO_TCP, TCP_INFO, TCP_ONLY | READ_ONLY, 0, 0, 0, get_info, NULL},
 	{IPPROTO_TCP, TCP_CONGESTION, TCP_ONLY, 0, 0, 0, get_congestion, set_congestion},
 };

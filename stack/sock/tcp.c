@@ -41,13 +41,31 @@ queued(const struct uvs_sock *s)
 }
 
 static uint32_t
+notsent(const struct uvs_sock *s)
+{
+	return s->tcp.pcb->snd_lbb - s->tcp.pcb->snd_nxt;
+}
+
+/* TCP_NOTSENT_LOWAT: as long as less is unsent, a whole segment more is taken. */
+static uint32_t
+notsent_space(const struct uvs_sock *s)
+{
+	uint32_t low = (uint32_t)s->opt.notsent_lowat, unsent;
+
+	if (likely(low == 0))
+		return UINT32_MAX;
+	unsent = notsent(s);
+	return unsent < low ? MAX(low - unsent, (uint32_t)s->tcp.pcb->mss) : 0;
+}
+
+static uint32_t
 send_space(const struct uvs_sock *s)
 {
 	uint32_t used = queued(s), limit = send_limit(s);
 
 	if (s->starved.prev != NULL || s->tcp.pcb->snd_queuelen >= TCP_SND_QUEUELEN - 8)
 		return 0;
-	return used < limit ? limit - used : 0;
+	return MIN(used < limit ? limit - used : 0, notsent_space(s));
 }
 
 /* As sk_stream_is_writeable(): free at least a third of the buffer. */
@@ -56,6 +74,12 @@ writable(const struct uvs_sock *s)
 {
 	if (s->tcp.pcb == NULL)
 		return true;
+	if (unlikely(s->opt.notsent_lowat != 0)) {
+		uint32_t used = queued(s), limit = send_limit(s);
+
+		return used * 3 <= limit * 2 && notsent(s) < (uint32_t)s->opt.notsent_lowat / 2 &&
+		       send_space(s) > 0;
+	}
 	return send_space(s) * 3 >= send_limit(s);
 }
 
@@ -313,8 +337,13 @@ tcp_apply(struct uvs_sock *s)
 		ip_set_option(pcb, SOF_KEEPALIVE);
 	else
 		ip_reset_option(pcb, SOF_KEEPALIVE);
-	if (s->tcp.state == UVS_TCP_LISTEN)
+	if (s->tcp.state == UVS_TCP_LISTEN) {
+		((struct tcp_pcb_listen *)pcb)->defer_accept = (u8_t)s->opt.defer_accept;
 		return;
+	}
+	pcb->user_timeout =
+		((u32_t)s->opt.user_timeout + TCP_SLOW_INTERVAL - 1) / TCP_SLOW_INTERVAL;
+	pcb->syn_retries = (u8_t)s->opt.syncnt;
 	pcb->keep_idle = (u32_t)s->opt.keepidle * 1000;
 	pcb->keep_intvl = (u32_t)s->opt.keepintvl * 1000;
 	pcb->keep_cnt = (u32_t)s->opt.keepcnt;
@@ -495,6 +524,7 @@ static void
 now_listening(struct uvs_sock *s)
 {
 	s->tcp.state = UVS_TCP_LISTEN;
+	tcp_apply(s);
 	s->use->listening = true;
 	__atomic_store_n(&s->listening, true, __ATOMIC_RELAXED);
 	uvs_publish(s, 0);

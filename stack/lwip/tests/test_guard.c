@@ -484,15 +484,165 @@ test_pcb_cap(void)
 	shop_close(&shop);
 }
 
+/* ---- when to give up --------------------------------------------------------------------------
+ */
+
+static void
+say(struct tcp_pcb *pcb)
+{
+	tcp_write(pcb, "hello", 5, TCP_WRITE_FLAG_COPY);
+	tcp_output(pcb);
+}
+
+/* Counted from the first transmission of what is not acknowledged, and begun anew by progress. */
+static void
+test_user_timeout(void)
+{
+	struct shop shop;
+	struct tcp_pcb *pcb;
+
+	shop_open(&shop, 10);
+	pcb = client(&shop);
+	wait_ms(&shop, 100);
+	pcb->user_timeout = 3000 / TCP_SLOW_INTERVAL;
+	for (int i = 0; i < 5; i++) {
+		sim_enter(&shop.sim.host[0]);
+		say(pcb);
+		wait_ms(&shop, 2500);
+	}
+	CHECK(shop.errors == 0 && shop.received == 25, "given up with %u of 25 bytes there",
+	      shop.received);
+	shop.sim.host[0].out.loss = 1000000;
+	sim_enter(&shop.sim.host[0]);
+	say(pcb);
+	wait_ms(&shop, 2800);
+	CHECK(shop.errors == 0, "given up too soon");
+	wait_ms(&shop, 500);
+	CHECK(shop.errors == 1, "not given up after 3.3 s");
+	shop_close(&shop);
+}
+
+/* Also when the peer answers, but takes nothing. */
+static void
+test_user_timeout_closed_window(void)
+{
+	struct shop shop;
+	struct tcp_pcb *pcb;
+
+	shop_open(&shop, 10);
+	pcb = client(&shop);
+	wait_ms(&shop, 100);
+	pcb->user_timeout = 5000 / TCP_SLOW_INTERVAL;
+	shop.last->rcv_wnd = shop.last->rcv_ann_wnd = 0;
+	sim_enter(&shop.sim.host[0]);
+	pcb->snd_wnd = 0;
+	say(pcb);
+	wait_ms(&shop, 4000);
+	CHECK(shop.errors == 0, "given up too soon");
+	wait_ms(&shop, 2000);
+	CHECK(shop.errors == 1, "not given up");
+	shop_close(&shop);
+}
+
+static void
+test_user_timeout_keepalive(void)
+{
+	struct shop shop;
+	struct tcp_pcb *pcb;
+
+	shop_open(&shop, 10);
+	pcb = client(&shop);
+	wait_ms(&shop, 100);
+	pcb->user_timeout = 6000 / TCP_SLOW_INTERVAL;
+	pcb->keep_idle = 2000;
+	pcb->keep_intvl = 1000;
+	pcb->keep_cnt = 100;
+	ip_set_option(pcb, SOF_KEEPALIVE);
+	wait_ms(&shop, 20000);
+	CHECK(shop.errors == 0, "given up though it is answered");
+	shop.sim.host[0].out.loss = 1000000;
+	wait_ms(&shop, 5000);
+	CHECK(shop.errors == 0, "given up too soon");
+	wait_ms(&shop, 4000);
+	CHECK(shop.errors == 1, "100 probes are waited for");
+	shop_close(&shop);
+}
+
+static void
+test_syn_retries(void)
+{
+	struct shop shop;
+	struct tcp_pcb *pcb;
+
+	shop_open(&shop, 10);
+	simtest_listen_in(&shop.sim.host[0], &shop.ear);
+	shop.ear.deaf = true;
+	pcb = client(&shop);
+	pcb->syn_retries = 2;
+	wait_ms(&shop, 6800);
+	CHECK(shop.errors == 0, "given up too soon");
+	wait_ms(&shop, 500);
+	CHECK(shop.errors == 1 && shop.ear.all == 3, "%u SYNs, %u errors", shop.ear.all,
+	      shop.errors);
+	shop_close(&shop);
+}
+
+/* ---- TCP_DEFER_ACCEPT -------------------------------------------------------------------------
+ */
+
+static void
+test_defer_accept(void)
+{
+	struct shop shop;
+	struct tcp_pcb *pcb;
+
+	shop_open(&shop, 10);
+	((struct tcp_pcb_listen *)shop.listener)->defer_accept = 3; /* 7 s */
+	simtest_listen_in(server(&shop), &shop.ear);
+	pcb = client(&shop);
+	wait_ms(&shop, 500);
+	CHECK(shop.connected == 1 && shop.accepted == 0, "%u connected, %u accepted",
+	      shop.connected, shop.accepted);
+	sim_enter(&shop.sim.host[0]);
+	say(pcb);
+	wait_ms(&shop, 10);
+	CHECK(shop.accepted == 1 && shop.received == 5, "%u accepted, %u bytes", shop.accepted,
+	      shop.received);
+
+	/* One that says nothing is asked no more until the time is nearly over, and accepted. */
+	client(&shop);
+	wait_ms(&shop, 100);
+	shop.ear.syn_acks = 0;
+	wait_ms(&shop, 2700);
+	CHECK(shop.ear.syn_acks == 0, "%u SYN-ACKs to one that has acknowledged it",
+	      shop.ear.syn_acks);
+	CHECK(shop.accepted == 1, "accepted without data");
+	wait_ms(&shop, 5000);
+	CHECK(shop.accepted == 2 && shop.ear.syn_acks == 1, "%u accepted in the end, %u SYN-ACKs",
+	      shop.accepted, shop.ear.syn_acks);
+	shop_close(&shop);
+}
+
 #define TEST(name)                 \
 	{                          \
 #name, test_##name \
 	}
 static const struct simtest tests[] = {
-	TEST(by_port),       TEST(closed_listener), TEST(cookie),
-	TEST(cookie_forged), TEST(accept_queue),    TEST(synack_retries),
-	TEST(syn_again),     TEST(time_wait_cap),   TEST(time_wait_from_its_beginning),
+	TEST(by_port),
+	TEST(closed_listener),
+	TEST(cookie),
+	TEST(cookie_forged),
+	TEST(accept_queue),
+	TEST(synack_retries),
+	TEST(syn_again),
+	TEST(time_wait_cap),
+	TEST(time_wait_from_its_beginning),
 	TEST(pcb_cap),
+	TEST(user_timeout),
+	TEST(user_timeout_closed_window),
+	TEST(user_timeout_keepalive),
+	TEST(syn_retries),
+	TEST(defer_accept),
 };
 
 int

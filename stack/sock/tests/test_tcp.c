@@ -1032,6 +1032,117 @@ test_keepalive_finds_the_dead(void)
 	uvs_sock_put(s);
 }
 
+/* No data is unsent but a little: the peer's window is closed, and writing ends early. */
+static void
+test_notsent_lowat(void)
+{
+	struct uvs_sock *c, *s;
+	static char buf[65536];
+	size_t sent = 0, got = 0;
+	ssize_t n;
+
+	pair_connect(&c, &s);
+	set(s, SOL_SOCKET, SO_RCVBUF, 8192);
+	set(c, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 16384);
+	while ((n = pair_send(c, buf, sizeof(buf))) > 0) {
+		sent += (size_t)n;
+		CHECK(sent < 4 << 20);
+		for (int i = 0; i < 4; i++)
+			pair_poll();
+	}
+	CHECK_EQ(n, -EAGAIN);
+	CHECK(uvs_inst_enter(hosts[0]));
+	CHECK(c->tcp.pcb->snd_lbb - c->tcp.pcb->snd_nxt >= 16384);
+	CHECK(c->tcp.pcb->snd_lbb - c->tcp.pcb->snd_nxt < 16384 + 1460 + 65536);
+	uvs_inst_leave(hosts[0]);
+	CHECK(!writable(c));
+	while (got < sent) {
+		CHECK(pair_until(readable, s));
+		n = pair_recv(s, buf, sizeof(buf));
+		CHECK(n > 0);
+		got += (size_t)n;
+	}
+	CHECK(pair_until(writable, c));
+	uvs_sock_put(c);
+	uvs_sock_put(s);
+}
+
+static void
+test_user_timeout(void)
+{
+	struct uvs_sock *c, *s;
+
+	pair_connect(&c, &s);
+	set(c, IPPROTO_TCP, TCP_USER_TIMEOUT, 3000);
+	pair_drop(0, 1000000);
+	CHECK_EQ(pair_send(c, "x", 1), 1);
+	pair_warp(2500);
+	CHECK(!failed(c));
+	pair_warp(1500);
+	CHECK(failed(c));
+	CHECK_EQ(so_error(c), ETIMEDOUT);
+	pair_drop(0, 0);
+	uvs_sock_put(c);
+	uvs_sock_put(s);
+}
+
+static void
+test_syncnt(void)
+{
+	struct uvs_sock *l = pair_listener(4072, 1), *c = pair_socket(0, SOCK_STREAM);
+
+	set(c, IPPROTO_TCP, TCP_SYNCNT, 1);
+	pair_drop(0, 1000000);
+	CHECK_EQ(connect_to(c, 1, 4072), -EINPROGRESS);
+	pair_warp(2500);
+	CHECK(!failed(c));
+	pair_warp(1500);
+	CHECK_EQ(so_error(c), ETIMEDOUT);
+	pair_drop(0, 0);
+	uvs_sock_put(c);
+	uvs_sock_put(l);
+}
+
+static void
+test_defer_accept(void)
+{
+	struct uvs_sock *l = pair_listener(4073, 4), *c = pair_socket(0, SOCK_STREAM), *s;
+	char buf[8];
+
+	/* as Linux rounds: 1, 3, 7, 15... s */
+	set(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, 5);
+	CHECK_EQ(get(l, IPPROTO_TCP, TCP_DEFER_ACCEPT), 7);
+	CHECK_EQ(connect_to(c, 1, 4073), -EINPROGRESS);
+	CHECK(pair_until(writable, c));
+	pair_run(5);
+	CHECK_EQ(uvs_sock_accept(l, &s, NULL, NULL), -EAGAIN);
+	CHECK_EQ(pair_send(c, "now", 3), 3);
+	CHECK(pair_until(readable, l));
+	CHECK_EQ(uvs_sock_accept(l, &s, NULL, NULL), 0);
+	CHECK_EQ(pair_recv(s, buf, sizeof(buf)), 3);
+	uvs_sock_put(c);
+	uvs_sock_put(s);
+	uvs_sock_put(l);
+}
+
+/* As with net.ipv4.tcp_fastopen = 0. */
+static void
+test_fastopen(void)
+{
+	struct uvs_sock *l = pair_listener(4074, 4), *c = pair_socket(0, SOCK_STREAM);
+	int one = 1;
+
+	set(l, IPPROTO_TCP, TCP_FASTOPEN, 5);
+	CHECK_EQ(get(l, IPPROTO_TCP, TCP_FASTOPEN), 5);
+	CHECK_EQ(uvs_sock_setsockopt(c, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one)),
+		 -EOPNOTSUPP);
+	CHECK_EQ(connect_to(c, 1, 4074), -EINPROGRESS);
+	CHECK_EQ(uvs_sock_setsockopt(c, IPPROTO_TCP, TCP_FASTOPEN, &one, sizeof(one)), -EINVAL);
+	CHECK(pair_until(writable, c));
+	uvs_sock_put(c);
+	uvs_sock_put(l);
+}
+
 /* ------------------------------------------------------------------------------------------
  * options */
 
@@ -1191,6 +1302,11 @@ static const struct {
 	{"lost_syn", test_lost_syn},
 	{"connect_times_out", test_connect_times_out},
 	{"keepalive_finds_the_dead", test_keepalive_finds_the_dead},
+	{"notsent_lowat", test_notsent_lowat},
+	{"user_timeout", test_user_timeout},
+	{"syncnt", test_syncnt},
+	{"defer_accept", test_defer_accept},
+	{"fastopen", test_fastopen},
 	{"options", test_options},
 	{"rcvlowat", test_rcvlowat},
 	{"out_of_mbufs", test_out_of_mbufs},

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* TCP_USER_TIMEOUT, TCP_SYNCNT, TCP_DEFER_ACCEPT: what Linux does, in lwIP's ticks. */
+#include "uvl.h"
+
+#include "lwip/tcp.h"
+
+uint8_t
+uvl_tcp_syn_retries(const struct tcp_pcb *pcb)
+{
+	return pcb->syn_retries != 0 ? pcb->syn_retries : TCP_SYNMAXRTX;
+}
+
+/* Something was sent and is not acknowledged, or waits for a window that stays closed. */
+static bool
+waits(const struct tcp_pcb *pcb)
+{
+	return pcb->unacked != NULL || pcb->persist_backoff > 0 ||
+	       (pcb->rtime >= 0 && pcb->unsent != NULL);
+}
+
+bool
+uvl_tcp_user_gives_up(struct tcp_pcb *pcb)
+{
+	if (!waits(pcb)) {
+		pcb->stalled = 0;
+		return false;
+	}
+	if (!pcb->stalled || pcb->stalled_at != pcb->lastack) {
+		pcb->stalled = 1;
+		pcb->stalled_at = pcb->lastack;
+		pcb->stalled_since = tcp_ticks;
+		return false;
+	}
+	return tcp_ticks - pcb->stalled_since >= pcb->user_timeout;
+}
+
+uint32_t
+uvl_tcp_keep_duration(const struct tcp_pcb *pcb, uint32_t by_count, uint32_t interval)
+{
+	uint32_t total = pcb->user_timeout * TCP_SLOW_INTERVAL;
+
+	if (pcb->user_timeout == 0)
+		return by_count;
+	/* at least one probe has to go unanswered */
+	return total > pcb->keep_idle + interval ? total - pcb->keep_idle : interval;
+}
+
+bool
+uvl_tcp_defers(struct tcp_pcb *pcb)
+{
+	const struct tcp_pcb_listen *l = pcb->listener;
+
+	if (l == NULL || pcb->nrtx >= l->defer_accept || pcb->defer == UVL_DEFER_NEVER ||
+	    uvl_self->tcplen_ > 0)
+		return false;
+	pcb->defer = UVL_DEFER_ACKED;
+	return true;
+}
+
+bool
+uvl_tcp_holds_synack(struct tcp_pcb *pcb)
+{
+	const struct tcp_pcb_listen *l = pcb->listener;
+
+	if (pcb->state != SYN_RCVD || pcb->defer != UVL_DEFER_ACKED || l == NULL ||
+	    pcb->nrtx + 1 >= l->defer_accept)
+		return false;
+	pcb->nrtx++;
+	pcb->rto = (s16_t)LWIP_MIN(pcb->rto * 2, UVL_TCP_RTO_MAX / TCP_SLOW_INTERVAL);
+	pcb->rtime = 0;
+	return true;
+}
