@@ -15,13 +15,13 @@
  *
  *     sender (port s, txq t)                     receiver (port d, rxq q)
  *     ----------------------                     ------------------------
- *     cell[s][t][i].owner == FREE ?
- *     fill cell i
- *     cell.owner = (gen d, d, q, head) --1-->
+ *     desc[s][t][i].owner == FREE ?
+ *     fill cell i, desc i
+ *     desc.owner = (gen d, d, q, head) --1-->
  *     voq[d][q][s][t].slot[head] = i
- *     voq.head = head + 1 (release)   --2-->     head (acquire), slot, cell.owner checked
+ *     voq.head = head + 1 (release)   --2-->     head (acquire), slot, desc.owner checked
  *     full fence                                 copy the frame out
- *     rxq[d][q].leaf |= bit(s, t)     --3-->     cell.owner = FREE (release)
+ *     rxq[d][q].leaf |= bit(s, t)     --3-->     desc.owner = FREE (release)
  *     rxq[d][q].armed ? ring the bell --4-->     voq.tail = tail + 1 (release)
  *
  * A process may be killed between any two instructions, because:
@@ -97,7 +97,7 @@
  *                 says how far its limit is used up, and nothing else hangs on it
  *  fdb entry      senders, daemon: compare-  relaxed  senders                  relaxed
  *                 and-swap
- *  cell.owner     sender FREE->x             relaxed  receiver (after head)    relaxed
+ *  desc.owner     sender FREE->x             relaxed  receiver (after head)    relaxed
  *                 receiver/daemon x->FREE    release  sender, seeking          acquire
  *  voq.head       sender                     release  receiver, daemon         acquire
  *  voq.tail       receiver                   release  sender, only when full   acquire
@@ -128,7 +128,7 @@
 #include <stdint.h>
 
 #define UVB_ABI_MAGIC   0x6567646972627675ULL /* "uvbridge", little-endian */
-#define UVB_ABI_VERSION 2u
+#define UVB_ABI_VERSION 3u
 
 #define UVB_CACHE_LINE 64
 #define UVB_PAGE       4096
@@ -195,7 +195,8 @@ struct uvb_hdr {
 	uint64_t off_adapters; /* struct uvb_adapter_shm [UVB_ADAPTERS_MAX] */
 	uint64_t
 		off_voqs; /* struct uvb_voq_shm  [dst port][rxq][src port][txq], voq_stride apart */
-	uint64_t off_cells; /* struct uvb_cell     [src port][txq][cells_per_txq] */
+	uint64_t off_descs; /* struct uvb_desc     [src port][txq][cells_per_txq] */
+	uint64_t off_cells; /* struct uvb_cell     the same */
 	uint64_t off_rules; /* struct uvb_rules_shm [nb_ports] */
 	uint64_t voq_stride;
 	uint64_t off_faults;    /* struct uvb_fault_shm [UVB_FAULTS_MAX] */
@@ -433,10 +434,11 @@ struct uvb_pair_shm {
 /* Virtual output queue: single producer, single consumer. head and tail run freely, modulo 2^32;
  * head - tail <= voq_depth. slot[i & (voq_depth - 1)] is a cell number of the source's array. */
 struct uvb_voq_shm {
-	/* Writer: the sender. */
-	alignas(UVB_CACHE_LINE) _Atomic uint32_t head;
-	uint32_t pad;
-	_Atomic uint64_t packets; /* published */
+	/* Writer: the sender. The place behind the last reference, and that reference again:
+	 * whoever polls for single frames reads this line and none of slot[]. See UVB_HEAD(). */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t head;
+	/* Writer: the sender. Not on the line that the receiver polls. */
+	alignas(UVB_CACHE_LINE) _Atomic uint64_t packets; /* published */
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t full; /* dropped: the receiver has voq_depth frames waiting ("imissed") */
 	/* Writer: the receiver. */
@@ -445,6 +447,9 @@ struct uvb_voq_shm {
 	/* Writer: the sender. */
 	alignas(UVB_CACHE_LINE) _Atomic uint32_t slot[];
 };
+#define UVB_HEAD(pos, ref)  ((uint64_t)(ref) << 32 | (uint32_t)(pos))
+#define UVB_HEAD_POS(head)  ((uint32_t)(head))
+#define UVB_HEAD_LAST(head) ((uint32_t)((head) >> 32)) /* what stands at position - 1 */
 
 /* --------------------------------------------------------------------------------------- cell */
 
@@ -454,9 +459,10 @@ struct uvb_voq_shm {
  * without it, a cell freed by a receiver that has not advanced its tail yet, and taken again by a
  * sender that dies before publishing, would look as if it stood in the ring and leak
  * (model/voq.pml, -DNO_POSITION). */
-#define UVB_OWNER(gen, port, rxq, pos)                                                            \
-	(((uint64_t)(gen) << 40) | (((uint64_t)(pos)&0xffffff) << 16) | ((uint64_t)(port) << 8) | \
-	 0x80 | (uint64_t)(rxq))
+#define UVB_OWNER(gen, port, rxq, pos)                                                     \
+	(((uint64_t)(gen) << 40) | UVB_OWNER_PLACE(pos) | ((uint64_t)(port) << 8) | 0x80 | \
+	 (uint64_t)(rxq))
+#define UVB_OWNER_PLACE(pos) (((uint64_t)(pos)&0xffffff) << 16)
 #define UVB_OWNER_ANY_GEN(o) ((uint64_t)(o)&0xffffffffffULL) /* all but the generation */
 #define UVB_OWNER_GEN(o)     ((uint32_t)((o) >> 40))
 #define UVB_OWNER_POS(o)     ((uint32_t)(((o) >> 16) & 0xffffff))
@@ -469,6 +475,7 @@ struct uvb_voq_shm {
 #define UVB_CELL_COPY    (1u << 2) /* a copy for the capture port; cap_* are valid */
 #define UVB_CELL_FLAG    (1u << 8) /* a flow rule of the receiver flagged it */
 #define UVB_CELL_MARK    (1u << 9) /* and gave it a mark */
+#define UVB_CELL_EXTRA   (1u << 4) /* what stands before the cell's data is valid */
 
 enum uvb_verdict {
 	UVB_V_DELIVERED,
@@ -479,16 +486,24 @@ enum uvb_verdict {
 };
 
 /* Owned by whom the owner word names; everything else in it is written by the sender while FREE. */
+/* What a receiver looks at before it copies, apart from the bytes: four to a cache line, so that
+ * the frames of a burst take a line and a quarter each from core to core, not two. */
+struct uvb_desc {
+	_Atomic uint64_t owner;
+	uint16_t len;   /* bytes of frame in the cell, 1 .. UVB_CELL_ROOM */
+	uint16_t flags; /* UVB_CELL_* */
+	uint32_t hash;  /* RSS hash */
+};
+
+/* A cell. All before data is for frames that are more than their bytes: it is written, and may be
+ * read, only with UVB_CELL_EXTRA. */
 struct uvb_cell {
-	alignas(UVB_CACHE_LINE) _Atomic uint64_t owner;
-	uint16_t len;        /* bytes of frame in this cell, 1 .. UVB_CELL_ROOM */
-	uint16_t flags;      /* UVB_CELL_* */
-	uint32_t hash;       /* RSS hash */
-	uint32_t next;       /* number of the next cell of a longer frame, or UVB_CELL_END */
-	uint32_t total;      /* bytes of the whole frame; in the first cell */
-	uint64_t deliver_at; /* ns of the fabric's clock before which nobody sees it; 0: at once;
-			      * UVB_HELD(): when it is released */
-	uint64_t sent_at;    /* ns of the fabric's clock; 0: nobody asked */
+	alignas(UVB_CACHE_LINE) uint64_t deliver_at; /* ns of the fabric's clock before which nobody
+						      * sees it; 0: at once; UVB_HELD(): when it is
+						      * released */
+	uint64_t sent_at;                            /* ns of the fabric's clock; 0: nobody asked */
+	uint32_t next;  /* number of the next cell of a longer frame, or UVB_CELL_END */
+	uint32_t total; /* bytes of the whole frame; in the first cell */
 	/* Of copies for the capture port: where the original went. */
 	uint16_t cap_src; /* port */
 	uint16_t cap_dst; /* port, or 0xffff */
@@ -497,14 +512,15 @@ struct uvb_cell {
 	uint8_t cap_verdict; /* enum uvb_verdict */
 	uint8_t overtake;    /* with deliver_at: or when so many later frames have passed it */
 	uint32_t cap_fault;  /* handle of the last fault that did something to it, or 0 */
-	uint16_t gso_size;   /* payload of each segment of a super-frame but the last */
-	uint8_t pad[6];      /* data starts on a cache line of its own */
 	uint32_t mark;       /* with UVB_CELL_MARK: of the receiver's flow rule */
+	uint16_t gso_size;   /* payload of each segment of a super-frame but the last */
+	uint8_t pad[14];     /* data starts on a cache line of its own */
 	uint8_t data[UVB_CELL_ROOM];
 };
 #define UVB_CELL_END 0xffffffffu
 
 _Static_assert(sizeof(struct uvb_cell) == UVB_CELL_SIZE, "a cell is UVB_CELL_SIZE bytes");
+_Static_assert(sizeof(struct uvb_desc) == 16, "four descriptors share a cache line");
 _Static_assert(sizeof(struct uvb_hdr) <= UVB_PAGE, "the header fits its page");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free between processes");
 

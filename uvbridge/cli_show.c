@@ -81,7 +81,7 @@ show_ports(const struct uvb_view *v)
 static uint64_t
 voq_waiting(const struct uvb_voq_shm *v)
 {
-	return atomic_load(&v->head) - atomic_load(&v->tail);
+	return uvb_voq_head(v) - atomic_load(&v->tail);
 }
 
 /* Sum over the voqs into a queue. */

@@ -100,6 +100,18 @@ uvb_fdb_lookup(const struct uvb_fdb *fdb, uint64_t key)
 	return UVB_FDB_PORT(entry) < fdb->nb_ports ? UVB_FDB_PORT(entry) : UVB_FDB_NONE;
 }
 
+bool
+uvb_fdb_watch(const struct uvb_fdb *fdb, uint64_t key, uint32_t port, struct uvb_fdb_watch *w)
+{
+	struct place at = place_of(fdb, key);
+	int way = find(at, &w->word);
+
+	if (way < 0 || UVB_FDB_PORT(w->word) != port)
+		return false;
+	w->entry = &at.bucket->entry[way];
+	return true;
+}
+
 static void
 touch(struct uvb_fdb_bucket *b, int way, uint32_t now_s)
 {

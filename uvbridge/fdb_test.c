@@ -95,6 +95,27 @@ test_nonsense(void)
 	CHECK_EQ(uvb_fdb_lookup(&fdb, 0x020000000001), UVB_FDB_NONE);
 }
 
+/* What is watched has not moved until the entry says something else. */
+static void
+test_watch(void)
+{
+	const uint64_t key = UVB_FDB_KEY(0, 0x020000000001);
+	struct uvb_fdb_watch w;
+
+	clear();
+	CHECK(!uvb_fdb_watch(&fdb, key, 3, &w));
+	uvb_fdb_learn(&fdb, key, 3, 10);
+	CHECK(!uvb_fdb_watch(&fdb, key, 4, &w));
+	CHECK(uvb_fdb_watch(&fdb, key, 3, &w));
+	uvb_fdb_learn(&fdb, key, 3, 11);
+	CHECK(uvb_fdb_unmoved(&w));
+	uvb_fdb_learn(&fdb, key, 4, 11);
+	CHECK(!uvb_fdb_unmoved(&w));
+	CHECK(uvb_fdb_watch(&fdb, key, 4, &w));
+	CHECK(uvb_fdb_del(&fdb, key));
+	CHECK(!uvb_fdb_unmoved(&w));
+}
+
 /* A key is read back as it was written, whatever its bits. */
 static void
 test_read_back(void)
@@ -250,6 +271,7 @@ main(void)
 	RUN(test_full_evicts_oldest);
 	RUN(test_age_and_flush);
 	RUN(test_nonsense);
+	RUN(test_watch);
 	RUN(test_read_back);
 	RUN(test_vlans_are_apart);
 	RUN(test_static);

@@ -50,12 +50,16 @@ scribble_sender(void)
 {
 	const struct uvb_map *m = &evil->map;
 	struct uvb_voq_shm *v = uvb_map_voq(m, uvb_id(b), 0, uvb_id(evil), 0);
-	struct uvb_cell *c = &uvb_map_cells(m, uvb_id(evil), 0)[rnd() % m->cells_per_txq];
+	struct uvb_cells all = uvb_map_cells(m, uvb_id(evil), 0);
+	uint32_t any = (uint32_t)(rnd() % m->cells_per_txq);
+	struct uvb_desc *desc = &all.desc[any];
+	struct uvb_cell *c = &all.cell[any];
 	struct uvb_rxq_shm *q = uvb_map_rxq(m, uvb_id(b), 0);
 
 	switch (rnd() % 8) {
 	case 0:
-		atomic_store(&v->head, any_index(2 * m->voq_depth) + atomic_load(&v->tail));
+		atomic_store(&v->head, UVB_HEAD(any_index(2 * m->voq_depth) + atomic_load(&v->tail),
+						any_index(m->cells_per_txq)));
 		break;
 	case 1:
 		for (uint32_t i = 0; i < m->voq_depth; i++)
@@ -65,18 +69,18 @@ scribble_sender(void)
 		c->next = any_index(m->cells_per_txq);
 		break;
 	case 3:
-		c->len = (uint16_t)rnd();
+		desc->len = (uint16_t)rnd();
 		break;
 	case 4:
 		c->total = (uint32_t)rnd();
-		c->flags = (uint16_t)rnd();
+		desc->flags = (uint16_t)rnd();
 		break;
 	case 5: /* the right word for a random place, which the checks of the receiver let pass */
-		atomic_store(&c->owner, UVB_OWNER(b->gen, uvb_id(b), 0,
-						  atomic_load(&v->tail) + rnd() % m->voq_depth));
+		atomic_store(&desc->owner, UVB_OWNER(b->gen, uvb_id(b), 0,
+						     atomic_load(&v->tail) + rnd() % m->voq_depth));
 		break;
 	case 6:
-		atomic_store(&c->owner, rnd());
+		atomic_store(&desc->owner, rnd());
 		break;
 	default:
 		break;
@@ -92,13 +96,16 @@ scribble_published(void)
 {
 	const struct uvb_map *m = &evil->map;
 	struct uvb_voq_shm *v = uvb_map_voq(m, uvb_id(b), 0, uvb_id(evil), 0);
-	uint32_t ref = atomic_load(&v->slot[(atomic_load(&v->head) - 1) & (m->voq_depth - 1)]);
-	struct uvb_cell *c = &uvb_map_cells(m, uvb_id(evil), 0)[ref & (m->cells_per_txq - 1)];
+	uint32_t ref = atomic_load(&v->slot[(uvb_voq_head(v) - 1) & (m->voq_depth - 1)]);
+	struct uvb_cells all = uvb_map_cells(m, uvb_id(evil), 0);
 
-	if (rnd() % 2 == 0)
-		c->len = (uint16_t)rnd();
-	else
-		c->next = any_index(m->cells_per_txq);
+	ref &= m->cells_per_txq - 1;
+	if (rnd() % 2 == 0) {
+		all.desc[ref].len = (uint16_t)rnd();
+		return;
+	}
+	all.desc[ref].flags |= UVB_CELL_EXTRA;
+	all.cell[ref].next = any_index(m->cells_per_txq);
 }
 
 static void

@@ -84,7 +84,8 @@ struct uvb_map {
 	uint32_t cells_per_txq;
 	uint32_t voq_depth;
 	uint32_t fdb_buckets;
-	uint64_t off_ports, off_rxqs, off_txqs, off_pairs, off_fdb, off_voqs, off_cells;
+	uint64_t off_ports, off_rxqs, off_txqs, off_pairs, off_fdb, off_voqs;
+	uint64_t off_descs, off_cells;
 	uint64_t off_policies, off_adapters;
 	uint64_t off_faults, off_decisions, off_rules;
 	uint64_t voq_stride;
@@ -252,11 +253,35 @@ uvb_map_source_used(const struct uvb_map *m, uint32_t source)
 }
 
 /* Cells of one txq. */
-static inline struct uvb_cell *
+struct uvb_cells {
+	struct uvb_desc *desc; /* [nb] */
+	struct uvb_cell *cell; /* [nb] */
+	uint32_t nb;
+};
+
+static inline struct uvb_cells
+uvb_map_source_cells(const struct uvb_map *m, uint32_t source)
+{
+	uint64_t first = (uint64_t)source * m->cells_per_txq;
+
+	return (struct uvb_cells){
+		.desc = (struct uvb_desc *)(m->base + m->off_descs) + first,
+		.cell = (struct uvb_cell *)(m->base + m->off_cells) + first,
+		.nb = m->cells_per_txq,
+	};
+}
+
+static inline struct uvb_cells
 uvb_map_cells(const struct uvb_map *m, uint32_t src, uint32_t txq)
 {
-	return (struct uvb_cell *)(m->base + m->off_cells) +
-	       (uint64_t)uvb_map_queue_index(m, src, txq) * m->cells_per_txq;
+	return uvb_map_source_cells(m, uvb_map_queue_index(m, src, txq));
+}
+
+/* How far the sender of a voq has come. */
+static inline uint32_t
+uvb_voq_head(const struct uvb_voq_shm *v)
+{
+	return UVB_HEAD_POS(atomic_load_explicit(&v->head, memory_order_acquire));
 }
 
 /* ----------------------------------------------------------------------------------- rundir.c */
@@ -383,6 +408,21 @@ struct uvb_fdb_record {
 /* All `key`s are UVB_FDB_KEY(vlan, mac). */
 void uvb_fdb_init(struct uvb_fdb *fdb, const struct uvb_map *map);
 uint32_t uvb_fdb_lookup(const struct uvb_fdb *fdb, uint64_t key); /* port or UVB_FDB_NONE */
+
+/* Where an entry stands and what it says: while that word is the same, so is what a look-up, or
+ * learning in the same second, would find. */
+struct uvb_fdb_watch {
+	const _Atomic uint64_t *entry;
+	uint64_t word;
+};
+/* false: there is none for the key that names this port. */
+bool uvb_fdb_watch(const struct uvb_fdb *fdb, uint64_t key, uint32_t port, struct uvb_fdb_watch *w);
+
+static inline bool
+uvb_fdb_unmoved(const struct uvb_fdb_watch *w)
+{
+	return atomic_load_explicit(w->entry, memory_order_relaxed) == w->word;
+}
 void uvb_fdb_learn(const struct uvb_fdb *fdb, uint64_t key, uint32_t port, uint32_t now_s);
 /* Learn it unless somebody has it: what a port says of itself does not move an address. */
 void uvb_fdb_offer(const struct uvb_fdb *fdb, uint64_t key, uint32_t port, uint32_t now_s);
@@ -542,13 +582,13 @@ void uvb_clock_ring(const struct uvb_map *map, int dirfd);
 
 /* The chain of cells of a frame, validated: every index, owner and length. Cell numbers go to
  * idx[UVB_CHAIN_MAX]; returns how many, or 0 if the chain makes no sense. *total: frame length. */
-uint32_t uvb_chain_walk(const struct uvb_cell *cells, uint32_t nb_cells, uint32_t first,
-			uint64_t owner, uint32_t *idx, uint32_t *total);
+uint32_t uvb_chain_walk(const struct uvb_cells *c, uint32_t first, uint64_t owner, uint32_t *idx,
+			uint32_t *total);
 
 /* Free what is left of the frame that starts at cell `first`, if it is the one for this place (an
  * owner word without generation). Its receiver may have freed the end of it before it died: what is
  * left is the beginning. Returns how many cells. */
-uint32_t uvb_chain_free(struct uvb_cell *cells, uint32_t nb_cells, uint32_t first, uint64_t place);
+uint32_t uvb_chain_free(const struct uvb_cells *c, uint32_t first, uint64_t place);
 
 /* Does cell `cell` of the source stand where its owner word says: at that position of that ring,
  * itself or as a later cell of the frame that does? */

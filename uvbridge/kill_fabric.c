@@ -56,6 +56,25 @@ send_learning(void *arg)
 	send_one(dev[V], 0, buf, 60);
 }
 
+/* A burst goes on where the last one stopped if that was in the same second: every victim does, or
+ * none. */
+static void
+stop_time(void)
+{
+	struct uvb_ctl_answer answer;
+
+	if (clock_request(&lab.daemon, UVB_CLOCK_STOP, 0, &answer) != 0)
+		kill_stall("refused: %s", answer.text);
+}
+
+static void
+sent_before(void)
+{
+	stop_time();
+	say(V, A, 100, 1);
+	hear(A, dev[V]);
+}
+
 static void
 sleep_a(void)
 {
@@ -73,6 +92,7 @@ sleep_both(void)
 static void
 fill_ring(void)
 {
+	stop_time();
 	for (uint32_t i = 0; i + 1 < lab.daemon.map.voq_depth; i++)
 		say(V, A, 60, i);
 }
@@ -191,14 +211,14 @@ armed_and_rung(void)
 static void
 stale_frames(void)
 {
-	struct uvb_cell *cells = uvb_map_cells(&lab.daemon.map, uvb_id(dev[A]), 0);
+	struct uvb_desc *desc = uvb_map_cells(&lab.daemon.map, uvb_id(dev[A]), 0).desc;
 
 	waiting_frames();
 	for (uint32_t i = 0; i < lab.daemon.map.cells_per_txq; i++) {
-		uint64_t owner = atomic_load(&cells[i].owner);
+		uint64_t owner = atomic_load(&desc[i].owner);
 
 		if (owner != UVB_OWNER_FREE)
-			atomic_store(&cells[i].owner, owner + UVB_OWNER(1, 0, 0, 0) - 0x80);
+			atomic_store(&desc[i].owner, owner + UVB_OWNER(1, 0, 0, 0) - 0x80);
 	}
 }
 
@@ -220,14 +240,14 @@ publish_conf(void *arg)
 static void
 dead_port(void)
 {
-	struct uvb_cell *cells = uvb_map_cells(&lab.daemon.map, uvb_id(dev[V]), 0);
+	struct uvb_desc *desc = uvb_map_cells(&lab.daemon.map, uvb_id(dev[V]), 0).desc;
 	struct uvb_rxq_shm *rxq = uvb_map_rxq(&lab.daemon.map, uvb_id(dev[B]), 0);
 
 	daemon_is_victim = true;
 	waiting_frames();
 	say(V, A, LONG, 1);
 	say(V, B, 100, 2);
-	atomic_store(&cells[40].owner, UVB_OWNER(dev[A]->gen, uvb_id(dev[A]), 0, 9));
+	atomic_store(&desc[40].owner, UVB_OWNER(dev[A]->gen, uvb_id(dev[A]), 0, 9));
 	atomic_store(&rxq->summary, 0);
 	set_member(V, UVB_OWNER_SLOT, NOBODY);
 }
@@ -292,6 +312,8 @@ tick(void *arg)
 static const struct kill_case cases[] = {
 	{"tx", "sends a frame to one that polls", NULL, send_one_frame, MARKER(uvb_tx_burst),
 	 frozen, dead},
+	{"tx-again", "sends a frame where it sent the last one", sent_before, send_one_frame,
+	 MARKER(uvb_tx_burst), frozen, dead},
 	{"tx-sleeper", "sends a frame to one that sleeps", sleep_a, send_one_frame,
 	 MARKER(uvb_tx_burst), frozen, dead},
 	{"tx-burst", "sends four frames to two", NULL, send_burst, MARKER(uvb_tx_burst), frozen,

@@ -510,12 +510,12 @@ dead_member(pid_t victim)
 static void
 half_done(void)
 {
-	struct uvb_cell *cells = uvb_map_cells(&lab.daemon.map, uvb_id(dev[V]), 0);
+	struct uvb_desc *desc = uvb_map_cells(&lab.daemon.map, uvb_id(dev[V]), 0).desc;
 
 	say(V, A, 100, 1);
 	say(V, B, LONG, 2);
 	say(A, V, LONG, 3);
-	atomic_store(&cells[40].owner, UVB_OWNER(dev[A]->gen, uvb_id(dev[A]), 0, 9));
+	atomic_store(&desc[40].owner, UVB_OWNER(dev[A]->gen, uvb_id(dev[A]), 0, 9));
 	atomic_store(&uvb_map_rxq(&lab.daemon.map, uvb_id(dev[B]), 0)->summary, 0);
 }
 

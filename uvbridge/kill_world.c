@@ -125,12 +125,12 @@ published(uint8_t to)
 	const struct uvb_voq_shm *v =
 		uvb_map_voq(&lab.daemon.map, uvb_id(dev[to]), 0, uvb_id(dev[V]), 0);
 
-	const struct uvb_cell *cells = uvb_map_cells(&lab.daemon.map, uvb_id(dev[V]), 0);
+	const struct uvb_desc *desc = uvb_map_cells(&lab.daemon.map, uvb_id(dev[V]), 0).desc;
 	uint32_t mask = lab.daemon.map.voq_depth - 1, n = 0;
 
 	/* The receiver may have taken some that stand behind others, which are not due yet. */
-	for (uint32_t p = atomic_load(&v->tail); p != atomic_load(&v->head); p++) {
-		uint64_t owner = atomic_load(&cells[atomic_load(&v->slot[p & mask])].owner);
+	for (uint32_t p = atomic_load(&v->tail); p != uvb_voq_head(v); p++) {
+		uint64_t owner = atomic_load(&desc[atomic_load(&v->slot[p & mask])].owner);
 
 		n += UVB_OWNER_ANY_GEN(owner) == UVB_OWNER(0, uvb_id(dev[to]), 0, p);
 	}
@@ -290,12 +290,14 @@ world_up(void)
 	lab_up(&lab, &shape);
 	for (uint8_t who = A; who <= V; who++)
 		start_port(who);
-	/* Everybody has spoken to everybody: addresses, handles and pages are there. */
+	/* Everybody has spoken to everybody: addresses, handles and pages are there. The last frame
+	 * goes to all, so that no sender can go on where it stopped: that would hang on the second.
+	 */
 	for (uint8_t from = A; from <= V; from++)
 		for (uint8_t to = A; to <= V; to++)
 			if (from != to) {
-				say(from, 0xff, 60, 1);
 				say(from, to, LONG, 2);
+				say(from, 0xff, 60, 1);
 			}
 	for (uint8_t who = A; who <= V; who++)
 		hear(who, dev[A]);

@@ -35,9 +35,8 @@ struct suspects {
 static enum finding
 look(const struct uvb_map *map, uint32_t source, uint32_t cell)
 {
-	const struct uvb_cell *c =
-		&uvb_map_cells(map, source / map->nb_queues, source % map->nb_queues)[cell];
-	uint64_t owner = atomic_load_explicit(&c->owner, memory_order_acquire);
+	const struct uvb_desc *desc = &uvb_map_source_cells(map, source).desc[cell];
+	uint64_t owner = atomic_load_explicit(&desc->owner, memory_order_acquire);
 	uint32_t life;
 
 	if (owner == UVB_OWNER_FREE)
@@ -77,15 +76,14 @@ count(struct uvb_ledger *l, enum finding f)
 static int
 scan_txq(const struct uvb_map *map, uint32_t source, struct uvb_ledger *l, struct suspects *s)
 {
-	uint64_t from =
-		map->off_cells + (uint64_t)source * map->cells_per_txq * sizeof(struct uvb_cell);
-	uint64_t *pages = uvb_map_resident(map, from, map->cells_per_txq * sizeof(struct uvb_cell));
+	uint64_t size = map->cells_per_txq * sizeof(struct uvb_desc);
+	uint64_t *pages = uvb_map_resident(map, map->off_descs + source * size, size);
 	int rc = pages != NULL ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; rc == 0 && i < map->cells_per_txq; i++) {
 		enum finding f;
 
-		if (!uvb_page_exists(pages, i * sizeof(struct uvb_cell)))
+		if (!uvb_page_exists(pages, i * sizeof(struct uvb_desc)))
 			continue; /* never used */
 		l->cells++;
 		f = look(map, source, i);
@@ -118,7 +116,8 @@ convict(const struct uvb_map *map, struct uvb_ledger *l, const struct suspects *
 	for (size_t i = 0; i < s->n; i++) {
 		uint32_t port = s->list[i].source / map->nb_queues;
 		uint32_t txq = s->list[i].source % map->nb_queues;
-		uint64_t owner = uvb_load(&uvb_map_cells(map, port, txq)[s->list[i].cell].owner);
+		uint64_t owner =
+			uvb_load(&uvb_map_cells(map, port, txq).desc[s->list[i].cell].owner);
 		enum finding f = look(map, s->list[i].source, s->list[i].cell);
 
 		count(l, f);

@@ -572,7 +572,7 @@ share_queue(const uint32_t weight[SENDERS], double bytes[SENDERS])
 			const struct uvb_voq_shm *v =
 				uvb_map_voq(&sink->map, uvb_id(sink), 0, uvb_id(s[i]), 0);
 
-			while (atomic_load(&v->head) - atomic_load(&v->tail) < 32)
+			while (uvb_voq_head(v) - atomic_load(&v->tail) < 32)
 				send_tagged(s[i], 100, (uint8_t)(1 + i), -1, len[i]);
 		}
 		n = uvb_rx_peek(uvb_rxq(sink, 0), f, 8);

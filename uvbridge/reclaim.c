@@ -17,7 +17,7 @@ waiting(const struct uvb_map *map, const struct uvb_voq_shm *v, uint32_t *tail)
 	uint32_t n;
 
 	*tail = atomic_load_explicit(&v->tail, memory_order_acquire);
-	n = atomic_load_explicit(&v->head, memory_order_acquire) - *tail;
+	n = uvb_voq_head(v) - *tail;
 	return n <= map->voq_depth ? n : map->voq_depth;
 }
 
@@ -35,14 +35,13 @@ drain_voq(const struct uvb_map *map, uint32_t dst, uint32_t rxq, uint32_t source
 {
 	struct uvb_voq_shm *v =
 		uvb_map_voq(map, dst, rxq, source / map->nb_queues, source % map->nb_queues);
-	struct uvb_cell *cells =
-		uvb_map_cells(map, source / map->nb_queues, source % map->nb_queues);
+	struct uvb_cells cells = uvb_map_source_cells(map, source);
 	uint32_t tail, n = waiting(map, v, &tail);
-	uint32_t head = atomic_load_explicit(&v->head, memory_order_acquire);
+	uint32_t head = uvb_voq_head(v);
 	uint64_t freed = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t k = uvb_chain_free(cells, map->cells_per_txq, reference(map, v, tail + i),
+		uint32_t k = uvb_chain_free(&cells, reference(map, v, tail + i),
 					    UVB_OWNER(0, dst, rxq, tail + i));
 
 		freed += k;
@@ -166,20 +165,20 @@ announce_all(const struct uvb_map *map, int dirfd, uint32_t port, uint32_t first
 static uint64_t
 free_leaked(const struct uvb_map *map, uint32_t port, uint32_t txq)
 {
-	struct uvb_cell *cells = uvb_map_cells(map, port, txq);
-	uint64_t from = (uint64_t)((const uint8_t *)cells - map->base), freed = 0;
-	uint64_t *pages = uvb_map_resident(map, from, map->cells_per_txq * sizeof(*cells));
 	uint32_t source = uvb_map_queue_index(map, port, txq);
+	struct uvb_desc *desc = uvb_map_source_cells(map, source).desc;
+	uint64_t from = (uint64_t)((const uint8_t *)desc - map->base), freed = 0;
+	uint64_t *pages = uvb_map_resident(map, from, map->cells_per_txq * sizeof(*desc));
 
 	for (uint32_t i = 0; i < map->cells_per_txq; i++) {
 		uint64_t owner;
 
-		if (!uvb_page_exists(pages, i * sizeof(*cells)))
+		if (!uvb_page_exists(pages, i * sizeof(*desc)))
 			continue;
-		owner = atomic_load_explicit(&cells[i].owner, memory_order_relaxed);
+		owner = atomic_load_explicit(&desc[i].owner, memory_order_relaxed);
 		if (owner == UVB_OWNER_FREE || uvb_cell_stands(map, source, i, owner))
 			continue;
-		atomic_store_explicit(&cells[i].owner, UVB_OWNER_FREE, memory_order_release);
+		atomic_store_explicit(&desc[i].owner, UVB_OWNER_FREE, memory_order_release);
 		freed++;
 	}
 	free(pages);

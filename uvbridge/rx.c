@@ -25,10 +25,11 @@
 /* One voq into this queue. */
 struct source {
 	struct uvb_voq_shm *voq;
-	struct uvb_cell *cells; /* of its sender */
+	struct uvb_cells cells; /* of its sender */
 	uint32_t pos;           /* next reference to look at */
 	uint32_t tail;          /* as published: everything before it is free */
-	uint32_t head;          /* as last read */
+	uint32_t head;          /* as last read, */
+	uint32_t last;          /* with the reference before it */
 	uint32_t idle;          /* polls in vain */
 	int32_t deficit;        /* bytes it may still send in this turn */
 	int32_t quantum;        /* that a turn adds */
@@ -44,8 +45,9 @@ struct source {
 /* A frame that is out. */
 struct held {
 	uint32_t len;
-	uint16_t first; /* its cells in q->cell[] */
+	uint16_t first; /* its cells in q->desc[] */
 	uint16_t nb_cells;
+	uint16_t source;
 };
 
 /* One of them that was parked: its place. */
@@ -63,7 +65,6 @@ struct uvb_rxq {
 	bool timer_set;
 	struct uvb_delay delay;
 	uint32_t depth;
-	uint32_t nb_cells; /* of each sender */
 	uint32_t nb_sources;
 	uint32_t policy_gen; /* that the sources' quanta are of */
 
@@ -80,7 +81,7 @@ struct uvb_rxq {
 	uint64_t out_bytes; /* of the frames that are out */
 	struct held held[PEEK_MAX];
 	struct shown shown[PEEK_MAX];
-	struct uvb_cell *cell[CELLS_MAX];
+	struct uvb_desc *desc[CELLS_MAX]; /* of the cells that are out */
 	uint16_t touched[PEEK_MAX];
 
 	uint64_t packets, bytes, nombuf, stale, bad; /* counters as they will be stored */
@@ -215,6 +216,25 @@ done_until(const struct uvb_rxq *q, const struct source *s)
 	return tail;
 }
 
+static inline void
+take_head(struct source *s)
+{
+	uint64_t head = atomic_load_explicit(&s->voq->head, memory_order_acquire);
+
+	s->head = UVB_HEAD_POS(head);
+	s->last = UVB_HEAD_LAST(head);
+}
+
+/* The reference at a place before s->head. The last one came with it: a frame that comes alone
+ * costs no look at the ring. */
+static inline uint32_t
+reference(const struct uvb_rxq *q, const struct source *s, uint32_t pos)
+{
+	if (pos + 1 == s->head)
+		return s->last;
+	return atomic_load_explicit(&s->voq->slot[pos & (q->depth - 1)], memory_order_relaxed);
+}
+
 /* How many references wait. A head that is further than the ring is long is nonsense: skip it all.
  */
 static uint32_t
@@ -224,7 +244,7 @@ source_avail(struct uvb_rxq *q, struct source *s)
 
 	if (n != 0)
 		return n;
-	s->head = atomic_load_explicit(&s->voq->head, memory_order_acquire);
+	take_head(s);
 	n = s->head - s->pos;
 	if (UVB_LIKELY(n <= q->depth && s->head - s->tail <= q->depth))
 		return n;
@@ -250,7 +270,7 @@ source_retire(struct uvb_rxq *q, uint32_t index)
 		return false;
 	atomic_fetch_and(leaf, ~bit);
 	UVB_KILL_POINT(UVB_KILL_RX_CLEARED);
-	if (atomic_load(&s->voq->head) != s->pos) {
+	if (UVB_HEAD_POS(atomic_load(&s->voq->head)) != s->pos) {
 		atomic_fetch_or(leaf, bit);
 		s->idle = 0;
 		return false;
@@ -262,27 +282,27 @@ source_retire(struct uvb_rxq *q, uint32_t index)
 
 /* ---------------------------------------------------------------------------------------- peek */
 
-/* The cell that a reference names, if it is a frame for us; else counts why not. */
-static struct uvb_cell *
+/* Does a reference name a frame for us? Else counts why not. */
+static bool
 check_cell(struct uvb_rxq *q, struct source *s, uint32_t ref, uint64_t want)
 {
 	uint64_t owner;
 
-	if (UVB_UNLIKELY(ref >= q->nb_cells)) {
+	if (UVB_UNLIKELY(ref >= s->cells.nb)) {
 		q->bad++;
-		return NULL;
+		return false;
 	}
-	owner = atomic_load_explicit(&s->cells[ref].owner, memory_order_relaxed);
+	owner = atomic_load_explicit(&s->cells.desc[ref].owner, memory_order_relaxed);
 	if (UVB_LIKELY(owner == want))
-		return &s->cells[ref];
+		return true;
 	if (UVB_OWNER_ANY_GEN(owner) == UVB_OWNER_ANY_GEN(want)) {
 		/* To somebody who had our number before us: ours to free, not to read. */
-		uvb_chain_free(s->cells, q->nb_cells, ref, UVB_OWNER_ANY_GEN(want));
+		uvb_chain_free(&s->cells, ref, UVB_OWNER_ANY_GEN(want));
 		q->stale++;
 	} else {
 		q->bad++;
 	}
-	return NULL;
+	return false;
 }
 
 /* Put a chain's cells on the list of what is out. 0: it makes no sense, or there is no room. */
@@ -290,17 +310,25 @@ static uint32_t
 hold_chain(struct uvb_rxq *q, const struct source *s, uint32_t ref, uint64_t owner, uint32_t *total)
 {
 	uint32_t idx[UVB_CHAIN_MAX];
-	uint32_t n = uvb_chain_walk(s->cells, q->nb_cells, ref, owner, idx, total);
+	uint32_t n = uvb_chain_walk(&s->cells, ref, owner, idx, total);
 
 	for (uint32_t i = 0; i < n; i++)
-		q->cell[q->nb_out + i] = &s->cells[idx[i]];
+		q->desc[q->nb_out + i] = &s->cells.desc[idx[i]];
 	return n;
+}
+
+/* When a frame is to be seen, 0: at once. */
+static uint64_t
+deliver_at(const struct source *s, uint32_t ref)
+{
+	return s->cells.desc[ref].flags & UVB_CELL_EXTRA ? s->cells.cell[ref].deliver_at : 0;
 }
 
 /* Its time is not now: remember it for later. */
 static void
-park(struct uvb_rxq *q, struct source *s, const struct uvb_cell *c, uint32_t ref, uint32_t pos)
+park(struct uvb_rxq *q, struct source *s, uint32_t ref, uint32_t pos)
 {
+	const struct uvb_cell *c = &s->cells.cell[ref];
 	struct uvb_parked p = {.at = c->deliver_at,
 			       .pos = pos,
 			       .cell = ref,
@@ -313,51 +341,52 @@ park(struct uvb_rxq *q, struct source *s, const struct uvb_cell *c, uint32_t ref
 		mark_parked(q, s, pos);
 		return;
 	}
-	uvb_chain_free(s->cells, q->nb_cells, ref,
-		       UVB_OWNER_ANY_GEN(q->owner | UVB_OWNER(0, 0, 0, pos)));
+	uvb_chain_free(&s->cells, ref, UVB_OWNER_ANY_GEN(q->owner | UVB_OWNER(0, 0, 0, pos)));
 	q->nombuf++;
 }
 
 /* A frame whose cells are on the list of what is out. */
-static inline void
-show(struct uvb_rxq *q, struct source *s, const struct uvb_cell *c, struct uvb_rx_frame *f,
-     uint32_t len, uint32_t nb_cells)
+static void
+show(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_frame *f, uint32_t len,
+     uint32_t nb_cells)
 {
-	q->held[q->nb_held] = (struct held){
-		.len = len, .first = (uint16_t)q->nb_out, .nb_cells = (uint16_t)nb_cells};
-	f->cell = c;
-	f->data = c->data;
-	f->len = len;
-	f->hash = c->hash;
-	f->flags = c->flags;
-	f->src_port = s->port;
-	f->index = (uint16_t)q->nb_held;
-	f->nb_cells = (uint16_t)nb_cells;
+	const struct uvb_desc *e = &s->cells.desc[ref];
+	const struct uvb_cell *c = &s->cells.cell[ref];
+
+	q->held[q->nb_held] = (struct held){.len = len,
+					    .first = (uint16_t)q->nb_out,
+					    .nb_cells = (uint16_t)nb_cells,
+					    .source = s->id};
+	*f = (struct uvb_rx_frame){.cell = c,
+				   .data = c->data,
+				   .len = len,
+				   .hash = e->hash,
+				   .flags = e->flags,
+				   .src_port = s->port,
+				   .index = (uint16_t)q->nb_held,
+				   .nb_cells = (uint16_t)nb_cells};
 	q->nb_out += nb_cells;
 	q->nb_held++;
+	q->out_bytes += len;
 	s->deficit -= (int32_t)len;
 }
 
 /* A frame that is shown: fill it in, or count what is wrong. Everything is read once. */
 static bool
-hold_cells(struct uvb_rxq *q, struct source *s, struct uvb_cell *c, uint32_t ref, uint64_t owner,
+hold_cells(struct uvb_rxq *q, struct source *s, uint32_t ref, uint64_t owner,
 	   struct uvb_rx_frame *f)
 {
-	uint32_t n = 1, len = c->len;
+	uint32_t len = 0, n = hold_chain(q, s, ref, owner, &len);
 
-	if (UVB_UNLIKELY(c->next != UVB_CELL_END))
-		n = hold_chain(q, s, ref, owner, &len);
-	else
-		q->cell[q->nb_out] = c;
-	if (UVB_UNLIKELY(n == 0 || len < UVB_FRAME_MIN || (n == 1 && len > UVB_CELL_ROOM))) {
+	if (UVB_UNLIKELY(n == 0 || len < UVB_FRAME_MIN)) {
 		q->bad++;
 		/* The first cell is ours by its owner word; what else it claims is its sender's
 		 * loss. */
-		atomic_store_explicit(&c->owner, UVB_OWNER_FREE, memory_order_release);
+		atomic_store_explicit(&s->cells.desc[ref].owner, UVB_OWNER_FREE,
+				      memory_order_release);
 		return false;
 	}
-	q->out_bytes += len;
-	show(q, s, c, f, len, n);
+	show(q, s, ref, f, len, n);
 	return true;
 }
 
@@ -367,38 +396,63 @@ hold_frame(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_fram
 {
 	uint32_t pos = s->pos++;
 	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, pos);
-	struct uvb_cell *c = check_cell(q, s, ref, owner);
 
-	if (UVB_UNLIKELY(c == NULL))
+	if (UVB_UNLIKELY(!check_cell(q, s, ref, owner)))
 		return false;
-	if (UVB_UNLIKELY(c->deliver_at != 0)) {
-		park(q, s, c, ref, pos);
+	if (UVB_UNLIKELY(deliver_at(s, ref) != 0)) {
+		park(q, s, ref, pos);
 		return false;
 	}
-	return hold_cells(q, s, c, ref, owner, f);
+	return hold_cells(q, s, ref, owner, f);
 }
 
-/* The same for the commonest frame: one cell, to be seen at once, in order. false: it is not that.
- */
-static inline bool
-hold_plain(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_frame *f)
+/* Up to k references of the commonest kind: frames of one cell, to be seen at once, in order. As
+ * hold_frame() and show() would, without going to memory for what a loop can keep. Stops at the
+ * first that is different in any way, or when the turn is over. */
+static uint32_t
+hold_plain(struct uvb_rxq *q, struct source *s, const uint32_t *ref, uint32_t k,
+	   struct uvb_rx_frame *f)
 {
-	struct uvb_cell *c = &s->cells[ref];
-	uint32_t len;
+	const struct uvb_cells cells = s->cells;
+	const uint64_t owner = q->owner;
+	uint32_t i, out = q->nb_out, held = q->nb_held, bytes = 0;
+	int32_t deficit = s->deficit;
 
-	if (UVB_UNLIKELY(ref >= q->nb_cells ||
-			 atomic_load_explicit(&c->owner, memory_order_relaxed) !=
-				 (q->owner | UVB_OWNER(0, 0, 0, s->pos))))
-		return false;
-	len = c->len;
-	if (UVB_UNLIKELY(c->next != UVB_CELL_END || c->deliver_at != 0 || len < UVB_FRAME_MIN ||
-			 len > UVB_CELL_ROOM))
-		return false;
-	s->pos++;
-	q->cell[q->nb_out] = c;
-	q->out_bytes += len;
-	show(q, s, c, f, len, 1);
-	return true;
+	if (k > CELLS_MAX - out)
+		k = CELLS_MAX - out;
+	for (i = 0; i < k && deficit > 0; i++) {
+		struct uvb_desc *e = &cells.desc[ref[i]];
+		uint32_t len;
+
+		if (UVB_UNLIKELY(ref[i] >= cells.nb ||
+				 atomic_load_explicit(&e->owner, memory_order_relaxed) !=
+					 (owner | UVB_OWNER_PLACE(s->pos + i))))
+			break;
+		len = e->len;
+		if (UVB_UNLIKELY((e->flags & UVB_CELL_EXTRA) || len < UVB_FRAME_MIN ||
+				 len > UVB_CELL_ROOM))
+			break;
+		q->desc[out] = e;
+		q->held[held] = (struct held){len, (uint16_t)out, 1, s->id};
+		f[i] = (struct uvb_rx_frame){.cell = &cells.cell[ref[i]],
+					     .data = cells.cell[ref[i]].data,
+					     .len = len,
+					     .hash = e->hash,
+					     .flags = e->flags,
+					     .src_port = s->port,
+					     .index = (uint16_t)held,
+					     .nb_cells = 1};
+		out++;
+		held++;
+		bytes += len;
+		deficit -= (int32_t)len;
+	}
+	s->pos += i;
+	s->deficit = deficit;
+	q->nb_out = out;
+	q->nb_held = held;
+	q->out_bytes += bytes;
+	return i;
 }
 
 static bool
@@ -430,16 +484,23 @@ serve(struct uvb_rxq *q, struct source *s, struct uvb_rx_frame *f, uint32_t n)
 		if (!touch(q, s))
 			return got;
 		for (i = 0; i < k; i++) {
-			ref[i] = atomic_load_explicit(&s->voq->slot[(s->pos + i) & (q->depth - 1)],
-						      memory_order_relaxed);
-			uvb_prefetch_write(&s->cells[ref[i] & (q->nb_cells - 1)]);
-			__builtin_prefetch(s->cells[ref[i] & (q->nb_cells - 1)].data);
+			uint32_t at;
+
+			ref[i] = reference(q, s, s->pos + i);
+			at = ref[i] & (s->cells.nb - 1);
+			uvb_prefetch_write(&s->cells.desc[at]);
+			__builtin_prefetch(s->cells.cell[at].data);
 		}
-		for (i = 0; i < k && s->deficit > 0; i++) {
+		for (i = 0; i < k && s->deficit > 0;) {
+			uint32_t plain = hold_plain(q, s, &ref[i], k - i, &f[got]);
+
+			i += plain;
+			got += plain;
+			if (UVB_LIKELY(i == k || s->deficit <= 0))
+				break;
 			if (UVB_UNLIKELY(q->nb_out + UVB_CHAIN_MAX > CELLS_MAX))
 				return got;
-			got += UVB_LIKELY(hold_plain(q, s, ref[i], &f[got])) ||
-			       hold_frame(q, s, ref[i], &f[got]);
+			got += hold_frame(q, s, ref[i++], &f[got]);
 		}
 	}
 	return got;
@@ -453,6 +514,23 @@ store_counters(struct uvb_rxq *q)
 	atomic_store_explicit(&q->shm->nombuf, q->nombuf, memory_order_relaxed);
 	atomic_store_explicit(&q->shm->stale, q->stale, memory_order_relaxed);
 	atomic_store_explicit(&q->shm->bad, q->bad, memory_order_relaxed);
+}
+
+/* The only source has nobody to be fair to. */
+static uint32_t
+serve_alone(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
+{
+	struct source *s = &q->source[q->active[0]];
+	uint32_t got;
+
+	s->deficit = INT32_MAX;
+	got = serve(q, s, f, n);
+	s->deficit = 0;
+	if (got != 0)
+		s->idle = 0;
+	else if (s->head == s->pos && ++s->idle > IDLE_MAX)
+		source_retire(q, 0);
+	return got;
 }
 
 /* Deficit round robin. A source whose turn is cut short by a full burst goes on next time with what
@@ -503,15 +581,14 @@ static void
 park_ahead(struct uvb_rxq *q, struct source *s)
 {
 	while (source_avail(q, s) != 0 && touch(q, s)) {
-		uint32_t ref = atomic_load_explicit(&s->voq->slot[s->pos & (q->depth - 1)],
-						    memory_order_relaxed);
+		uint32_t ref = reference(q, s, s->pos);
 		uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, s->pos);
-		const struct uvb_cell *c = check_cell(q, s, ref, owner);
+		bool good = check_cell(q, s, ref, owner);
 
-		if (c != NULL && c->deliver_at == 0)
+		if (good && deliver_at(s, ref) == 0)
 			return;
-		if (c != NULL)
-			park(q, s, c, ref, s->pos);
+		if (good)
+			park(q, s, ref, s->pos);
 		s->pos++;
 		s->idle = 0;
 	}
@@ -563,10 +640,9 @@ show_parked(struct uvb_rxq *q, const struct uvb_parked *p, struct uvb_rx_frame *
 {
 	struct source *s = &q->source[p->source];
 	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, p->pos);
-	struct uvb_cell *c = check_cell(q, s, p->cell, owner);
 
 	touch(q, s);
-	if (c == NULL || !hold_cells(q, s, c, p->cell, owner, f)) {
+	if (!check_cell(q, s, p->cell, owner) || !hold_cells(q, s, p->cell, owner, f)) {
 		mark_done(q, s, p->pos);
 		return false;
 	}
@@ -618,7 +694,7 @@ uvb_rx_peek(struct uvb_rxq *q, struct uvb_rx_frame *frame, uint16_t n)
 	if (UVB_LIKELY(uvb_delay_count(&q->delay) == 0)) {
 		if (q->nb_active == 0)
 			return 0;
-		got = round_robin(q, frame, n);
+		got = q->nb_active == 1 ? serve_alone(q, frame, n) : round_robin(q, frame, n);
 	}
 	if (UVB_UNLIKELY(uvb_delay_count(&q->delay) != 0))
 		got += peek_delayed(q, frame + got, n - got);
@@ -634,11 +710,12 @@ uvb_rx_read(const struct uvb_rxq *q, const struct uvb_rx_frame *f, uint32_t off,
 	    uint32_t len)
 {
 	const struct held *h = &q->held[f->index];
+	const struct uvb_cells *cells = &q->source[h->source].cells;
 	uint32_t done = 0;
 
 	/* All but the last are full. */
 	for (uint32_t i = off / UVB_CELL_ROOM; i < h->nb_cells && done < len; i++) {
-		const struct uvb_cell *c = q->cell[h->first + i];
+		const struct uvb_cell *c = &cells->cell[q->desc[h->first + i] - cells->desc];
 		uint32_t in_cell = i + 1 < h->nb_cells ? UVB_CELL_ROOM : h->len - i * UVB_CELL_ROOM;
 		uint32_t n;
 
@@ -661,7 +738,7 @@ static void
 free_chain(struct uvb_rxq *q, const struct held *h)
 {
 	for (uint32_t i = h->nb_cells; i-- > 0;) {
-		atomic_store_explicit(&q->cell[h->first + i]->owner, UVB_OWNER_FREE,
+		atomic_store_explicit(&q->desc[h->first + i]->owner, UVB_OWNER_FREE,
 				      memory_order_release);
 		UVB_KILL_POINT(i == 0 ? UVB_KILL_RX_FREED : UVB_KILL_RX_TAIL_CELL);
 	}
@@ -676,7 +753,7 @@ free_cells(struct uvb_rxq *q)
 		return;
 	}
 	for (uint32_t i = 0; i < q->nb_out; i++) {
-		atomic_store_explicit(&q->cell[i]->owner, UVB_OWNER_FREE, memory_order_release);
+		atomic_store_explicit(&q->desc[i]->owner, UVB_OWNER_FREE, memory_order_release);
 		UVB_KILL_POINT(UVB_KILL_RX_FREED);
 	}
 }
@@ -753,8 +830,7 @@ uvb_rxq_waiting(const struct uvb_dev *dev, uint16_t rxq)
 				break;
 			v = uvb_map_voq(map, dev->id, rxq, id / map->nb_queues,
 					id % map->nb_queues);
-			waiting = atomic_load_explicit(&v->head, memory_order_acquire) -
-				  waiting_from(dev->rxq[rxq], id, v);
+			waiting = uvb_voq_head(v) - waiting_from(dev->rxq[rxq], id, v);
 			n += waiting <= map->voq_depth ? waiting : 0;
 		}
 	}
@@ -907,7 +983,6 @@ uvb_rxq_new(struct uvb_dev *dev, uint16_t rxq)
 	q->shm = uvb_map_rxq(&dev->map, dev->id, rxq);
 	q->owner = UVB_OWNER(dev->gen, dev->id, rxq, 0);
 	q->depth = dev->map.voq_depth;
-	q->nb_cells = dev->map.cells_per_txq;
 	q->nb_sources = dev->map.nb_ports * dev->map.nb_queues;
 	q->timer = -1;
 	q->active = calloc(q->nb_sources, sizeof(*q->active));

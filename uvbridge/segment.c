@@ -76,6 +76,8 @@ uvb_layout(struct uvb_hdr *h, char err[UVB_ERR_LEN])
 	off += page_align(queues * sizeof(struct uvb_decisions_shm));
 	h->off_voqs = off;
 	off += page_align(queues * queues * h->voq_stride);
+	h->off_descs = off;
+	off += page_align(queues * h->cells_per_txq * sizeof(struct uvb_desc));
 	h->off_cells = off;
 	off += page_align(queues * h->cells_per_txq * sizeof(struct uvb_cell));
 	h->off_rules = off;
@@ -101,6 +103,7 @@ map_take_numbers(struct uvb_map *map, const struct uvb_hdr *h)
 	map->off_policies = h->off_policies;
 	map->off_adapters = h->off_adapters;
 	map->off_voqs = h->off_voqs;
+	map->off_descs = h->off_descs;
 	map->off_cells = h->off_cells;
 	map->off_faults = h->off_faults;
 	map->off_decisions = h->off_decisions;

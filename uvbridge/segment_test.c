@@ -35,20 +35,20 @@ test_layout(void)
 		for (size_t q = 0; q < 4; q++) {
 			struct uvb_hdr h = shape(ports[p], queues[q], 64, 32);
 			uint64_t n = (uint64_t)ports[p] * queues[q];
-			uint64_t off[] = {UVB_PAGE, h.off_ports, 0, 0, 0, 0, 0, 0, 0, 0};
+			uint64_t off[] = {UVB_PAGE, h.off_ports, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
 			CHECK_EQ(uvb_layout(&h, err), 0);
 			memcpy(off,
 			       (uint64_t[]){UVB_PAGE, h.off_ports, h.off_rxqs, h.off_txqs,
-					    h.off_pairs, h.off_fdb, h.off_voqs, h.off_cells,
-					    h.off_rules, h.size},
+					    h.off_pairs, h.off_fdb, h.off_voqs, h.off_descs,
+					    h.off_cells, h.off_rules, h.size},
 			       sizeof(off));
-			for (int i = 1; i < 10; i++) {
+			for (int i = 1; i < 11; i++) {
 				CHECK(off[i] >= off[i - 1]);
 				CHECK_EQ(off[i] % UVB_PAGE, 0);
 			}
 			CHECK(h.off_txqs - h.off_rxqs >= n * sizeof(struct uvb_rxq_shm));
-			CHECK(h.off_voqs + n * n * h.voq_stride <= h.off_cells);
+			CHECK(h.off_voqs + n * n * h.voq_stride <= h.off_descs);
 			CHECK_EQ(h.off_cells + n * 64 * sizeof(struct uvb_cell), h.off_rules);
 			CHECK_EQ(h.off_rules + ports[p] * sizeof(struct uvb_rules_shm), h.size);
 			CHECK_EQ(h.voq_stride % UVB_CACHE_LINE, 0);
@@ -87,11 +87,12 @@ test_create_and_open(void)
 	      rw.base + rw.off_rxqs);
 	CHECK((uint8_t *)uvb_map_pair(&rw, 3, 1, 3) + sizeof(struct uvb_pair_shm) <=
 	      rw.base + rw.off_fdb);
-	CHECK((uint8_t *)uvb_map_voq(&rw, 3, 1, 3, 1) + rw.voq_stride <= rw.base + rw.off_cells);
-	CHECK((uint8_t *)(uvb_map_cells(&rw, 3, 1) + 64) == rw.base + rw.off_rules);
+	CHECK((uint8_t *)uvb_map_voq(&rw, 3, 1, 3, 1) + rw.voq_stride <= rw.base + rw.off_descs);
+	CHECK((uint8_t *)(uvb_map_cells(&rw, 3, 1).cell + 64) == rw.base + rw.off_rules);
 	CHECK((uint8_t *)uvb_map_rules(&rw, 4) == rw.base + rw.size);
-	uvb_map_cells(&rw, 3, 1)[63].len = 77;
-	CHECK_EQ(uvb_map_cells(&ro, 3, 1)[63].len, 77);
+	uvb_map_cells(&rw, 3, 1).cell[63].total = 77;
+	CHECK_EQ(uvb_map_cells(&ro, 3, 1).cell[63].total, 77);
+	CHECK((void *)(uvb_map_cells(&rw, 3, 1).desc + 64) <= (void *)(rw.base + rw.off_cells));
 	/* What was touched exists, the rest does not. */
 	{
 		uint64_t *pages = uvb_map_resident(&ro, ro.off_cells, ro.off_rules - ro.off_cells);

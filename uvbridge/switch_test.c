@@ -87,6 +87,51 @@ test_learning(void)
 	close_all();
 }
 
+/* Frames that go the way of those before them skip what was looked at in an earlier burst: as long
+ * as it is as it was. */
+static void
+test_every_burst_sees_changes(void)
+{
+	enum { TO_B = 3 };
+	uint32_t len = frame_make(buf, 2, 1, 60, 0);
+	uint64_t filtered;
+
+	three_ports();
+	filtered = pair_drop(c, UVB_PD_MAC_FILTER);
+	for (int i = 0; i < TO_B; i++)
+		CHECK_EQ(send_one(a, 0, buf, len), 1);
+	CHECK_EQ(receive_all(b, 0) + receive_all(b, 1), TO_B);
+	/* The address moves: with c's filters open, c gets what was b's. */
+	CHECK_EQ(send_one(c, 0, out, frame_make(out, 9, 2, 60, 0)), 1);
+	CHECK_EQ(send_one(a, 0, buf, len), 1);
+	CHECK_EQ(receive_all(b, 0) + receive_all(b, 1), 0);
+	CHECK_EQ(pair_drop(c, UVB_PD_MAC_FILTER), filtered + 1);
+	/* Back again, and b's configuration changes under the run. */
+	CHECK_EQ(send_one(b, 0, out, frame_make(out, 9, 2, 60, 0)), 1);
+	for (int i = 0; i < TO_B; i++)
+		CHECK_EQ(send_one(a, 0, buf, len), 1);
+	CHECK_EQ(receive_all(b, 0) + receive_all(b, 1), TO_B);
+	set_mac(b, 7, UVB_CONF_STARTED);
+	CHECK_EQ(send_one(a, 0, buf, len), 1);
+	CHECK_EQ(receive_all(b, 0) + receive_all(b, 1), 0);
+	set_mac(b, 2, UVB_CONF_STARTED);
+	for (int i = 0; i < TO_B; i++)
+		CHECK_EQ(send_one(a, 0, buf, len), 1);
+	CHECK_EQ(receive_all(b, 0) + receive_all(b, 1), TO_B);
+	/* The sender's own address turns up elsewhere: its next frame takes it back. */
+	CHECK_EQ(send_one(c, 0, out, frame_make(out, 9, 1, 60, 0)), 1);
+	CHECK_EQ(send_one(a, 0, buf, len), 1);
+	CHECK_EQ(send_one(b, 0, out, frame_make(out, 1, 2, 60, 0)), 1);
+	CHECK_EQ(receive_all(a, 0), 1);
+	/* And the port goes. */
+	receive_all(b, 0);
+	uvb_close(b);
+	CHECK_EQ(send_one(a, 0, buf, len), 1);
+	b = port_up("b", 2, 1, 0);
+	CHECK_EQ(receive_all(b, 0) + receive_all(b, 1), 0);
+	close_all();
+}
+
 static void
 test_flood_and_filters(void)
 {
@@ -371,6 +416,7 @@ main(void)
 	seed_init();
 	fabric_up(&f, args);
 	RUN(test_learning);
+	RUN(test_every_burst_sees_changes);
 	RUN(test_flood_and_filters);
 	RUN(test_sizes);
 	RUN(test_segments);

@@ -46,6 +46,7 @@ struct lane {
 	struct uvb_voq_shm *voq;
 	struct uvb_rxq_shm *rxq;
 	uint32_t head;      /* with what is staged */
+	uint32_t last;      /* reference before it */
 	uint32_t published; /* as the receiver knows it */
 	uint32_t tail;      /* as last read */
 	uint32_t staged_bytes;
@@ -105,7 +106,7 @@ struct tag_edit {
 
 struct uvb_txq {
 	struct uvb_dev *dev;
-	struct uvb_cell *cells;
+	struct uvb_cells cells;
 	uint32_t nb_cells;
 	uint32_t cursor;    /* next cell to look at */
 	uint32_t window;    /* cells of a round */
@@ -137,6 +138,11 @@ struct uvb_txq {
 	struct dest *run;
 	uint8_t run_addresses[12];
 	uint32_t run_max;
+	uint32_t run_s; /* second in which its source was last learned */
+	/* What the run hangs on besides the destination's words, so that the next burst can go on
+	 * with it. */
+	bool run_watched;
+	struct uvb_fdb_watch run_src, run_dst;
 	struct uvb_fdb fdb;
 	struct uvb_txq_shm *shm;
 	uint64_t packets, bytes, flooded, copies; /* this queue's counters as they will be stored */

@@ -233,14 +233,14 @@ put_rxq(FILE *f, const struct uvb_map *m, uint32_t port, uint32_t q)
 static uint32_t
 cells_in_flight(const struct uvb_map *m, uint32_t port, uint32_t txq)
 {
-	const struct uvb_cell *cells = uvb_map_cells(m, port, txq);
-	uint64_t from = (uint64_t)((const uint8_t *)cells - m->base);
-	uint64_t *pages = uvb_map_resident(m, from, m->cells_per_txq * sizeof(*cells));
+	const struct uvb_desc *desc = uvb_map_cells(m, port, txq).desc;
+	uint64_t from = (uint64_t)((const uint8_t *)desc - m->base);
+	uint64_t *pages = uvb_map_resident(m, from, m->cells_per_txq * sizeof(*desc));
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; pages != NULL && i < m->cells_per_txq; i++)
-		if (uvb_page_exists(pages, i * sizeof(*cells)))
-			n += uvb_load(&cells[i].owner) != UVB_OWNER_FREE;
+		if (uvb_page_exists(pages, i * sizeof(*desc)))
+			n += uvb_load(&desc[i].owner) != UVB_OWNER_FREE;
 	free(pages);
 	return n;
 }

@@ -25,7 +25,8 @@
 static uint64_t
 arrival(const struct uveth_rxq *q, const struct uvb_rx_frame *f)
 {
-	uint64_t sent = f->cell->sent_at, due = f->cell->deliver_at;
+	bool known = (f->flags & UVB_CELL_EXTRA) != 0;
+	uint64_t sent = known ? f->cell->sent_at : 0, due = known ? f->cell->deliver_at : 0;
 	uint64_t ns = UVB_HELD_IS(due) ? 0 : RTE_MAX(sent, due);
 
 	/* The sender has not heard yet that we want to know, or the frame was released just now. */

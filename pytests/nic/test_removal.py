@@ -129,7 +129,7 @@ def test_what_cannot_be_plugged(net, testpmd, tmp_path):
     with segment.open("r+b") as file:
         file.seek(8)  # abi_version
         file.write((99).to_bytes(4, "little"))
-    refused(f"fabric={other}", "speaks ABI 99 and this program 2", "one build")
+    refused(f"fabric={other}", "speaks ABI 99 and this program 3", "one build")
     segment.write_bytes(b"not a segment")
     refused(f"fabric={other}", "too short")
     refused(f"fabric={net.name},rxq=3", "3 receive", "the fabric has 2")

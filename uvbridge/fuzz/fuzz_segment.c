@@ -58,13 +58,13 @@ place(uint8_t area, uint16_t at, size_t *room)
 	const struct uvb_map *m = &lab.daemon.map;
 	uint8_t *p;
 
-	switch (area % 8) {
+	switch (area % 9) {
 	case 0: /* a ring towards me */
 		p = (uint8_t *)uvb_map_voq(m, uvb_id(me), at >> 15, uvb_id(evil), 0);
 		*room = m->voq_stride;
 		break;
 	case 1: /* its cells */
-		p = (uint8_t *)uvb_map_cells(m, uvb_id(evil), 0);
+		p = (uint8_t *)uvb_map_cells(m, uvb_id(evil), 0).cell;
 		*room = 8 * sizeof(struct uvb_cell);
 		break;
 	case 2: /* how it wants to be sent to */
@@ -86,6 +86,10 @@ place(uint8_t area, uint16_t at, size_t *room)
 	case 6:
 		p = (uint8_t *)uvb_map_fdb(m);
 		*room = m->fdb_buckets * sizeof(struct uvb_fdb_bucket);
+		break;
+	case 7: /* what it says about its cells */
+		p = (uint8_t *)uvb_map_cells(m, uvb_id(evil), 0).desc;
+		*room = 64 * sizeof(struct uvb_desc);
 		break;
 	default: /* the words of the header that change */
 		p = (uint8_t *)&uvb_map_hdr(m)->daemon_pid;
