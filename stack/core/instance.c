@@ -337,6 +337,12 @@ sys_now(void)
 	return (u32_t)(uvs_self->now_ns / UVS_NS_PER_MS);
 }
 
+uint64_t
+uvl_now_us(void)
+{
+	return uvs_self->now_ns / UVS_NS_PER_US;
+}
+
 void
 uvl_on_assert(const char *message, const char *file, int line)
 {

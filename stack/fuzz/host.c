@@ -31,6 +31,12 @@ sys_now(void)
 	return now_ms;
 }
 
+uint64_t
+uvl_now_us(void)
+{
+	return (uint64_t)now_ms * 1000;
+}
+
 static bool
 fails(void)
 {

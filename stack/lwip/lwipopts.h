@@ -92,6 +92,7 @@ void uvl_free(void *mem);
  * Ticks: delayed ACKs within 25 ms, retransmissions in steps of 50 ms. lwIP's 250 and 500 ms make
  * each lost last segment cost a second and more.
  */
+#define UVL_TCP_RECOVERY    1 /* uvl_tcp.h */
 #define TCP_TMR_INTERVAL    25
 #define TCP_SLOW_INTERVAL   50
 #define UVL_TCP_RTO_MIN     200 /* milliseconds, all of them */
@@ -102,8 +103,7 @@ void uvl_free(void *mem);
 #define TCP_SYNMAXRTX       6
 /* Longer than what ends it: the retransmissions that uvl_limits and TCP_DEFER_ACCEPT allow. */
 #define TCP_SYN_RCVD_TIMEOUT 40000000
-/* lwIP would send them and use them for nothing. */
-#define LWIP_TCP_TIMESTAMPS 0
+#define LWIP_TCP_TIMESTAMPS  1
 /* Out-of-order data pins receive buffers: bounded by the window and by a number of pbufs. */
 #define TCP_QUEUE_OOSEQ            1
 #define TCP_OOSEQ_MAX_BYTES        TCP_WND

@@ -194,7 +194,7 @@ uvl_listen_closed(struct tcp_pcb_listen *l)
 #define COOKIE_DOMAIN    0x434f4f4bu
 
 #if LWIP_TCP_SACK_OUT
-#define NOT_IN_COOKIE (TF_WND_SCALE | TF_SACK)
+#define NOT_IN_COOKIE (TF_WND_SCALE | TF_SACK | TF_TIMESTAMP)
 #else
 #define NOT_IN_COOKIE TF_WND_SCALE
 #endif
@@ -269,7 +269,6 @@ cookie_check(const struct tcp_pcb *pcb, uint32_t peer_isn, uint32_t cookie)
 static void
 set_sequence(struct tcp_pcb *pcb, uint32_t isn, uint32_t next)
 {
-	pcb->recover = isn;
 	pcb->snd_wl2 = isn;
 	pcb->lastack = isn;
 	pcb->snd_nxt = next;

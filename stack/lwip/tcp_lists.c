@@ -96,6 +96,8 @@ uvl_tcp_rmv(struct tcp_pcb **list, struct tcp_pcb *pcb)
 		pcb->hash_next->hash_prev = pcb->hash_prev;
 	pcb->hash_prev = NULL;
 	uvl_tcp_undue(pcb);
+	if (UVL_TCP_RECOVERY)
+		uvl_tcp_fine_cancel(pcb);
 }
 
 struct tcp_pcb *

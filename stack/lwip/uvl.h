@@ -68,6 +68,10 @@ extern "C" {
 /* Counters of IPv4 identifications. */
 #define UVL_IP_IDS 1024
 
+/* Milliseconds that the wheel of fine timers has; what is later than that is looked at in between.
+ */
+#define UVL_FINE_SLOTS 256
+
 /* Key of the instance's random numbers and initial sequence numbers. */
 struct uvl_secret {
 	uint64_t k0, k1;
@@ -121,6 +125,12 @@ struct uvl {
 	bool tcp_lazy_;        /* nothing is due: no fine ticks until ... */
 	u16_t tcp_lazy_ticks_; /* so many ticks after ... */
 	u32_t tcp_lazy_since_; /* this time */
+
+	/* recovery: uvl_tcp.h, tcp_rack.c */
+	struct uvl_tcp_ack tcp_ack_;
+	struct tcp_pcb *fine_[UVL_FINE_SLOTS];
+	u32_t fine_at_; /* ms: when the wheel is looked at next, if it is */
+	bool fine_armed_;
 
 	/* tcp_listen.c, tcp_limits.c */
 	struct uvl_guard guard;
@@ -251,6 +261,8 @@ u32_t uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *
 
 /* Milliseconds of the clock in force, wrapping; declared by lwIP as well. */
 u32_t sys_now(void);
+/* The same clock in microseconds, not wrapping. */
+uint64_t uvl_now_us(void);
 
 /* lwIP's heap and pools: PCBs, segments, timeouts, reassembly state. NULL when there is no more. */
 void *uvl_malloc(size_t size);

@@ -15,6 +15,12 @@ sys_now(void)
 	return current == NULL ? 0 : (u32_t)(current->now / 1000);
 }
 
+uint64_t
+uvl_now_us(void)
+{
+	return current == NULL ? 0 : current->now;
+}
+
 void
 sim_enter(struct sim_host *host)
 {
@@ -22,14 +28,45 @@ sim_enter(struct sim_host *host)
 }
 
 /* splitmix64 */
-static uint64_t
-chance(uint64_t *state)
+uint64_t
+sim_chance(uint64_t *state)
 {
 	uint64_t z = *state += 0x9e3779b97f4a7c15;
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
 	z = (z ^ z >> 27) * 0x94d049bb133111eb;
 	return z ^ z >> 31;
+}
+
+/* In the order in which they arrive; normally that is at the end. */
+static void
+enqueue(struct sim_link *link, struct sim_packet *packet)
+{
+	struct sim_packet **at = &link->first;
+
+	if (link->first == NULL || link->latest <= packet->arrival)
+		at = link->last;
+	while (*at != NULL && (*at)->arrival <= packet->arrival)
+		at = &(*at)->next;
+	packet->next = *at;
+	*at = packet;
+	if (packet->next == NULL) {
+		link->last = &packet->next;
+		link->latest = packet->arrival;
+	}
+}
+
+void
+sim_delay(struct sim_host *host, const void *data, uint32_t length, uint64_t more)
+{
+	struct sim_packet *packet = malloc(sizeof(*packet) + length);
+
+	if (packet == NULL)
+		abort();
+	packet->length = length;
+	packet->arrival = host->sim->now + host->out.delay + more;
+	memcpy(packet->data, data, length);
+	enqueue(&host->out, packet);
 }
 
 static err_t
@@ -44,7 +81,6 @@ output(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 	if (packet == NULL)
 		return ERR_MEM;
 	packet->length = p->tot_len;
-	packet->next = NULL;
 	pbuf_copy_partial(p, packet->data, p->tot_len, 0);
 	if (host->filter != NULL &&
 	    host->filter(host, packet->data, packet->length, host->filter_arg)) {
@@ -65,14 +101,13 @@ output(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 	}
 	link->sent++;
 	link->free_at = start + on_wire;
-	if (link->loss != 0 && chance(&link->random) % 1000000 < link->loss) {
+	if (link->loss != 0 && sim_chance(&link->random) % 1000000 < link->loss) {
 		link->lost++;
 		free(packet);
 		return ERR_OK;
 	}
 	packet->arrival = link->free_at / 1000 + link->delay;
-	*link->last = packet;
-	link->last = &packet->next;
+	enqueue(link, packet);
 	return ERR_OK;
 }
 

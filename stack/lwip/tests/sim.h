@@ -29,6 +29,7 @@ struct sim_link {
 	uint64_t random;  /* state of that chance */
 	uint64_t free_at; /* ns; when the wire has sent what it was given */
 	struct sim_packet *first, **last;
+	uint64_t latest; /* us; arrival of the last one */
 	uint64_t sent, lost, dropped;
 };
 
@@ -59,6 +60,13 @@ void sim_enter(struct sim_host *host);
 
 /* Runs until done(arg) or for so many us; whether done() was true. done may be NULL. */
 bool sim_run(struct sim *sim, uint64_t duration, bool (*done)(void *arg), void *arg);
+
+/* For filters: the packet, which must be lost then, arrives at the peer so many us later than the
+ * wire would take. */
+void sim_delay(struct sim_host *host, const void *packet, uint32_t length, uint64_t more);
+
+/* The next of a sequence of random numbers; any state will do. */
+uint64_t sim_chance(uint64_t *state);
 
 /* A packet (from the IP header on) arrives at the host now, without checksums being looked at. */
 void sim_inject(struct sim_host *host, const void *packet, uint32_t length);

@@ -38,6 +38,12 @@ sys_now(void)
 	return running == NULL ? 0 : running->now;
 }
 
+uint64_t
+uvl_now_us(void)
+{
+	return (uint64_t)sys_now() * 1000;
+}
+
 static void
 fail(struct run *run, const char *why)
 {
