@@ -4,6 +4,9 @@
 Rates: dpdk-testpmd in txonly mode sends, another in rxonly mode receives, each on a core of its own,
 one queue, bursts of 32; what counts is what was received. Round trips: uvnet_pingpong and a testpmd
 that sends each frame back (macswap, bursts of one). All of it by the same stock programs.
+
+testpmd's sender makes each frame before it sends it. How many it makes when sending costs nothing
+(net_null) is the most any contender can reach; what a contender takes beyond that is its own cost.
 """
 
 from __future__ import annotations
@@ -182,24 +185,50 @@ def eal(core: int, prefix: str, contender: Sequence[str]) -> list[str]:
 TESTPMD = ["--total-num-mbufs=8192", "--rxd=1024", "--txd=1024", "--burst=32"]
 
 
-def received(rx: Testpmd) -> tuple[int, float]:
-    """Frames so far, and when."""
-    return rx.stats()["RX-packets"], time.monotonic()
+def null() -> Contender:
+    """Nowhere: frames are freed as they come."""
+    return Contender("net_null (no receiver)", [], ["--vdev", "net_null0,no-rx=1"])
+
+
+def txonly(size: int) -> list[str]:
+    """testpmd's arguments of a sender."""
+    return [*TESTPMD, "--forward-mode=txonly", f"--txpkts={size}", f"--eth-peer=0,{RX_MAC}"]
+
+
+def counted(pmd: Testpmd, counter: str, seconds: float) -> float:
+    """How fast a counter grows, in millions per second, once it has come up to speed."""
+
+    def now() -> tuple[int, float]:
+        return pmd.stats()[counter], time.monotonic()
+
+    time.sleep(0.2)  # to come up to speed
+    before, begin = now()
+    time.sleep(seconds)  # the measurement itself
+    after, end = now()
+    return (after - before) / (end - begin) / 1e6
+
+
+def ceiling(size: int, seconds: float, place: Place) -> dict[str, float]:
+    """Frames of `size` bytes that testpmd makes and nobody receives, in millions per second."""
+    c = null()
+    with place.testpmd("tx", c, eal(1, "uvbench-tx", c.caller), txonly(size)) as tx:
+        return {c.name: counted(tx, "TX-packets", seconds)}
+
+
+def own_cost(rates: Mapping[str, float]) -> dict[str, float]:
+    """What a frame takes beyond its making, ns."""
+    limit = rates[null().name]
+    return {name: 1000 / rate - 1000 / limit for name, rate in rates.items() if name != null().name and rate > 0}
 
 
 def rate(c: Contender, size: int, seconds: float, place: Place) -> float:
     """Frames of `size` bytes that arrive, in millions per second."""
     receive = [*TESTPMD, "--forward-mode=rxonly"]
-    transmit = [*TESTPMD, "--forward-mode=txonly", f"--txpkts={size}", f"--eth-peer=0,{RX_MAC}"]
     with (
         place.testpmd("rx", c, eal(0, "uvbench-rx", c.listener), receive) as rx,
-        place.testpmd("tx", c, eal(1, "uvbench-tx", c.caller), transmit),
+        place.testpmd("tx", c, eal(1, "uvbench-tx", c.caller), txonly(size)),
     ):
-        time.sleep(0.2)  # to come up to speed
-        before, begin = received(rx)
-        time.sleep(seconds)  # the measurement itself
-        after, end = received(rx)
-        return (after - before) / (end - begin) / 1e6
+        return counted(rx, "RX-packets", seconds)
 
 
 def last_json(done: Result) -> dict[str, float]:
@@ -275,6 +304,7 @@ def run(
     """
     check_huge_pages()
     small = Series("64 B frames, one queue", "Mpps", "uveth", aims={"memif": 2, "vhost+virtio-user": 2})
+    own = Series("64 B frame, beyond its making", "ns", "uveth", more_is_better=False)
     large = Series("1,514 B frames, one queue", "Mpps", "uveth", aims={"memif": 1.2, "vhost+virtio-user": 1.2})
     trip = Series("round trip of a single 60 B frame, p50", "us", "uveth", more_is_better=False, aims={"memif": 1})
     frame = Series("64 B frame, sender and receiver, by ports attached", "ns", "2 ports", more_is_better=False)
@@ -290,7 +320,9 @@ def run(
 
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
-            small.rounds.append(turn(lambda c, where: rate(c, 64, seconds, where)))
+            rates = turn(lambda c, where: rate(c, 64, seconds, where)) | ceiling(64, seconds, place)
+            small.rounds.append(rates)
+            own.rounds.append(own_cost(rates))
             large.rounds.append(turn(lambda c, where: rate(c, 1514, seconds, where)))
             trip.rounds.append(turn(lambda c, where: round_trip(c, build, 20000, where)["p50"] / 1000))
             filled = {label: filling_up(build, *numbers, place) for label, numbers in sizes.items()}
@@ -300,4 +332,4 @@ def run(
                 | {"slowest of 64": filled["64 ports, 1 sends"]["attach_slowest_us"]}
                 | {"first of a new fabric": first_attach(build, place)}
             )
-    return [small, large, trip, frame, attach]
+    return [small, own, large, trip, frame, attach]
