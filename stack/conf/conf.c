@@ -418,7 +418,7 @@ gateway_on_link(const struct uvs_conf *c)
 static uint32_t
 fewest_mbufs(const struct uvs_conf *c)
 {
-	return c->queues * 1024;
+	return c->mode == UVS_MODE_SHARED ? 1024 : c->queues * 1024;
 }
 
 static int
@@ -439,6 +439,10 @@ check_combinations(const struct uvs_conf *c, const char *name, struct uvs_conf_e
 	if (c->gateway.addr.s_addr != 0 && c->gateway.addr.s_addr == c->address.addr.s_addr) {
 		fail(err, "gateway: is the host's own address");
 		return at_line(err, name, line_of(c, "gateway"));
+	}
+	if (c->mode == UVS_MODE_SHARED && c->host[0] == '\0') {
+		fail(err, "host: required with mode = shared");
+		return at_line(err, name, line_of(c, "mode"));
 	}
 	if (c->mbufs != 0 && c->mbufs < fewest_mbufs(c)) {
 		fail(err, "mbufs: %u queues need at least %u", c->queues, fewest_mbufs(c));

@@ -31,6 +31,7 @@
 #define UVS_CONF_MAX_KEYS 64
 
 enum uvs_conf_model { UVS_MODEL_SHARED, UVS_MODEL_SEPARATE };
+enum uvs_conf_mode { UVS_MODE_EXCLUSIVE, UVS_MODE_SHARED };
 enum uvs_conf_poll { UVS_POLL_ADAPTIVE, UVS_POLL_BUSY, UVS_POLL_INTERRUPT };
 enum uvs_conf_app_cpus { UVS_APP_CPUS_ANY, UVS_APP_CPUS_OTHERS };
 enum uvs_conf_loopback { UVS_LOOPBACK_KERNEL, UVS_LOOPBACK_STACK };
@@ -57,6 +58,13 @@ struct uvs_conf {
 	struct uvs_conf_cidr gateway; /* prefix unused */
 	uint32_t mtu;
 	uint32_t loopback; /* enum uvs_conf_loopback */
+
+	/* processes */
+	uint32_t mode; /* enum uvs_conf_mode */
+	char host[UVS_CONF_STR];
+	uint32_t slots;
+	uint32_t connections;
+	char huge_dir[UVS_CONF_STR];
 
 	/* running */
 	uint32_t model; /* enum uvs_conf_model */

@@ -17,18 +17,19 @@ struct nic_kind {
 	const char *rxq,
 		*txq;        /* keys by which it takes the number of queues; NULL: it needs none */
 	const char *plugin;  /* shared object when the configuration names none */
+	const char *lives;   /* key of who must live for the port to; "any" with mode = shared */
 	const char *missing; /* what to say without `needs` */
 };
 
 /* clang-format off */
 static const struct nic_kind kinds[] = {
-	{"uveth", "net_uveth0", NULL, "fabric", "mac", "rxq", "txq", "librte_net_uveth.so",
+	{"uveth", "net_uveth0", NULL, "fabric", "mac", "rxq", "txq", "librte_net_uveth.so", "life",
 	 "uveth needs fabric=NAME"},
-	{"tap", "net_tap0", "iface", NULL, "mac", NULL, NULL, NULL, NULL},
-	{"af_packet", "net_af_packet0", NULL, "iface", NULL, "qpairs", NULL, NULL,
+	{"tap", "net_tap0", "iface", NULL, "mac", NULL, NULL, NULL, NULL, NULL},
+	{"af_packet", "net_af_packet0", NULL, "iface", NULL, "qpairs", NULL, NULL, NULL,
 	 "af_packet needs iface=INTERFACE"},
-	{"ring", "net_ring0", NULL, NULL, NULL, NULL, NULL, NULL, NULL},
-	{"pci", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+	{"ring", "net_ring0", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+	{"pci", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 };
 /* clang-format on */
 
@@ -85,6 +86,8 @@ make_vdev(const struct uvs_conf *c, const struct nic_kind *k, const char *args,
 		add_arg(out->vdev, sizeof(out->vdev), k->mac, mac);
 	add_arg(out->vdev, sizeof(out->vdev), k->rxq, number);
 	add_arg(out->vdev, sizeof(out->vdev), k->txq, number);
+	if (c->mode == UVS_MODE_SHARED)
+		add_arg(out->vdev, sizeof(out->vdev), k->lives, "any");
 }
 
 /* name in the folder of this library; in the build tree the driver has a folder of its own. */

@@ -7,6 +7,7 @@
 
 static const char *const names_model[] = {"shared", "separate", NULL};
 static const char *const names_app_cpus[] = {"any", "others", NULL};
+static const char *const names_mode[] = {"exclusive", "shared", NULL};
 static const char *const names_poll[] = {"adaptive", "busy", "interrupt", NULL};
 static const char *const names_loopback[] = {"kernel", "stack", NULL};
 static const char *const names_tristate[] = {"auto", "no", "yes", NULL};
@@ -95,6 +96,20 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	 "Who owns 127.0.0.0/8. kernel: sockets for it are ordinary kernel sockets; "
 	 "stack: they are the stack's.", NULL},
 
+	{"mode", UVS_CONF_ENUM, AT(mode), "exclusive", 0, 0, names_mode, "Processes",
+	 "Who uses the port. exclusive: each process its own; shared: all processes of this "
+	 "configuration the same, which uvstackd has.", NULL},
+	{"host", UVS_CONF_STRING, AT(host), "", 0, 0, NULL, "Processes",
+	 "With mode = shared: name of the host that uvstackd manages, or the absolute path of its "
+	 "directory. Required then.", NULL},
+	{"slots", UVS_CONF_UINT, AT(slots), "8", 1, 60, NULL, "Processes",
+	 "With mode = shared: how many stack threads all processes of the host may have together.",
+	 NULL},
+	{"connections", UVS_CONF_UINT, AT(connections), "4096", 16, 1048576, NULL, "Processes",
+	 "With mode = shared: TCP connections of a stack thread, TIME_WAIT included.", NULL},
+	{"huge_dir", UVS_CONF_STRING, AT(huge_dir), "", 0, 0, NULL, "Processes",
+	 "With mode = shared: the hugetlbfs of the memory. Empty: the first that is mounted.", NULL},
+
 	{"model", UVS_CONF_ENUM, AT(model), "shared", 0, 0, names_model, "Running",
 	 "Who runs the stack. shared: the application's own threads, while they wait (run to "
 	 "completion); separate: a thread of its own, which the application's threads call.", NULL},
@@ -114,9 +129,10 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"memory_mb", UVS_CONF_UINT, AT(memory_mb), "0", 0, 65536, NULL, "Memory",
 	 "Megabytes for DPDK. 0: as much as mbufs and the queues need.", NULL},
 	{"mbufs", UVS_CONF_UINT, AT(mbufs), "0", 0, 4194304, NULL, "Memory",
-	 "Packet buffers, about 2.4 KB each. 0: 8192, and more with more queues.", NULL},
+	 "Packet buffers, about 2.4 KB each. 0: 8192, and more with more queues. With mode = shared: "
+	 "of each slot; 0: 4096.", NULL},
 	{"hugepages", UVS_CONF_ENUM, AT(hugepages), "auto", 0, 0, names_tristate, "Memory",
-	 "Huge pages for DPDK's memory. auto: if enough are free.", NULL},
+	 "Huge pages for DPDK's memory. auto: if enough are free. mode = shared needs them.", NULL},
 
 	{"tcp_sndbuf", UVS_CONF_SIZE, AT(tcp_sndbuf), "256k", 4096, 1048576, NULL, "Sockets",
 	 "Send buffer of a new TCP socket in bytes (SO_SNDBUF changes it).", NULL},

@@ -114,8 +114,34 @@ eal_level(const struct uvs_conf *c)
 	return names[c->log_level];
 }
 
+/* Memory that others map, at the manager's addresses; it is never more than at the start. */
+static void
+add_shared_memory(struct args *a, const struct uvs_eal_role *role)
+{
+	add(a, "--file-prefix=%s", role->prefix);
+	add(a, "--huge-dir=%s", role->huge_dir);
+	add(a, "--proc-type=%s", role->primary ? "primary" : "secondary");
+	if (role->primary)
+		add(a, "-m%u", role->memory_mb);
+}
+
+static void
+add_own_memory(struct args *a, const struct uvs_conf *c)
+{
+	/* Nothing is kept in EAL's runtime directory: all processes may name the same. */
+	add(a, "--file-prefix=uvstack");
+	if (use_huge_pages(c)) {
+		add(a, "--in-memory");
+	} else {
+		add(a, "--no-huge");
+		add(a, "--no-shconf"); /* EAL refuses --in-memory with --no-huge */
+		add(a, "-m%u", memory_needed(c));
+	}
+}
+
 int
-uvs_eal_args(const struct uvs_conf *c, char *argv[UVS_EAL_MAX_ARGS], char *text, size_t len)
+uvs_eal_args(const struct uvs_conf *c, const struct uvs_eal_role *role,
+	     char *argv[UVS_EAL_MAX_ARGS], char *text, size_t len)
 {
 	struct args a = {argv, 0, text, len};
 	struct uvs_conf_eal_nic nic;
@@ -123,19 +149,15 @@ uvs_eal_args(const struct uvs_conf *c, char *argv[UVS_EAL_MAX_ARGS], char *text,
 	if (uvs_conf_nic(c, &nic) != NULL)
 		return -EINVAL;
 	add(&a, "uvstack");
-	/* Nothing is kept in EAL's runtime directory: all processes may name the same. */
-	add(&a, "--file-prefix=uvstack");
 	add(&a, "--no-telemetry");
 	add(&a, "--log-level=%s", eal_level(c));
 	add_lcore(&a);
-	if (use_huge_pages(c)) {
-		add(&a, "--in-memory");
-	} else {
-		add(&a, "--no-huge");
-		add(&a, "--no-shconf"); /* EAL refuses --in-memory with --no-huge */
-		add(&a, "-m%u", memory_needed(c));
-	}
-	if (nic.vdev[0] != '\0')
+	if (role != NULL)
+		add_shared_memory(&a, role);
+	else
+		add_own_memory(&a, c);
+	/* A secondary hears of virtual devices from the primary. */
+	if (nic.vdev[0] != '\0' && (role == NULL || role->primary))
 		add(&a, "--vdev=%s", nic.vdev);
 	if (nic.allow[0] != '\0')
 		add(&a, "-a%s", nic.allow);
@@ -228,18 +250,23 @@ load_driver(const struct uvs_conf *c)
 	return -ENOENT;
 }
 
+struct start {
+	const struct uvs_conf *c;
+	const struct uvs_eal_role *role;
+};
+
 static int
 eal_main(void *arg)
 {
-	const struct uvs_conf *c = arg;
+	const struct start *s = arg;
 	char *argv[UVS_EAL_MAX_ARGS], text[4096];
-	int n = uvs_eal_args(c, argv, text, sizeof(text)), r;
+	int n = uvs_eal_args(s->c, s->role, argv, text, sizeof(text)), r;
 
 	if (n < 0)
 		return n;
 	log_args(argv);
 	redirect_log();
-	r = load_driver(c);
+	r = load_driver(s->c);
 	if (r < 0)
 		return r;
 	r = rte_eal_init(n, argv);
@@ -253,9 +280,10 @@ uvs_eal_symbol(const char *name)
 }
 
 int
-uvs_eal_start(const struct uvs_conf *c)
+uvs_eal_start(const struct uvs_conf *c, const struct uvs_eal_role *role)
 {
-	int r = uvs_aside(eal_main, (void *)(uintptr_t)c);
+	struct start s = {c, role};
+	int r = uvs_aside(eal_main, &s);
 
 	if (r < 0)
 		uvs_log(UVS_LOG_ERROR,

@@ -7,10 +7,21 @@
 
 #include "stack/conf/conf.h"
 
+#include <stdbool.h>
+
+/* What a process is to the others on its NIC. */
+struct uvs_eal_role {
+	bool primary; /* the manager; else an application beside it */
+	const char *prefix;
+	const char *huge_dir;
+	unsigned int memory_mb; /* the manager's */
+};
+
 /* Start EAL once for the process, with arguments made from the configuration, on a thread of its
  * own, so that affinity, signal mask, errno and getopt's variables of the caller stay as they are.
- * What EAL and drivers open becomes internal (fds.h). 0 or a negative errno, logged. */
-int uvs_eal_start(const struct uvs_conf *c);
+ * What EAL and drivers open becomes internal (fds.h). role NULL: the process has its NIC to itself.
+ * 0 or a negative errno, logged. */
+int uvs_eal_start(const struct uvs_conf *c, const struct uvs_eal_role *role);
 
 /* A function of the driver that was loaded as a plugin, or NULL. */
 void *uvs_eal_symbol(const char *name);
@@ -20,7 +31,8 @@ int uvs_eal_port(const struct uvs_conf *c);
 
 /* Arguments as EAL will see them, for the log and for tests. Returns their number. */
 #define UVS_EAL_MAX_ARGS 64
-int uvs_eal_args(const struct uvs_conf *c, char *argv[UVS_EAL_MAX_ARGS], char *text, size_t len);
+int uvs_eal_args(const struct uvs_conf *c, const struct uvs_eal_role *role,
+		 char *argv[UVS_EAL_MAX_ARGS], char *text, size_t len);
 
 /* Run fn on a fresh thread with all signals blocked; wait for it. Its result or -EAGAIN. */
 int uvs_aside(int (*fn)(void *arg), void *arg);

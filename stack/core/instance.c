@@ -3,6 +3,7 @@
 #include "stack/core/clock.h"
 #include "stack/core/log.h"
 #include "stack/core/model.h"
+#include "stack/core/share.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +16,16 @@ __thread struct uvs_instance *uvs_self;
 #define DEFAULT_MBUFS 8192
 
 /* ------------------------------------------------------------------------------ enter and leave */
+
+/* Send what was made; let others see what is for them. */
+static void
+uvs_inst_flush(struct uvs_instance *in)
+{
+	if (unlikely(in->share != NULL))
+		uvs_share_flush(in);
+	else
+		uvs_port_flush(&in->port);
+}
 
 void
 uvs_inst_init(struct uvs_instance *in, const struct uvs_conf *c)
@@ -111,7 +122,7 @@ uvs_inst_leave(struct uvs_instance *in)
 	uvs_inst_run_deferred(in);
 	if (in->lwip != NULL) {
 		uvs_netif_hairpin(in);
-		uvs_port_flush(&in->port);
+		uvs_inst_flush(in);
 		__atomic_store_n(&in->next_timer, uvs_inst_timer(in), __ATOMIC_RELAXED);
 	}
 	uvl_enter(NULL);
@@ -148,8 +159,11 @@ poll_queue(struct uvs_instance *in, uint16_t queue)
 
 		for (uint16_t j = 0; j < n; j++)
 			rte_prefetch0(rte_pktmbuf_mtod(burst[j], void *));
-		for (uint16_t j = 0; j < n; j++)
-			uvs_netif_receive(in, burst[j]);
+		if (unlikely(in->share != NULL))
+			uvs_share_receive(in, burst, n);
+		else
+			for (uint16_t j = 0; j < n; j++)
+				uvs_netif_receive(in, burst[j]);
 		total += n;
 		if (n < UVS_RX_BURST)
 			return total;
@@ -177,13 +191,16 @@ uvs_inst_poll(struct uvs_instance *in)
 {
 	unsigned int n = 0;
 
-	for (uint16_t q = 0; q < in->port.queues; q++)
-		n += poll_queue(in, q);
+	if (unlikely(in->share != NULL))
+		n = uvs_share_poll(in);
+	for (uint16_t q = in->port.rxq; q < in->port.rxq + in->port.queues; q++)
+		if (in->share == NULL || uvs_share_mine(in->share))
+			n += poll_queue(in, q);
 	uvs_netif_hairpin(in);
 	if (uvs_inst_timer(in) <= in->now_ns)
 		sys_check_timeouts();
 	feed_starved(in);
-	uvs_port_flush(&in->port);
+	uvs_inst_flush(in);
 	in->stats.polls++;
 	in->stats.work_polls += n != 0;
 	in->stats.processed += n;
@@ -276,10 +293,26 @@ set_limits(struct uvl *lwip, const struct uvs_instance *in)
 	l->synack_retries = (uint8_t)c->tcp_synack_retries;
 }
 
+/* In a slot: where tools find it. */
+static struct uvl *
+lwip_memory(const struct uvs_instance *in)
+{
+	if (in->share != NULL)
+		return uvs_share_lwip(in->share);
+	return aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN(uvl_size(), 64));
+}
+
+static void
+lwip_memory_free(const struct uvs_instance *in, struct uvl *lwip)
+{
+	if (in->share == NULL)
+		free(lwip);
+}
+
 static int
 start_lwip(struct uvs_instance *in)
 {
-	struct uvl *lwip = aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN(uvl_size(), 64));
+	struct uvl *lwip = lwip_memory(in);
 	int r;
 
 	if (lwip == NULL)
@@ -295,20 +328,36 @@ start_lwip(struct uvs_instance *in)
 	if (r == 0)
 		in->lwip = lwip;
 	else
-		free(lwip);
+		lwip_memory_free(in, lwip);
 	return r;
 }
 
-int
-uvs_inst_start(struct uvs_instance *in, uint16_t port_id)
+static int
+start_in_slot(struct uvs_instance *in, struct uvs_share *share)
 {
-	int r = uvs_port_probe(&in->port, port_id, in->conf);
+	int r = uvs_share_start(share, in);
 
+	if (r == 0)
+		r = start_lwip(in);
+	return r == 0 ? uvs_share_ready(share) : r;
+}
+
+int
+uvs_inst_start(struct uvs_instance *in, uint16_t port_id, struct uvs_share *share)
+{
+	struct rte_mempool *pool[UVS_QUEUES_MAX];
+	int r;
+
+	if (share != NULL)
+		return start_in_slot(in, share);
+	r = uvs_port_probe(&in->port, port_id, in->conf);
 	if (r == 0)
 		r = start_pool(in);
 	if (r < 0)
 		return r;
-	r = uvs_port_start(&in->port, in->conf, in->mem.pool);
+	for (uint16_t q = 0; q < in->port.queues; q++)
+		pool[q] = in->mem.pool;
+	r = uvs_port_start(&in->port, in->conf, pool);
 	if (r == 0)
 		r = start_lwip(in);
 	if (r < 0)
@@ -319,13 +368,18 @@ uvs_inst_start(struct uvs_instance *in, uint16_t port_id)
 void
 uvs_inst_stop(struct uvs_instance *in)
 {
+	struct uvs_share *share = in->share;
 	struct uvl *lwip = in->lwip;
 
+	if (share != NULL)
+		uvs_share_leave(share, in);
 	uvl_exit(lwip);
 	in->lwip = NULL;
 	uvl_enter(NULL);
 	uvs_port_stop(&in->port);
-	free(lwip);
+	lwip_memory_free(in, lwip);
+	if (share != NULL)
+		uvs_share_close(share, in);
 	uvs_mem_fini(&in->mem);
 }
 

@@ -47,6 +47,8 @@ struct uvs_starved {
 	void (*fed)(struct uvs_starved *s);
 };
 
+struct uvs_share;
+
 struct uvs_instance {
 	struct uvs_lock lock;
 	struct uvl *lwip;    /* NULL until started */
@@ -60,6 +62,8 @@ struct uvs_instance {
 	struct netif lo;    /* 127.0.0.1, with loopback = stack */
 	struct uvs_starved *starved;
 	struct uvs_inst_stats stats;
+
+	struct uvs_share *share; /* the slot it has in a shared host; NULL: the port is its own */
 
 	void *sock; /* of sock/: its tables for this instance */
 
@@ -92,8 +96,9 @@ extern __thread struct uvs_instance *uvs_self
 /* Prepare the object: usable for sockets that need no packets yet. */
 void uvs_inst_init(struct uvs_instance *in, const struct uvs_conf *c);
 
-/* Pool, port, netif. EAL must be up. 0 or a negative errno, logged. */
-int uvs_inst_start(struct uvs_instance *in, uint16_t port_id);
+/* Pool, port, netif. EAL must be up. In a slot of a shared host, or with share NULL on a port of
+ * its own. 0 or a negative errno, logged. */
+int uvs_inst_start(struct uvs_instance *in, uint16_t port_id, struct uvs_share *share);
 
 /* Entered: all connections dropped without a word, port and pool back. */
 void uvs_inst_stop(struct uvs_instance *in);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "stack/core/mem.h"
 #include "stack/core/instance.h"
+#include "stack/core/log.h"
+#include "stack/core/share.h"
 
 #include <rte_errno.h>
+#include <rte_malloc.h>
 #include <rte_mempool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +17,26 @@
 
 struct lifo {
 	uint32_t n;
+	uint32_t slot; /* whose it is; 0: this process's alone */
 	void *objs[];
+};
+
+/* pool_config of a pool that is shared: which slot's. */
+struct lifo_config {
+	uint32_t slot;
 };
 
 static int
 lifo_alloc(struct rte_mempool *mp)
 {
-	struct lifo *l = malloc(sizeof(*l) + mp->size * sizeof(void *));
+	const struct lifo_config *config = mp->pool_config;
+	size_t size = sizeof(struct lifo) + mp->size * sizeof(void *);
+	struct lifo *l = config != NULL ? rte_malloc("uvs_lifo", size, 0) : malloc(size);
 
 	if (l == NULL)
 		return -ENOMEM;
 	l->n = 0;
+	l->slot = config != NULL ? config->slot : 0;
 	mp->pool_data = l;
 	return 0;
 }
@@ -32,8 +44,22 @@ lifo_alloc(struct rte_mempool *mp)
 static void
 lifo_free(struct rte_mempool *mp)
 {
-	free(mp->pool_data);
+	struct lifo *l = mp->pool_data;
+
+	if (l->slot != 0)
+		rte_free(l);
+	else
+		free(l);
 	mp->pool_data = NULL;
+}
+
+/* Of another slot's pool: it may only be sent home. A process that belongs to no slot, the manager,
+ * stands in for those that are gone. */
+static bool
+is_guest(const struct lifo *l)
+{
+	return l->slot != 0 && uvs_self != NULL && uvs_self->share != NULL &&
+	       l->slot != uvs_share_slot(uvs_self->share);
 }
 
 static int
@@ -41,6 +67,11 @@ lifo_enqueue(struct rte_mempool *mp, void *const *objs, unsigned int n)
 {
 	struct lifo *l = mp->pool_data;
 
+	if (unlikely(is_guest(l))) {
+		for (unsigned int i = 0; i < n; i++)
+			uvs_share_send_home(uvs_self->share, objs[i]);
+		return 0;
+	}
 	memcpy(&l->objs[l->n], objs, n * sizeof(void *));
 	l->n += n;
 	return 0;
@@ -77,6 +108,8 @@ RTE_MEMPOOL_REGISTER_OPS(lifo_ops);
 
 /* --------------------------------------------------------------------------------------- pool */
 
+#define PRIV_SIZE RTE_ALIGN(sizeof(struct uvs_mbuf_priv), RTE_CACHE_LINE_SIZE)
+
 static void
 note_span(struct rte_mempool *mp, void *opaque, struct rte_mempool_memhdr *hdr, unsigned int idx)
 {
@@ -94,10 +127,9 @@ note_span(struct rte_mempool *mp, void *opaque, struct rte_mempool_memhdr *hdr, 
 int
 uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reserve)
 {
-	uint16_t priv = RTE_ALIGN(sizeof(struct uvs_mbuf_priv), RTE_CACHE_LINE_SIZE);
 
 	m->data_room = UVS_MBUF_DATA_ROOM + RTE_PKTMBUF_HEADROOM;
-	m->pool = rte_pktmbuf_pool_create_by_ops(name, mbufs, 0, priv, (uint16_t)m->data_room,
+	m->pool = rte_pktmbuf_pool_create_by_ops(name, mbufs, 0, PRIV_SIZE, (uint16_t)m->data_room,
 						 SOCKET_ID_ANY, lifo_ops.name);
 	if (m->pool == NULL)
 		return -rte_errno;
@@ -110,8 +142,103 @@ uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reser
 void
 uvs_mem_fini(struct uvs_mem *m)
 {
-	rte_mempool_free(m->pool);
+	if (!m->joined)
+		rte_mempool_free(m->pool);
 	memset(m, 0, sizeof(*m));
+}
+
+/* ------------------------------------------------------------------------------ pools of slots */
+
+/* A buffer as new, at home; its name never changes. */
+static void
+make_buffer(struct rte_mempool *mp, void *slot, void *obj, unsigned int i)
+{
+	struct uvs_mbuf_priv *priv;
+
+	rte_pktmbuf_init(mp, NULL, obj, i);
+	priv = uvs_mbuf_priv(obj);
+	memset(priv, 0, sizeof(*priv));
+	priv->ref = UVS_REF(*(uint32_t *)slot, i);
+}
+
+struct rte_mempool *
+uvs_mem_make(const char *name, uint32_t mbufs, uint32_t slot)
+{
+	struct rte_pktmbuf_pool_private room = {
+		.mbuf_data_room_size = UVS_MBUF_DATA_ROOM + RTE_PKTMBUF_HEADROOM,
+		.mbuf_priv_size = PRIV_SIZE,
+	};
+	struct rte_mempool *mp = rte_mempool_create_empty(
+		name, mbufs, sizeof(struct rte_mbuf) + PRIV_SIZE + room.mbuf_data_room_size, 0,
+		sizeof(room), SOCKET_ID_ANY, 0);
+	struct lifo_config config = {.slot = slot};
+	int r;
+
+	if (mp == NULL)
+		return NULL;
+	r = rte_mempool_set_ops_byname(mp, lifo_ops.name, &config);
+	if (r == 0) {
+		rte_pktmbuf_pool_init(mp, &room);
+		r = rte_mempool_populate_default(mp);
+	}
+	mp->pool_config = NULL; /* was for the array's making only */
+	if (r < 0) {
+		rte_mempool_free(mp);
+		rte_errno = -r;
+		return NULL;
+	}
+	rte_mempool_obj_iter(mp, make_buffer, &slot);
+	return mp;
+}
+
+static void
+refill_one(struct rte_mempool *mp, void *opaque, void *obj, unsigned int i)
+{
+	struct lifo *l = mp->pool_data;
+
+	(void)opaque;
+	if (__atomic_load_n(&uvs_mbuf_priv(obj)->owner, __ATOMIC_ACQUIRE) != UVS_OWNER_HOME)
+		return;
+	make_buffer(mp, &l->slot, obj, i);
+	l->objs[l->n++] = obj;
+}
+
+uint32_t
+uvs_mem_refill(struct rte_mempool *pool)
+{
+	struct lifo *l = pool->pool_data;
+
+	l->n = 0;
+	rte_mempool_obj_iter(pool, refill_one, NULL);
+	return l->n;
+}
+
+/* Which operations a number means is each process's own idea. */
+static bool
+ops_are_ours(const struct rte_mempool *pool)
+{
+	return pool->ops_index >= 0 && (uint32_t)pool->ops_index < rte_mempool_ops_table.num_ops &&
+	       strcmp(rte_mempool_get_ops(pool->ops_index)->name, lifo_ops.name) == 0;
+}
+
+int
+uvs_mem_join(struct uvs_mem *m, struct rte_mempool *pool, uint32_t reserve)
+{
+	if (!ops_are_ours(pool)) {
+		uvs_log(UVS_LOG_ERROR,
+			"the pools' operations have number %d in the manager and another one here: "
+			"this program brings mempool drivers of its own along, and cannot share "
+			"the NIC",
+			pool->ops_index);
+		return -EPROTO;
+	}
+	m->data_room = rte_pktmbuf_data_room_size(pool);
+	m->pool = pool;
+	m->joined = true;
+	rte_mempool_mem_iter(pool, note_span, m);
+	m->total = pool->size;
+	m->reserve = reserve;
+	return 0;
 }
 
 uint32_t
@@ -167,7 +294,7 @@ struct uvs_packet_note *
 uvs_pbuf_note(const struct uvs_mem *m, struct pbuf *p)
 {
 	if (is_custom(p))
-		return &((struct uvs_mbuf_priv *)(void *)p)->note;
+		return &container_of(p, struct uvs_mbuf_priv, custom.pbuf)->note;
 	if (in_pool(m, p))
 		return &priv_of(mbuf_at(m, p))->note;
 	return &((struct uvs_big *)(void *)p - 1)->note;
@@ -231,7 +358,7 @@ uvs_pbuf_tailroom(const struct uvs_mem *m, const struct pbuf *p)
 static void
 heap_free(struct pbuf *p)
 {
-	free(p);
+	free(container_of(p, struct uvs_mbuf_priv, custom.pbuf));
 }
 
 struct pbuf *
@@ -319,6 +446,25 @@ uvl_pbuf_trim(void *mem, size_t size)
 }
 
 /* ------------------------------------------------------------------- lwIP's hooks for the rest */
+
+void *
+uvl_tcp_pcb_malloc(size_t size)
+{
+	struct uvs_share *share = uvs_self->share;
+
+	return unlikely(share != NULL) ? uvs_share_pcb(share, size) : malloc(size);
+}
+
+void
+uvl_tcp_pcb_free(void *mem)
+{
+	struct uvs_share *share = uvs_self->share;
+
+	if (unlikely(share != NULL))
+		uvs_share_pcb_free(share, mem);
+	else
+		free(mem);
+}
 
 void *
 uvl_malloc(size_t size)

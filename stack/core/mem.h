@@ -11,8 +11,11 @@
  * behind a struct uvs_big.
  *
  * One pool per instance, a last-in-first-out array without atomics (the hottest buffer is the next
- * one): whoever takes or gives must hold the instance. `reserve` mbufs are kept for receiving:
- * allocations made here fail below it, and the sockets that were refused hear when there is room.
+ * one): whoever takes or gives must hold the instance. Where processes share a NIC the pools and
+ * their arrays lie in shared memory, one for each slot (stack/share/host.h): the stack of the slot
+ * alone takes from its pool; who frees a buffer of another slot's sends it home (share.h).
+ * `reserve` mbufs are kept for receiving: allocations made here fail below it, and the sockets that
+ * were refused hear when there is room.
  *
  * Costs: one pool get and one put for a packet, no copy in between, no atomics.
  */
@@ -37,6 +40,11 @@ struct uvs_packet_note {
 };
 
 struct uvs_mbuf_priv {
+	/* Of buffers that may change hands (stack/share/softq.h, steer.h). */
+	uint64_t owner, trail;
+	uint32_t ref;   /* its own; constant */
+	uint32_t proxy; /* a frame to be sent, not received */
+
 	struct pbuf_custom custom;
 	struct uvs_packet_note note;
 };
@@ -55,6 +63,7 @@ struct uvs_mem {
 	uint32_t data_room;
 	/* counters; written under the instance */
 	uint64_t alloc_failed, big_allocs, heap_bytes, unpinned;
+	bool joined; /* the pool is the manager's */
 };
 
 #define UVS_MBUF_DATA_ROOM 2048
@@ -62,6 +71,31 @@ struct uvs_mem {
 /* EAL must be up. name is unique in the process. 0 or a negative errno. */
 int uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reserve);
 void uvs_mem_fini(struct uvs_mem *m);
+
+/* ------------------------------------------------------- pools of slots, in shared memory */
+
+/* By the manager, at the start: an mbuf pool for a slot. NULL, rte_errno. */
+struct rte_mempool *uvs_mem_make(const char *name, uint32_t mbufs, uint32_t slot);
+
+/* By the manager, for a slot that nobody has: what is at home is free again, as new; nothing else
+ * is. Returns how many. */
+uint32_t uvs_mem_refill(struct rte_mempool *pool);
+
+/* Use the pool of a slot, which the manager made. -EPROTO: its operations are others here. */
+int uvs_mem_join(struct uvs_mem *m, struct rte_mempool *pool, uint32_t reserve);
+
+/* Of pools that were made so. */
+static inline struct uvs_mbuf_priv *
+uvs_mbuf_priv(const struct rte_mbuf *mbuf)
+{
+	return (struct uvs_mbuf_priv *)(uintptr_t)(mbuf + 1);
+}
+
+static inline struct rte_mbuf *
+uvs_mbuf_of_owner(uint64_t owner_at)
+{
+	return (struct rte_mbuf *)(uintptr_t)(owner_at - offsetof(struct uvs_mbuf_priv, owner)) - 1;
+}
 
 /* mbufs free now. */
 uint32_t uvs_mem_avail(const struct uvs_mem *m);

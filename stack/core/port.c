@@ -3,6 +3,7 @@
 #include "stack/core/eal.h"
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
+#include "stack/core/share.h"
 
 #include <errno.h>
 #include <rte_epoll.h>
@@ -36,7 +37,7 @@ apply_quirks(struct uvs_port *p)
 {
 	for (size_t i = 0; i < RTE_DIM(quirks); i++)
 		if (strcmp(p->driver, quirks[i].driver) == 0)
-			p->copy_tx = quirks[i].copy_tx;
+			p->copy_tx |= quirks[i].copy_tx;
 }
 
 static uint16_t
@@ -113,13 +114,14 @@ configure_with_interrupts(struct uvs_port *p, const struct uvs_conf *c)
 }
 
 static int
-setup_queues(struct uvs_port *p, struct rte_mempool *pool)
+setup_queues(struct uvs_port *p, struct rte_mempool *const pool[])
 {
 	int socket = rte_eth_dev_socket_id(p->id);
 	int r = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &p->rx_desc, &p->tx_desc);
 
 	for (uint16_t q = 0; r == 0 && q < p->queues; q++) {
-		r = rte_eth_rx_queue_setup(p->id, q, p->rx_desc, (unsigned int)socket, NULL, pool);
+		r = rte_eth_rx_queue_setup(p->id, q, p->rx_desc, (unsigned int)socket, NULL,
+					   pool[q]);
 		if (r == 0)
 			r = rte_eth_tx_queue_setup(p->id, q, p->tx_desc, (unsigned int)socket,
 						   NULL);
@@ -150,7 +152,7 @@ setup_interrupts(struct uvs_port *p)
 	if (!p->intr)
 		return;
 	p->epfd = uvs_fd_adopt(epoll_create1(EPOLL_CLOEXEC));
-	for (uint16_t q = 0; q < p->queues; q++) {
+	for (uint16_t q = p->rxq; q < p->rxq + p->queues; q++) {
 		if (p->epfd >= 0 &&
 		    rte_eth_dev_rx_intr_ctl_q(p->id, q, p->epfd, RTE_INTR_EVENT_ADD, NULL) == 0)
 			continue;
@@ -185,7 +187,7 @@ leave_clock(struct uvs_port *p)
 }
 
 int
-uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *pool)
+uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *const pool[])
 {
 	int r = configure_with_interrupts(p, c);
 
@@ -211,14 +213,31 @@ uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool 
 }
 
 void
+uvs_port_join(struct uvs_port *p, const struct uvs_conf *c)
+{
+	struct rte_eth_dev_info info;
+
+	if (rte_eth_dev_info_get(p->id, &info) == 0)
+		snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
+	p->epfd = -1;
+	p->joined = true;
+	p->intr = p->intr && c->poll != UVS_POLL_BUSY;
+	apply_quirks(p);
+	setup_interrupts(p);
+	follow_clock(p);
+}
+
+void
 uvs_port_stop(struct uvs_port *p)
 {
 	uvs_port_flush(p);
 	leave_clock(p);
 	rte_pktmbuf_free_bulk(p->tx, p->tx_n);
 	p->tx_n = 0;
-	rte_eth_dev_stop(p->id);
-	rte_eth_dev_close(p->id);
+	if (!p->joined) {
+		rte_eth_dev_stop(p->id);
+		rte_eth_dev_close(p->id);
+	}
 	uvs_fd_close(p->epfd); /* not before: the driver takes its queues out of it */
 	p->epfd = -1;
 }
@@ -232,7 +251,7 @@ uvs_port_flush(struct uvs_port *p)
 
 	if (p->tx_n == 0)
 		return;
-	sent = rte_eth_tx_burst(p->id, 0, p->tx, p->tx_n);
+	sent = rte_eth_tx_burst(p->id, p->txq, p->tx, p->tx_n);
 	p->stats.tx_bursts++;
 	p->stats.tx_packets += sent;
 	p->tx_n = (uint16_t)(p->tx_n - sent);
@@ -259,9 +278,9 @@ uvs_port_send(struct uvs_port *p, struct rte_mbuf *m)
 bool
 uvs_port_arm(struct uvs_port *p)
 {
-	if (!p->intr)
+	if (!p->intr || (p->share != NULL && !uvs_share_arm(p->share)))
 		return false;
-	for (uint16_t q = 0; q < p->queues; q++) {
+	for (uint16_t q = p->rxq; q < p->rxq + p->queues; q++) {
 		int r = rte_eth_dev_rx_intr_enable(p->id, q);
 
 		if (r < 0) {
@@ -283,7 +302,9 @@ uvs_port_disarm(struct uvs_port *p)
 
 	if (p->epfd < 0)
 		return;
-	for (uint16_t q = 0; q < p->queues; q++)
+	if (p->share != NULL)
+		uvs_share_disarm(p->share);
+	for (uint16_t q = p->rxq; q < p->rxq + p->queues; q++)
 		rte_eth_dev_rx_intr_disable(p->id, q);
 	/* Reads what each kind of interrupt wants read. */
 	rte_epoll_wait(p->epfd, events, RTE_DIM(events), 0);

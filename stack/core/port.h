@@ -28,9 +28,15 @@ struct uvs_port_stats {
 	uint64_t tx_bursts;
 };
 
+struct uvs_share;
+
 struct uvs_port {
 	uint16_t id;
-	uint16_t queues;
+	uint16_t queues;         /* receive queues of this instance, from rxq on */
+	uint16_t rxq, txq;       /* the first receive queue; the transmit queue */
+	bool no_tx;              /* has none: somebody else sends (share.h) */
+	bool joined;             /* another process configured and started it, and stops it */
+	struct uvs_share *share; /* soft queues that wake it, too; NULL: none */
 	uint16_t mtu;
 	uint16_t rx_desc, tx_desc;
 	uint64_t rx_offloads, tx_offloads; /* RTE_ETH_RX_OFFLOAD_*, RTE_ETH_TX_OFFLOAD_* in use */
@@ -55,9 +61,13 @@ int uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c);
 /* mbufs the receive queues may hold, so that the pool can be made before the port. */
 uint32_t uvs_port_rx_mbufs(const struct uvs_port *p);
 
-/* Configure, set up queues on the pool, start. 0 or a negative errno, logged. */
-int uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *pool);
+/* Configure, set up each queue on its pool, start. 0 or a negative errno, logged. */
+int uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *const pool[]);
 void uvs_port_stop(struct uvs_port *p);
+
+/* Use a port that another process has configured and started, with what it says of it in *p: id,
+ * queues, offloads, address. Interrupts and clock are this process's own. */
+void uvs_port_join(struct uvs_port *p, const struct uvs_conf *c);
 
 /* Takes the mbuf over. */
 void uvs_port_send(struct uvs_port *p, struct rte_mbuf *m);

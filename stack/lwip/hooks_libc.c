@@ -24,6 +24,18 @@ uvl_free(void *mem)
 }
 
 void *
+uvl_tcp_pcb_malloc(size_t size)
+{
+	return malloc(size);
+}
+
+void
+uvl_tcp_pcb_free(void *mem)
+{
+	free(mem);
+}
+
+void *
 uvl_pbuf_malloc(size_t size)
 {
 	return malloc(size);

@@ -28,6 +28,9 @@
 /* No pbuf comes from a pool that could run dry and would want its out-of-order data back. */
 #define PBUF_POOL_FREE_OOSEQ 0
 
+/* TCP PCBs by hooks of their own (uvl.h). */
+#define UVL_TCP_PCB_HOOKS 1
+
 void *uvl_malloc(__SIZE_TYPE__ size);
 void *uvl_calloc(__SIZE_TYPE__ count, __SIZE_TYPE__ size);
 void uvl_free(void *mem);

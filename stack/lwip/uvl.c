@@ -15,6 +15,7 @@ __thread struct uvl *uvl_self;
 
 /* etharp.c knows the size of its entries. */
 size_t uvl_etharp_size(void);
+int uvl_etharp_find(const void *table, u32_t addr, u8_t *mac);
 
 #define UVL_PORTS    65536
 #define UVL_ALIGN(n) (((n) + 63) & ~(size_t)63)
@@ -137,6 +138,12 @@ void
 uvl_timeout_give(struct sys_timeo *timeout)
 {
 	uvl_self->timeouts_taken &= ~(1u << (timeout - uvl_self->timeouts));
+}
+
+bool
+uvl_neighbour(const struct uvl *mem, uint32_t addr, uint8_t mac[6])
+{
+	return uvl_etharp_find((const char *)mem + UVL_ALIGN(sizeof(*mem)), addr, mac) != 0;
 }
 
 u32_t

@@ -32,6 +32,7 @@
 #ifndef UVL_H
 #define UVL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -237,6 +238,12 @@ void uvl_init_secret(struct uvl *mem, struct uvl_secret secret);
  */
 void uvl_exit(struct uvl *mem);
 
+/*
+ * The Ethernet address of an IPv4 neighbour in an instance that another process may have: reads the
+ * table as bytes that may be anything, and follows no pointer.
+ */
+bool uvl_neighbour(const struct uvl *mem, uint32_t addr, uint8_t mac[6]);
+
 /* The hook by whatever name the configuration gives it: lwIP's unit tests bring their own. */
 u32_t LWIP_HOOK_TCP_ISN(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
 			u16_t remote_port);
@@ -268,6 +275,10 @@ uint64_t uvl_now_us(void);
 void *uvl_malloc(size_t size);
 void *uvl_calloc(size_t count, size_t size);
 void uvl_free(void *mem);
+
+/* TCP PCBs, but for listeners: each of the same size, MEM_ALIGNMENT aligned. NULL: no more. */
+void *uvl_tcp_pcb_malloc(size_t size);
+void uvl_tcp_pcb_free(void *mem);
 
 /*
  * PBUF_RAM pbufs: struct pbuf, headroom and payload in one piece, MEM_ALIGNMENT aligned, so that it

@@ -5,6 +5,7 @@
 #include "stack/core/clock.h"
 #include "stack/core/eal.h"
 #include "stack/core/log.h"
+#include "stack/core/share.h"
 #include "stack/core/waiter.h"
 #include "stack/sock/sock_priv.h"
 
@@ -19,6 +20,7 @@ static struct {
 	bool conf_read, conf_ok;
 	uint32_t epoch;
 	struct uvs_instance *in; /* never freed: a forked child makes another */
+	struct uvs_share *share; /* its slot in a shared host; NULL: it has its port to itself */
 	bool running;            /* atomic */
 	int failed;              /* errno of a start that went wrong: do not try again */
 	pid_t eal_pid;           /* process in which EAL was started; 0: none */
@@ -104,7 +106,7 @@ uvs_stack_may_bind_low(void)
  */
 
 int
-uvs_stack_attach(struct uvs_instance *in, uint16_t port_id)
+uvs_stack_attach(struct uvs_instance *in, uint16_t port_id, struct uvs_share *share)
 {
 	int r;
 
@@ -112,7 +114,7 @@ uvs_stack_attach(struct uvs_instance *in, uint16_t port_id)
 	if (in->sock == NULL)
 		return -ENOMEM;
 	((struct uvs_sock_tables *)in->sock)->tcp.tcp = true;
-	r = uvs_inst_start(in, port_id);
+	r = uvs_inst_start(in, port_id, share);
 	if (r < 0)
 		return r;
 	uvs_inst_enter(in);
@@ -140,9 +142,9 @@ uvs_tables(struct uvs_instance *in)
 static int
 start_instance(void *arg)
 {
-	int port = uvs_eal_port(&stack.conf);
+	int port = stack.share != NULL ? 0 : uvs_eal_port(&stack.conf);
 
-	return port < 0 ? port : uvs_stack_attach(arg, (uint16_t)port);
+	return port < 0 ? port : uvs_stack_attach(arg, (uint16_t)port, stack.share);
 }
 
 static int
@@ -156,7 +158,10 @@ start_everything(struct uvs_instance *in)
 		return -ENETDOWN;
 	}
 	stack.eal_pid = getpid();
-	r = uvs_eal_start(&stack.conf);
+	if (stack.conf.mode == UVS_MODE_SHARED)
+		r = uvs_share_attach(&stack.conf, &stack.share, 1);
+	else
+		r = uvs_eal_start(&stack.conf, NULL);
 	if (r == 0)
 		r = uvs_aside(start_instance, in);
 	if (r == 0)
@@ -309,6 +314,7 @@ uvs_stack_forget(void)
 	uvs_self = NULL;
 	uvl_enter(NULL);
 	stack.in = NULL;
+	stack.share = NULL;
 	stack.running = false;
 	stack.failed = 0;
 	stack.epoch++;

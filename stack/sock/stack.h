@@ -28,9 +28,9 @@ uint32_t uvs_stack_epoch(void);
 /* Ports below 1024: CAP_NET_BIND_SERVICE or the kernel's ip_unprivileged_port_start. */
 bool uvs_stack_may_bind_low(void);
 
-/* Make an instance of a port ready for sockets (tests: several instances in a process). EAL is up.
- */
-int uvs_stack_attach(struct uvs_instance *in, uint16_t port_id);
+/* Make an instance of a port, or in a slot of a shared host, ready for sockets (tests: several
+ * instances in a process). EAL is up. */
+int uvs_stack_attach(struct uvs_instance *in, uint16_t port_id, struct uvs_share *share);
 /* The opposite: connections are dropped without a word, sockets must be gone. */
 void uvs_stack_detach(struct uvs_instance *in);
 

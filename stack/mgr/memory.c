@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Everything that the host's processes share, made before anybody comes: EAL, the port, the pools,
+ * the soft queues, the arenas. Nothing is allocated afterwards. */
+#include "stack/core/eal.h"
+#include "stack/core/instance.h"
+#include "stack/core/log.h"
+#include "stack/mgr/mgr.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <mntent.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_memzone.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define DEFAULT_MBUFS 4096
+#define PAGE_MB       2
+#define EAL_MB        24 /* what EAL, ethdev and the driver take */
+#define HUGE_FREE     "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+
+/* ---------------------------------------------------------------------------------- huge pages */
+
+static long
+free_pages(void)
+{
+	FILE *f = fopen(HUGE_FREE, "re");
+	long n = 0;
+
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%ld", &n) != 1)
+		n = 0;
+	fclose(f);
+	return n;
+}
+
+static uint32_t
+mbufs_of(const struct mgr *m)
+{
+	return m->conf.mbufs != 0 ? m->conf.mbufs : DEFAULT_MBUFS;
+}
+
+static size_t
+shared_bytes(const struct mgr *m)
+{
+	uint32_t slots = m->conf.slots;
+	size_t mbuf = sizeof(struct rte_mbuf) + sizeof(struct uvs_mbuf_priv) + UVS_MBUF_DATA_ROOM +
+		      RTE_PKTMBUF_HEADROOM + 4 * RTE_CACHE_LINE_SIZE + 2 * sizeof(void *);
+	size_t pcbs = m->conf.connections * (sizeof(struct tcp_pcb) + sizeof(uint32_t));
+
+	return slots * (mbufs_of(m) * mbuf + pcbs + uvl_size()) + uvs_crossbar_size(slots + 1);
+}
+
+static int
+find_memory(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	uint32_t mb = (uint32_t)(shared_bytes(m) >> 20) + EAL_MB;
+	long pages;
+
+	m->memory_mb = m->conf.memory_mb != 0 ? m->conf.memory_mb : mb;
+	pages = (m->memory_mb + PAGE_MB - 1) / PAGE_MB;
+	if (m->conf.hugepages == UVS_NO)
+		return uvs_fail(err, -EINVAL,
+				"hugepages = no: a shared host needs huge pages, for its memory is "
+				"mapped by several processes");
+	if (free_pages() >= pages)
+		return 0;
+	return uvs_fail(err, -ENOMEM,
+			"%u slots of %u mbufs take %ld huge pages of 2 MB, and %ld are free: as "
+			"root, sysctl vm.nr_hugepages=%ld; or fewer slots, or fewer mbufs",
+			m->conf.slots, mbufs_of(m), pages, free_pages(), pages + 16);
+}
+
+static bool
+is_ours_to_use(const char *dir)
+{
+	struct statfs fs;
+
+	return statfs(dir, &fs) == 0 && fs.f_bsize == PAGE_MB << 20 &&
+	       access(dir, W_OK | X_OK) == 0;
+}
+
+static int
+find_huge_dir(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	struct mntent *e;
+	FILE *f;
+
+	snprintf(m->huge_dir, sizeof(m->huge_dir), "%.*s", UVS_PROTO_PATH - 1, m->conf.huge_dir);
+	if (m->huge_dir[0] != '\0') {
+		if (is_ours_to_use(m->huge_dir))
+			return 0;
+		return uvs_fail(err, -EINVAL,
+				"huge_dir: %.120s is no hugetlbfs of 2 MB pages that this user can "
+				"write to",
+				m->huge_dir);
+	}
+	f = setmntent("/proc/self/mounts", "re");
+	while (f != NULL && (e = getmntent(f)) != NULL)
+		if (strcmp(e->mnt_type, "hugetlbfs") == 0 && is_ours_to_use(e->mnt_dir)) {
+			snprintf(m->huge_dir, sizeof(m->huge_dir), "%s", e->mnt_dir);
+			break;
+		}
+	if (f != NULL)
+		endmntent(f);
+	if (m->huge_dir[0] != '\0')
+		return 0;
+	return uvs_fail(err, -ENOENT,
+			"no hugetlbfs of 2 MB pages is mounted that this user can write to: as "
+			"root, mkdir -p /dev/hugepages && mount -t hugetlbfs none /dev/hugepages");
+}
+
+/* ------------------------------------------------------------------------------------------ EAL */
+
+/* Where EAL keeps its files. */
+static void
+find_runtime(struct mgr *m)
+{
+	const char *dir = getenv("RUNTIME_DIRECTORY");
+	const char *base = strrchr(m->path, '/');
+
+	if (dir == NULL)
+		dir = getuid() == 0 ? "/var/run" : getenv("XDG_RUNTIME_DIR");
+	if (dir == NULL)
+		dir = "/tmp";
+	snprintf(m->runtime, sizeof(m->runtime), "%s", dir);
+	snprintf(m->prefix, sizeof(m->prefix), "uvs-%.56s", base + 1);
+}
+
+/* Has the process memory of this host mapped? */
+static bool
+maps_host(const struct mgr *m, const char *pid)
+{
+	char path[64], line[PATH_MAX + 256], file[PATH_MAX];
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%.16s/maps", pid);
+	snprintf(file, sizeof(file), "%s/%smap_", m->huge_dir, m->prefix);
+	f = fopen(path, "re");
+	while (f != NULL && !found && fgets(line, sizeof(line), f) != NULL)
+		found = strstr(line, file) != NULL;
+	if (f != NULL)
+		fclose(f);
+	return found;
+}
+
+bool
+memory_is_mapped(const struct mgr *m, pid_t pid)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", pid);
+	return maps_host(m, name);
+}
+
+/* EAL has one primary, and a second one would clear the memory under those that live. */
+static int
+check_survivors(const struct mgr *m, char err[UVS_ERR_LEN])
+{
+	DIR *proc = opendir("/proc");
+	char list[100] = "";
+	struct dirent *d;
+	size_t used = 0;
+
+	while (proc != NULL && (d = readdir(proc)) != NULL)
+		if (d->d_name[0] >= '1' && d->d_name[0] <= '9' && maps_host(m, d->d_name) &&
+		    used + 10 < sizeof(list))
+			used += (size_t)snprintf(list + used, sizeof(list) - used, " %.8s",
+						 d->d_name);
+	if (proc != NULL)
+		closedir(proc);
+	if (used == 0)
+		return 0;
+	return uvs_fail(err, -EBUSY,
+			"the manager before this one has died, and these processes of the host "
+			"live on:%s. They serve on; DPDK lets a new manager in when they have "
+			"ended",
+			list);
+}
+
+static int
+start_eal(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	struct uvs_eal_role role = {.primary = true,
+				    .prefix = m->prefix,
+				    .huge_dir = m->huge_dir,
+				    .memory_mb = m->memory_mb};
+	int rc = uvs_eal_start(&m->conf, &role), id;
+
+	if (rc < 0)
+		return uvs_fail(err, rc, "DPDK does not start: %s (the log says why)",
+				strerror(-rc));
+	id = uvs_eal_port(&m->conf);
+	if (id < 0)
+		return uvs_fail(err, id, "nic %.200s: no port was found", m->conf.nic);
+	rc = uvs_port_probe(&m->port, (uint16_t)id, &m->conf);
+	return rc == 0 ? 0 : uvs_fail(err, rc, "the port cannot be used: %s", strerror(-rc));
+}
+
+/* --------------------------------------------------------------------------------------- zones */
+
+/* Zeroed, aligned to cache lines, never given back. NULL: no memory, *failed set. */
+static void *
+zone(const char *name, uint32_t number, size_t size, bool *failed)
+{
+	const struct rte_memzone *z;
+	char full[RTE_MEMZONE_NAMESIZE];
+
+	snprintf(full, sizeof(full), number == 0 ? "%s" : "%s_%u", name, number);
+	z = rte_memzone_reserve_aligned(full, size, SOCKET_ID_ANY, 0, RTE_CACHE_LINE_SIZE);
+	if (z == NULL) {
+		uvs_log(UVS_LOG_ERROR, "no memory for %s, %zu bytes: %s", full, size,
+			rte_strerror(rte_errno));
+		*failed = true;
+		return NULL;
+	}
+	memset(z->addr, 0, size);
+	return z->addr;
+}
+
+/* By index: a stack finds a buffer by its number, and its owner word. */
+static void
+note_owner(struct rte_mempool *mp, void *arg, void *obj, unsigned int i)
+{
+	uint64_t *owner_at = arg;
+
+	(void)mp;
+	owner_at[i] = (uint64_t)(uintptr_t)&uvs_mbuf_priv(obj)->owner;
+}
+
+static bool
+make_pool(struct mgr *m, uint32_t slot)
+{
+	struct uvs_pool_view *view = &m->host->x.pool[slot];
+	bool failed = false;
+	uint64_t *owner_at;
+	char name[32];
+
+	snprintf(name, sizeof(name), "uvs_pool_%u", slot);
+	m->host->slot[slot].pool = uvs_mem_make(name, mbufs_of(m), slot);
+	owner_at = zone("uvs_owner", slot, mbufs_of(m) * sizeof(*owner_at), &failed);
+	if (m->host->slot[slot].pool == NULL || failed)
+		return false;
+	rte_mempool_obj_iter(m->host->slot[slot].pool, note_owner, owner_at);
+	view->owner_at = owner_at;
+	view->count = mbufs_of(m);
+	return true;
+}
+
+static bool
+make_slot(struct mgr *m, uint32_t i)
+{
+	struct uvs_slot *s = &m->host->slot[i];
+	bool failed = false;
+
+	s->lwip = zone("uvs_lwip", i, uvl_size(), &failed);
+	s->pcb = zone("uvs_pcb", i, m->host->nb_pcbs * sizeof(struct tcp_pcb), &failed);
+	s->pcb_used = zone("uvs_pcb_used", i, m->host->nb_pcbs * sizeof(uint32_t), &failed);
+	return !failed && make_pool(m, i);
+}
+
+static int
+make_host(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	uint32_t slots = m->conf.slots + 1;
+	bool failed = false;
+	struct uvs_host *h = zone(UVS_HOST_ZONE, 0, sizeof(*h), &failed);
+	void *x = zone("uvs_crossbar", 0, uvs_crossbar_size(slots), &failed);
+
+	m->host = h;
+	if (!failed) {
+		uvs_crossbar_init(&h->x, slots, x);
+		h->nb_slots = slots;
+		h->nb_pcbs = m->conf.connections;
+		h->lease = zone("uvs_lease", 0, UVS_QUEUES_MAX * sizeof(*h->lease), &failed);
+		h->slot = zone("uvs_slot", 0, slots * sizeof(*h->slot), &failed);
+	}
+	for (uint32_t i = 1; i < slots && !failed; i++)
+		failed = !make_slot(m, i);
+	if (!failed)
+		return 0;
+	return uvs_fail(err, -ENOMEM,
+			"%u MB of huge pages are too little for %u slots of %u mbufs: raise "
+			"memory_mb, or leave it at 0",
+			m->memory_mb, m->conf.slots, mbufs_of(m));
+}
+
+/* ---------------------------------------------------------------------------------------- port */
+
+static void
+describe(struct mgr *m)
+{
+	const struct uvs_port *p = &m->port;
+	struct uvs_host *h = m->host;
+
+	h->port_id = p->id;
+	h->nb_queues = p->queues;
+	h->mtu = p->mtu;
+	h->rx_desc = p->rx_desc;
+	h->tx_desc = p->tx_desc;
+	h->rx_offloads = p->rx_offloads;
+	h->tx_offloads = p->tx_offloads;
+	h->rss_hf = p->rss_hf;
+	h->intr = p->intr;
+	memcpy(h->mac, p->mac.addr_bytes, sizeof(h->mac));
+	h->address = m->conf.address.addr.s_addr;
+	h->prefix = m->conf.address.prefix;
+	h->gateway = m->conf.gateway.addr.s_addr;
+	h->shape = (struct uvs_host_shape){
+		.version = UVS_HOST_VERSION,
+		.host_size = sizeof(struct uvs_host),
+		.slot_size = sizeof(struct uvs_slot),
+		.lwip_size = (uint32_t)uvl_size(),
+		.pcb_size = sizeof(struct tcp_pcb),
+		.priv_size = sizeof(struct uvs_mbuf_priv),
+	};
+}
+
+static void
+read_reta(struct mgr *m)
+{
+	struct rte_eth_rss_reta_entry64 group[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
+	struct rte_eth_dev_info info;
+
+	memset(group, 0xff, sizeof(group));
+	if (m->port.rss_hf == 0 || rte_eth_dev_info_get(m->port.id, &info) != 0 ||
+	    info.reta_size > RTE_ETH_RSS_RETA_SIZE_512 ||
+	    rte_eth_dev_rss_reta_query(m->port.id, group, info.reta_size) != 0)
+		return;
+	m->reta_size = info.reta_size;
+	for (uint32_t i = 0; i < m->reta_size; i++)
+		m->reta[i] = group[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+}
+
+static int
+start_port(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	struct rte_mempool *pool[UVS_QUEUES_MAX];
+	int rc;
+
+	if (m->port.queues > m->conf.slots)
+		m->port.queues = (uint16_t)m->conf.slots;
+	for (uint16_t q = 0; q < m->port.queues; q++)
+		pool[q] = m->host->slot[q + 1].pool;
+	rc = uvs_port_start(&m->port, &m->conf, pool);
+	if (rc < 0)
+		return uvs_fail(err, rc, "the port does not start: %s", strerror(-rc));
+	read_reta(m);
+	describe(m);
+	return 0;
+}
+
+int
+memory_make(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	uint64_t wake;
+	int rc = find_memory(m, err);
+
+	if (rc == 0)
+		rc = find_huge_dir(m, err);
+	if (rc < 0)
+		return rc;
+	find_runtime(m);
+	rc = check_survivors(m, err);
+	if (rc == 0)
+		rc = start_eal(m, err);
+	if (rc == 0)
+		rc = make_host(m, err);
+	if (rc == 0)
+		rc = start_port(m, err);
+	if (rc < 0)
+		return rc;
+	uvs_softq_take_over(&m->boss, &m->host->x, &wake);
+	m->host->magic = UVS_HOST_MAGIC;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------- clean-up */
+
+static void
+remove_files(const struct mgr *m, bool (*is_its)(const char *name, const void *arg),
+	     const void *arg)
+{
+	char dir[PATH_MAX];
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
+	d = opendir(dir);
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.' && is_its(e->d_name, arg))
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+}
+
+/* mp_socket_PID_TICKS, fbarray_NAME_PID_TICKS */
+static bool
+is_of_process(const char *name, const void *arg)
+{
+	const char *last = strrchr(name, '_'), *p = last;
+
+	while (p != NULL && p > name && p[-1] != '_')
+		p--;
+	return p != NULL && p > name && atoi(p) == *(const pid_t *)arg;
+}
+
+void
+memory_forget(struct mgr *m, pid_t pid)
+{
+	remove_files(m, is_of_process, &pid);
+}
+
+static bool
+is_any(const char *name, const void *arg)
+{
+	(void)name;
+	(void)arg;
+	return true;
+}
+
+void
+memory_end(struct mgr *m)
+{
+	char dir[PATH_MAX];
+
+	if (!TAILQ_EMPTY(&m->clients) && m->used != 0) {
+		uvs_log(UVS_LOG_WARNING, "processes of the host live on without a manager");
+		return;
+	}
+	uvs_port_stop(&m->port);
+	rte_eal_cleanup();
+	remove_files(m, is_any, NULL);
+	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
+	rmdir(dir);
+}

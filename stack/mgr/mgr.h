@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * stack/mgr/mgr.h - uvstackd, the manager of a shared host: EAL's primary, and nobody's
+ * application.
+ *
+ * It makes everything that the host's processes share (memory.c), hands out slots over its control
+ * socket (clients.c, slots.c), clears up after whoever ends (reclaim.c), and answers tools
+ * (show*.c). In between it sleeps. Frames never wait for it.
+ *
+ * One thread runs all of it; EAL has its own for its messages.
+ */
+#ifndef STACK_MGR_MGR_H
+#define STACK_MGR_MGR_H
+
+#include <limits.h>
+#include <stdarg.h>
+#include <sys/queue.h>
+
+#include "stack/core/port.h"
+#include "stack/share/host.h"
+#include "stack/share/hostdir.h"
+#include "stack/share/proto.h"
+
+struct mgr;
+
+/* Something epoll watches. ready() may end it. */
+struct watch {
+	void (*ready)(struct mgr *m, struct watch *w);
+	int fd;
+};
+
+enum client_state {
+	CLIENT_NEW,       /* has said nothing yet */
+	CLIENT_WAITING,   /* for its turn to attach */
+	CLIENT_ATTACHING, /* EAL's locks may be its */
+	CLIENT_UP,        /* has slots */
+	CLIENT_TOOL,
+};
+
+/* A connection, and the process at its other end. */
+struct client {
+	struct watch socket;  /* fd -1: closed, but the process lives */
+	struct watch process; /* pidfd */
+	TAILQ_ENTRY(client) next;
+	enum client_state state;
+	pid_t pid;
+	char name[UVS_COMM_LEN];
+	uint32_t stacks;     /* it wants */
+	uint64_t since;      /* ns, of this state */
+	uint64_t slots;      /* a bit each */
+	uint64_t ready;      /* of them, those whose stack polls */
+	uint64_t parked;     /* of them, those that were asked to be given back */
+	bool stopped;        /* by SIGSTOP, for too long */
+	uint64_t stopped_ns; /* since when, 0: it runs */
+};
+TAILQ_HEAD(client_list, client);
+
+struct mgr_stats {
+	uint64_t attaches, refused, deaths, exits, resets, attach_killed, bad_messages;
+	uint64_t returned; /* buffers taken from the dead */
+};
+
+struct mgr {
+	struct uvs_conf conf;
+	char path[PATH_MAX]; /* of the host's directory */
+	int dirfd;
+	char prefix[64], runtime[UVS_PROTO_PATH], huge_dir[UVS_PROTO_PATH];
+	uint32_t memory_mb;
+
+	struct uvs_host *host;
+	struct uvs_port port;
+	struct uvs_softq_end boss;
+	uint32_t reta_size;
+	uint16_t reta[RTE_ETH_RSS_RETA_SIZE_512]; /* queue of each entry, as in force */
+	int efd[UVS_PROTO_FDS_MAX];               /* wakes the stack of a slot */
+	uint64_t used;                            /* slots somebody has, a bit each */
+	bool held;                                /* buffers that could not go home yet */
+
+	int epfd;
+	bool done;
+	bool draining; /* no new processes */
+	struct watch listener, signals, timer, bell;
+	struct client_list clients;
+	struct client *attaching;
+
+	uint64_t started_ns;
+	struct mgr_stats stats;
+};
+
+/* uvstackd.c */
+int watch_add(struct mgr *m, struct watch *w);
+void watch_del(struct mgr *m, struct watch *w);
+uint64_t mgr_now(void);
+
+/* memory.c: EAL, port, shared memory. 0, or a negative errno with a sentence. */
+int memory_make(struct mgr *m, char err[UVS_ERR_LEN]);
+/* What EAL keeps of a process that is gone: sockets, files. */
+void memory_forget(struct mgr *m, pid_t pid);
+/* Has the process the host's memory mapped? One that executed another program has not. */
+bool memory_is_mapped(const struct mgr *m, pid_t pid);
+/* The end: if nobody is left, nothing is. */
+void memory_end(struct mgr *m);
+
+/* clients.c */
+int clients_listen(struct mgr *m);
+/* A message, whatever it may be: also for the fuzzer. */
+void client_said(struct mgr *m, struct client *c, const union uvs_msg *msg, size_t len);
+void client_refuse(struct mgr *m, struct client *c, int rc, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void client_send(struct client *c, const void *msg, size_t len);
+/* Let the next one attach, if nobody does. */
+void clients_next(struct mgr *m);
+/* Whoever has been stopped, or has been attaching, for too long. */
+void clients_tick(struct mgr *m);
+struct client *client_of(struct mgr *m, pid_t pid);
+
+/* slots.c */
+uint32_t slots_free(const struct mgr *m);
+/* Hand n out, those with queues first. */
+int slots_lease(struct mgr *m, struct client *c, uint32_t n, struct uvs_msg_slots *msg);
+int slot_ready(struct mgr *m, struct client *c, uint32_t slot);
+int slot_park(struct mgr *m, struct client *c, uint32_t slot);
+int slot_emptied(struct mgr *m, struct client *c, uint32_t slot);
+void slot_stall(struct mgr *m, uint32_t slot, bool stalled);
+/* The process is gone, or does not touch its slots any more. */
+void slots_reclaim(struct mgr *m, struct client *c);
+/* Buffers that could not go home yet. */
+void slots_tick(struct mgr *m);
+void slots_wake(struct mgr *m, uint64_t slots);
+
+/* reset.c: RST to the peers of a dead stack. Returns how many. */
+uint32_t reset_peers(struct mgr *m, uint32_t slot);
+
+/* show.c */
+void show_answer(struct mgr *m, struct client *c, const struct uvs_msg_text *ask);
+
+#endif /* STACK_MGR_MGR_H */

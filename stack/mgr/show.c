@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "stack/mgr/show.h"
+#include "stack/mgr/pcbs.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define US 1000
+
+static uint64_t
+load(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static bool
+is_used(const struct mgr *m, uint32_t slot)
+{
+	return (m->used >> slot & 1) != 0;
+}
+
+/* ------------------------------------------------------------------------------------------- ps */
+
+static const char *
+client_state_name(const struct client *c)
+{
+	static const char *const names[] = {"new", "waiting", "attaching", "up", "tool"};
+
+	return c->stopped ? "stopped" : names[c->state];
+}
+
+static void
+slot_list(uint64_t slots, char *text, size_t len)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (; slots != 0 && used + 4 < len; slots &= slots - 1)
+		used += (size_t)snprintf(text + used, len - used, "%s%d", used != 0 ? "," : "",
+					 __builtin_ctzll(slots));
+}
+
+static void
+show_ps(struct mgr *m, struct out *o)
+{
+	char slots[64];
+	struct client *c;
+
+	out_table(o, "processes");
+	TAILQ_FOREACH (c, &m->clients, next) {
+		if (c->state == CLIENT_TOOL || c->state == CLIENT_NEW)
+			continue;
+		slot_list(c->slots, slots, sizeof(slots));
+		out_row(o);
+		out_num(o, "pid", 7, (uint64_t)c->pid);
+		out_str(o, "name", -15, c->name);
+		out_str(o, "state", -9, client_state_name(c));
+		out_num(o, "seconds", 7, (mgr_now() - c->since) / UVS_NS_PER_S);
+		out_str(o, "slots", 0, slots);
+		out_row_end(o);
+	}
+	out_table_end(o, "no processes");
+}
+
+/* --------------------------------------------------------------------------------------- queues */
+
+static uint32_t
+reta_share(const struct mgr *m, int q)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < m->reta_size; i++)
+		n += m->reta[i] == q;
+	return n;
+}
+
+static void
+show_slot(struct mgr *m, struct out *o, uint32_t slot)
+{
+	const struct uvs_slot *s = &m->host->slot[slot];
+	int q = uvs_slot_queue(m->host, slot);
+	const struct uvs_inbox *in = &m->host->x.inbox[slot];
+	char queue[16] = "-";
+
+	if (q >= 0)
+		snprintf(queue, sizeof(queue), "%d", q);
+	out_row(o);
+	out_num(o, "slot", 4, slot);
+	out_str(o, "queue", 5, queue);
+	out_str(o, "state", -9,
+		q < 0 ? (is_used(m, slot) ? "soft" : "free")
+		      : uvs_lease_state_name(
+				UVS_LEASE_STATE(atomic_load(&m->host->lease[q].word))));
+	out_num(o, "reta", 4, q >= 0 ? reta_share(m, q) : 0);
+	out_num(o, "pid", 7, is_used(m, slot) ? (uint64_t)atomic_load(&s->pid) : 0);
+	out_str(o, "name", -15, is_used(m, slot) ? s->name : "");
+	out_num(o, "processed", 11, load(&s->c.processed));
+	out_num(o, "direct", 11, load(&s->c.direct));
+	out_num(o, "forwarded", 11, load(&s->c.forwarded));
+	out_num(o, "taken", 11, load(&in->taken));
+	out_num(o, "lost", 6,
+		load(&s->c.fwd_full) + load(&s->c.fwd_down) + load(&s->c.fwd_nombuf) +
+			load(&s->c.fwd_chain));
+	out_num(o, "leases", 6, s->leases);
+	out_num(o, "reclaims", 8, s->reclaims);
+	out_num(o, "reclaim_us", 10, s->reclaim_ns / US);
+	out_row_end(o);
+}
+
+static void
+show_queues(struct mgr *m, struct out *o)
+{
+	out_table(o, "queues");
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++)
+		show_slot(m, o, slot);
+	out_table_end(o, "no slots");
+}
+
+/* -------------------------------------------------------------------------- pools and the ledger
+ */
+
+static void
+show_pool(struct mgr *m, struct out *o, uint32_t slot, const struct uvs_softq_ledger *l)
+{
+	struct rte_mempool *pool = m->host->slot[slot].pool;
+
+	out_row(o);
+	out_num(o, "slot", 4, slot);
+	out_num(o, "total", 7, l->total);
+	out_num(o, "home", 7, l->home);
+	out_num(o, "free", 7, rte_mempool_avail_count(pool));
+	out_num(o, "on_rings", 8, l->in_ring);
+	out_num(o, "held", 6, l->held);
+	out_num(o, "lost", 6, l->lost);
+	out_row_end(o);
+}
+
+static void
+show_pools(struct mgr *m, struct out *o)
+{
+	struct uvs_softq_ledger l;
+
+	out_table(o, "pools");
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++) {
+		uvs_softq_ledger(&m->host->x, slot, &l);
+		show_pool(m, o, slot, &l);
+	}
+	out_table_end(o, "no pools");
+}
+
+/* At rest: every buffer in one place, and those of slots that nobody has at home and free. */
+static int
+show_ledger(struct mgr *m, struct out *o)
+{
+	uint32_t wrong = 0;
+
+	slots_tick(m);
+	show_pools(m, o);
+	out_table(o, "findings");
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++) {
+		struct rte_mempool *pool = m->host->slot[slot].pool;
+		struct uvs_softq_ledger l;
+		uint32_t free = rte_mempool_avail_count(pool);
+
+		uvs_softq_ledger(&m->host->x, slot, &l);
+		if (l.lost == 0 && (is_used(m, slot) || l.home + l.held + l.in_ring == l.total) &&
+		    free <= l.home)
+			continue;
+		wrong++;
+		out_row(o);
+		out_num(o, "slot", 4, slot);
+		out_str(o, "finding", 0,
+			l.lost != 0 ? "buffers that are in no place"
+				    : "buffers that are neither free nor away");
+		out_row_end(o);
+	}
+	out_table_end(o, "clean: every buffer is in exactly one place");
+	return wrong != 0;
+}
+
+/* ------------------------------------------------------------------------------------------- ss */
+
+static void
+endpoint(const struct pcb_view *v, bool local, char *text, size_t len)
+{
+	char addr[INET6_ADDRSTRLEN];
+
+	if (v->is_v4)
+		inet_ntop(AF_INET, local ? &v->local : &v->remote, addr, sizeof(addr));
+	else
+		inet_ntop(AF_INET6, local ? v->local6 : v->remote6, addr, sizeof(addr));
+	snprintf(text, len, v->is_v4 ? "%s:%u" : "[%s]:%u", addr, local ? v->lport : v->rport);
+}
+
+static void
+show_connection(struct mgr *m, struct out *o, uint32_t slot, const struct pcb_view *v)
+{
+	const struct uvs_slot *s = &m->host->slot[slot];
+	char local[64], remote[64];
+
+	endpoint(v, true, local, sizeof(local));
+	endpoint(v, false, remote, sizeof(remote));
+	out_row(o);
+	out_str(o, "state", -10, pcb_state_name(v->state));
+	out_num(o, "unacked", 8, v->unacked);
+	out_str(o, "local", -21, local);
+	out_str(o, "remote", -21, remote);
+	out_num(o, "slot", 4, slot);
+	out_num(o, "pid", 7, (uint64_t)atomic_load(&s->pid));
+	out_str(o, "name", -15, s->name);
+	out_str(o, "process", 0, is_used(m, slot) ? "alive" : "dead");
+	out_row_end(o);
+}
+
+static void
+show_ss(struct mgr *m, struct out *o)
+{
+	struct pcb_view v;
+
+	out_table(o, "connections");
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++)
+		for (uint32_t i = 0; i < m->host->nb_pcbs; i++)
+			if (pcb_read(m->host, slot, i, &v) && v.rport != 0)
+				show_connection(m, o, slot, &v);
+	out_table_end(o, "no connections");
+}
+
+/* --------------------------------------------------------------------------------------- status */
+
+static void
+show_status(struct mgr *m, struct out *o)
+{
+	char addr[INET_ADDRSTRLEN], cidr[32];
+
+	inet_ntop(AF_INET, &m->host->address, addr, sizeof(addr));
+	snprintf(cidr, sizeof(cidr), "%s/%u", addr, m->host->prefix);
+	out_table(o, "host");
+	out_row(o);
+	out_str(o, "address", -18, cidr);
+	out_str(o, "driver", -10, m->port.driver);
+	out_num(o, "queues", 6, m->host->nb_queues);
+	out_num(o, "slots", 5, m->host->nb_slots - 1);
+	out_num(o, "free", 4, slots_free(m));
+	out_str(o, "accepts", -7, m->draining ? "no" : "yes");
+	out_num(o, "attaches", 8, m->stats.attaches);
+	out_num(o, "exits", 6, m->stats.exits);
+	out_num(o, "deaths", 6, m->stats.deaths);
+	out_num(o, "refused", 7, m->stats.refused);
+	out_num(o, "returned", 8, m->stats.returned);
+	out_num(o, "resets", 6, m->stats.resets);
+	out_num(o, "seconds", 7, (mgr_now() - m->started_ns) / UVS_NS_PER_S);
+	out_num(o, "manager", 7, (uint64_t)getpid());
+	out_row_end(o);
+	out_table_end(o, "");
+}
+
+/* ------------------------------------------------------------------------------------- answering
+ */
+
+static int
+tell(struct mgr *m, struct out *o, const char *word)
+{
+	if (strcmp(word, "status") == 0)
+		show_status(m, o);
+	else if (strcmp(word, "ps") == 0)
+		show_ps(m, o);
+	else if (strcmp(word, "queues") == 0)
+		show_queues(m, o);
+	else if (strcmp(word, "pools") == 0)
+		show_pools(m, o);
+	else if (strcmp(word, "ss") == 0)
+		show_ss(m, o);
+	else if (strcmp(word, "ledger") == 0)
+		return show_ledger(m, o);
+	else
+		return -1;
+	return 0;
+}
+
+/* However long it is, the manager does not wait for its reader: it is a file. */
+static void
+send_answer(struct client *c, int fd, int32_t status)
+{
+	struct uvs_msg_text end = {.head = {UVS_MSG_END, sizeof(end)}, .status = status};
+	union {
+		char room[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {.room = ""};
+	struct iovec iov = {.iov_base = &end, .iov_len = sizeof(end)};
+	struct msghdr h = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control.room,
+			   .msg_controllen = sizeof(control.room)};
+	struct cmsghdr *cm = CMSG_FIRSTHDR(&h);
+
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cm), &fd, sizeof(int));
+	sendmsg(c->socket.fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void
+show_answer(struct mgr *m, struct client *c, const struct uvs_msg_text *ask)
+{
+	int fd = memfd_create("uvstack", MFD_CLOEXEC), status;
+	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+	char word[32];
+	struct out o;
+
+	snprintf(word, sizeof(word), "%.*s", (int)strnlen(ask->text, sizeof(word) - 1), ask->text);
+	if (f == NULL) {
+		client_refuse(m, c, -ENOMEM, "no memory for an answer");
+		return;
+	}
+	out_begin(&o, f, ask->json != 0);
+	status = tell(m, &o, word);
+	out_end(&o);
+	if (status < 0)
+		client_refuse(m, c, -EINVAL, "it knows nothing about \"%s\"", word);
+	else if (fflush(f) == 0)
+		send_answer(c, fd, status);
+	fclose(f);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Slots: handed out, taken back in order, reclaimed from the dead. Every step may be done again. */
+#include "stack/core/log.h"
+#include "stack/core/mem.h"
+#include "stack/mgr/mgr.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ALL_SLOTS(m) (((1ULL << (m)->host->nb_slots) - 1) & ~1ULL)
+
+static struct uvs_lease *
+lease_of(const struct mgr *m, uint32_t slot)
+{
+	int q = uvs_slot_queue(m->host, slot);
+
+	return q >= 0 ? &m->host->lease[q] : NULL;
+}
+
+static void
+set_life(struct mgr *m, uint32_t slot, enum uvs_life life, bool next)
+{
+	_Atomic uint32_t *word = &m->host->x.inbox[slot].life;
+	uint32_t gen = atomic_load_explicit(word, memory_order_relaxed) >> 8;
+
+	atomic_store_explicit(word, (gen + next) << 8 | (uint32_t)life, memory_order_release);
+}
+
+void
+slots_wake(struct mgr *m, uint64_t slots)
+{
+	uint64_t one = 1;
+
+	for (; slots != 0; slots &= slots - 1)
+		if (write(m->efd[__builtin_ctzll(slots)], &one, sizeof(one)) < 0 && errno != EAGAIN)
+			uvs_log(UVS_LOG_WARNING, "a slot's bell: %s", strerror(errno));
+}
+
+/* ----------------------------------------------------------------------------------------- RETA */
+
+static int
+write_reta(struct mgr *m)
+{
+	struct rte_eth_rss_reta_entry64 group[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
+
+	memset(group, 0xff, sizeof(group));
+	for (uint32_t i = 0; i < m->reta_size; i++)
+		group[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = m->reta[i];
+	return rte_eth_dev_rss_reta_update(m->port.id, group, (uint16_t)m->reta_size);
+}
+
+/* What arrives goes to the queues that somebody polls. */
+static void
+follow_reta(struct mgr *m)
+{
+	int rc;
+
+	if (m->reta_size == 0 ||
+	    uvs_reta_follow(m->reta, m->reta_size, m->host->lease, m->host->nb_queues) == 0)
+		return;
+	rc = write_reta(m);
+	if (rc != 0)
+		uvs_log(UVS_LOG_ERROR, "the NIC does not take its redirection table: %s",
+			strerror(-rc));
+}
+
+static int
+move(struct mgr *m, uint32_t slot, enum uvs_lease_event event)
+{
+	struct uvs_lease *l = lease_of(m, slot);
+	int rc = l != NULL ? uvs_lease_move(l, event) : 0;
+
+	if (rc == 0 && l != NULL)
+		follow_reta(m);
+	return rc;
+}
+
+/* ---------------------------------------------------------------------------------------- lease */
+
+uint32_t
+slots_free(const struct mgr *m)
+{
+	return (uint32_t)__builtin_popcountll(ALL_SLOTS(m) & ~m->used);
+}
+
+static void
+lease_one(struct mgr *m, const struct client *c, uint32_t slot, uint32_t *gen)
+{
+	struct uvs_lease *l = lease_of(m, slot);
+	struct uvs_slot *s = &m->host->slot[slot];
+
+	*gen = l != NULL ? (uint32_t)uvs_lease_grant(l, slot) : 0;
+	uvs_mem_refill(s->pool);
+	memset(s->pcb_used, 0, m->host->nb_pcbs * sizeof(s->pcb_used[0]));
+	atomic_store(&s->pid, c->pid);
+	memcpy(s->name, c->name, sizeof(s->name));
+	s->leases++;
+	set_life(m, slot, UVS_LIFE_UP, true);
+	m->used |= 1ULL << slot;
+}
+
+int
+slots_lease(struct mgr *m, struct client *c, uint32_t n, struct uvs_msg_slots *msg)
+{
+	if (n > slots_free(m))
+		return -EBUSY;
+	for (uint32_t slot = 1; slot < m->host->nb_slots && msg->n < n; slot++) {
+		if ((m->used >> slot & 1) != 0)
+			continue;
+		msg->s[msg->n].slot = slot;
+		lease_one(m, c, slot, &msg->s[msg->n++].gen);
+		c->slots |= 1ULL << slot;
+	}
+	return 0;
+}
+
+int
+slot_ready(struct mgr *m, struct client *c, uint32_t slot)
+{
+	if ((c->ready >> slot & 1) != 0)
+		return -EPROTO;
+	c->ready |= 1ULL << slot;
+	return move(m, slot, UVS_LEASE_READY);
+}
+
+int
+slot_park(struct mgr *m, struct client *c, uint32_t slot)
+{
+	if ((c->parked >> slot & 1) != 0)
+		return -EPROTO;
+	c->parked |= 1ULL << slot;
+	return move(m, slot, UVS_LEASE_PARK);
+}
+
+void
+slot_stall(struct mgr *m, uint32_t slot, bool stalled)
+{
+	/* Refused in states that have no share of the RETA: nothing to move then. */
+	move(m, slot, stalled ? UVS_LEASE_STALL : UVS_LEASE_RESUME);
+}
+
+/* -------------------------------------------------------------------------------------- reclaim */
+
+/* Nobody polls it: what is in it is lost, and what a dead process had begun is ended. */
+static void
+reset_queue(struct mgr *m, uint32_t slot)
+{
+	int q = uvs_slot_queue(m->host, slot);
+
+	if (q < 0)
+		return;
+	if (rte_eth_dev_rx_queue_stop(m->port.id, (uint16_t)q) != 0 ||
+	    rte_eth_dev_rx_queue_start(m->port.id, (uint16_t)q) != 0 ||
+	    rte_eth_dev_tx_queue_stop(m->port.id, (uint16_t)q) != 0 ||
+	    rte_eth_dev_tx_queue_start(m->port.id, (uint16_t)q) != 0)
+		uvs_log(UVS_LOG_ERROR, "queue %d does not restart", q);
+	m->stats.resets++;
+}
+
+static void
+bring_home(struct mgr *m, uint32_t slot)
+{
+	uint64_t wake = 0;
+
+	m->stats.returned += uvs_softq_reclaim(&m->boss, slot, &wake);
+	slots_wake(m, wake & ALL_SLOTS(m));
+	m->held = true; /* look at it in the next tick */
+}
+
+/* From the moment on at which nobody of it runs any more. */
+static void
+reclaim_one(struct mgr *m, uint32_t slot, bool died)
+{
+	struct uvs_slot *s = &m->host->slot[slot];
+	uint64_t began = mgr_now();
+
+	set_life(m, slot, UVS_LIFE_DOWN, false);
+	move(m, slot, died ? UVS_LEASE_DEATH : UVS_LEASE_EMPTIED);
+	reset_queue(m, slot);
+	bring_home(m, slot);
+	uvs_mem_refill(s->pool);
+	reset_peers(m, slot);
+	move(m, slot, UVS_LEASE_RESET);
+	set_life(m, slot, UVS_LIFE_FREE, false);
+	m->used &= ~(1ULL << slot);
+	s->reclaims += died;
+	s->reclaim_ns = mgr_now() - began;
+}
+
+int
+slot_emptied(struct mgr *m, struct client *c, uint32_t slot)
+{
+	if ((c->parked >> slot & 1) == 0)
+		return -EPROTO;
+	reclaim_one(m, slot, false);
+	c->slots &= ~(1ULL << slot);
+	m->stats.exits++;
+	return 0;
+}
+
+void
+slots_reclaim(struct mgr *m, struct client *c)
+{
+	for (uint64_t left = c->slots; left != 0; left &= left - 1)
+		reclaim_one(m, (uint32_t)__builtin_ctzll(left), true);
+	c->slots = 0;
+}
+
+void
+slots_tick(struct mgr *m)
+{
+	uint64_t wake = 0;
+
+	uvs_softq_disarm(&m->boss);
+	m->held = uvs_softq_tick(&m->boss, &wake) != 0;
+	slots_wake(m, wake & ALL_SLOTS(m));
+	uvs_softq_arm(&m->boss);
+}
