@@ -55,6 +55,8 @@ class Build:
         self.pmd = directory / "uveth" / "librte_net_uveth.so"
         self.uvrun = directory / "stack" / "uvrun"
         self.libuvstack = directory / "stack" / "libuvstack.so"
+        self.uvstackd = directory / "stack" / "uvstackd"
+        self.uvstack = directory / "stack" / "uvstack"
 
     def missing(self, *programs: Path) -> str | None:
         """A sentence about those that are not built, or None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,11 +191,20 @@ class Host:
                 "stop it, or use another host"
             )
         self.net.need_stack()
+        app = self._launch(words, env, stdin, set)
+        self._current = app.process
+        return app
+
+    def _launch(
+        self,
+        words: Sequence[CommandWord],
+        env: Mapping[str, str] | None,
+        stdin: bytes | None,
+        set: Mapping[str, str | int] | None,
+    ) -> App:
         label = f"{self.name}.{Path(os.fspath(words[0])).name}"
-        self._current = self.net.processes.start(
-            label, self.command(*words, set=set), self.folder, env=env, stdin=stdin
-        )
-        return App(self, self._current)
+        line = self.command(*words, set=set)
+        return App(self, self.net.processes.start(label, line, self.folder, env=env, stdin=stdin))
 
     def attached(self) -> bool:
         """True if its port is attached and started."""

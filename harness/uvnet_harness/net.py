@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from uvnet_harness import artifacts, journal, names
 from uvnet_harness.clock import Clock
+from uvnet_harness.eal import unavailable as huge_pages_problem
 from uvnet_harness.fabric import LOG_TROUBLE, Build, Fabric, Snapshot
 from uvnet_harness.faults import Link
 from uvnet_harness.host import Host
@@ -28,6 +29,7 @@ from uvnet_harness.proc import Process, Processes
 from uvnet_harness.switch import Adapter, Port, Switch
 
 if TYPE_CHECKING:
+    from uvnet_harness.shared import SharedHost
     from uvnet_harness.wire import Wire, WireSet
 
 NICS = {"uveth": "uveth:fabric={fabric},name={port}"}
@@ -150,6 +152,7 @@ class Net:
         self._scratches: list[Path] = []
         self.clock = Clock(self.fabric)
         self.hosts: dict[str, Host] = {}
+        self.shared_hosts: list[SharedHost] = []
         self.kernel_hosts: dict[str, KernelHost] = {}
         self.wires: dict[str, Wire] = {}
         self._wire_set: WireSet | None = None
@@ -168,6 +171,15 @@ class Net:
 
     # -------------------------------------------------------------------------------- topology
 
+    def _add_host(self, kind: type[Host], name: str | None, queues: int, config: Mapping[str, str | int]) -> Host:
+        number = next(self._numbers)
+        name = name or f"host{number}"
+        self._check_name(name)
+        every = {**self.settings.config, **config}
+        host = kind(self, name, self.addresses.ip(number), self.addresses.mac(number), queues, every)
+        self.hosts[name] = host
+        return host
+
     def host(self, name: str | None = None, queues: int = 1, **config: str | int) -> Host:
         """Add a host. Nothing of it is on the fabric until something runs on it.
 
@@ -175,14 +187,22 @@ class Net:
         :param queues: receive and transmit queues of its network card.
         :param config: keys of uvrun's configuration file, added or replaced.
         """
-        number = next(self._numbers)
-        name = name or f"host{number}"
-        self._check_name(name)
-        self.hosts[name] = Host(
-            self, name, self.addresses.ip(number), self.addresses.mac(number), queues,
-            {**self.settings.config, **config},
-        )  # fmt: skip
-        return self.hosts[name]
+        return self._add_host(Host, name, queues, config)
+
+    def shared_host(self, name: str | None = None, queues: int = 1, **config: str | int) -> SharedHost:
+        """Add a host whose network card is shared by all that runs on it, at the same time.
+
+        :raises NotPossible: not here; in pytest the test is then skipped.
+        """
+        from uvnet_harness.shared import MEGABYTES, SharedHost
+
+        problem = huge_pages_problem(MEGABYTES)
+        if problem:
+            raise NotPossible(problem)
+        host = self._add_host(SharedHost, name, queues, config)
+        assert isinstance(host, SharedHost)
+        self.shared_hosts.append(host)
+        return host
 
     def kernel_host(
         self,
@@ -387,7 +407,7 @@ class Net:
     def _stop(self) -> list[str]:
         """Stop everything but the fabric; what is wrong."""
         problems: list[str] = []
-        steps = [self.clock.end, self._stop_apps, self._close_kernel_hosts, self._close_wires]
+        steps = [self.clock.end, self._close_shared_hosts, self._stop_apps, self._close_kernel_hosts, self._close_wires]
         if self.fabric.is_up:
             steps += [self._check_ledger, self.fabric.stop_capture]
         for step in steps:
@@ -402,6 +422,10 @@ class Net:
         if lines:
             problems.append("unexpected lines in the logs:\n  " + "\n  ".join(lines[:20]))
         return problems
+
+    def _close_shared_hosts(self) -> None:
+        for host in self.shared_hosts:
+            host.close()
 
     def _stop_apps(self) -> None:
         for process in reversed(self.processes.all):
