@@ -35,7 +35,7 @@ class SharedHost(Host):
         net.need_stack()
         self.group = EalGroup(net, MEGABYTES)
         self.directory = self.group.folder / "stack"
-        shared = {
+        shared: dict[str, str | int] = {
             "mode": "shared",
             "host": str(self.directory),
             "huge_dir": str(self.group.folder / "huge"),
@@ -81,7 +81,7 @@ class SharedHost(Host):
         """
         result = self.ask(*words)
         assert result.ok, f"uvstack {' '.join(words)}: {result}"
-        return result.stdout
+        return str(result.stdout)
 
     def ask(self, *words: str) -> Any:
         """Run ``uvstack`` on the host to its end, whatever that is."""

@@ -5,7 +5,11 @@ import pytest
 
 pytestmark = pytest.mark.uvnet(ports=6, queues=4, capture=False)
 
-REDIS = ["redis-server", "--save", "", "--protected-mode", "no", "--port"]
+
+
+def command(host, port):
+    """On the stack's address only: the kernel's ports are all tests'."""
+    return ["redis-server", "--save", "", "--protected-mode", "no", "--bind", host.ip, "--port", str(port)]
 
 
 @pytest.fixture
@@ -14,7 +18,7 @@ def host(net):
 
 
 def redis(host, port=6379, **more):
-    return host.start(*REDIS, str(port), **more).wait_ready(log="Ready to accept")
+    return host.start(*command(host, port), **more).wait_ready(port=port)
 
 
 def test_an_application_comes_and_goes(net, host):
@@ -36,7 +40,7 @@ def test_an_application_comes_and_goes(net, host):
 def test_no_slot_left(host):
     """More processes than slots: the one too many is told why it cannot have one."""
     servers = [redis(host, 7000 + number) for number in range(4)]
-    late = host.start(*REDIS, "7009")
+    late = host.start(*command(host, 7009))
     assert late.wait() != 0
     assert "wants 1 slots, and 0 of 4 are free" in host.log
     servers[0].stop()
@@ -64,7 +68,32 @@ def test_mode_exclusive_has_no_manager(net):
 def test_no_manager(net, host):
     """Without it nobody new comes in, and is told what to do."""
     host.manager.stop()
-    late = host.start(*REDIS, "6379")
+    late = host.start(*command(host, 6379))
     assert late.wait() != 0
     net.allow_log("there is no host at")
     assert "start its manager, uvstackd --config FILE" in host.log
+
+
+def test_processes_share_an_address(net, host):
+    """More processes than queues, each on a port of its own: each answers, whichever queue its frames
+    arrive on."""
+    servers = [redis(host, 7000 + number) for number in range(4)]
+    client = net.host("client")
+    for number in range(4):
+        cli = ["redis-cli", "-h", host.ip, "-p", str(7000 + number)]
+        client.run(*cli, "set", "who", str(number)).check()
+    for number in range(4):
+        cli = ["redis-cli", "-h", host.ip, "-p", str(7000 + number)]
+        assert client.run(*cli, "get", "who").stdout == f"{number}\n"
+        client.run("redis-benchmark", "-h", host.ip, "-p", str(7000 + number), "-n", "2000", "-q", "-t", "get")
+    rows = host.show("queues")
+    assert sum(row["forwarded"] for row in rows) > 1000
+    assert sum(row["lost"] for row in rows) == 0
+    assert [server.stop() for server in servers] == [0, 0, 0, 0]
+
+
+def test_port_taken_by_another_process(host):
+    redis(host, 6379)
+    second = host.start(*command(host, 6379))
+    assert second.wait() == 1
+    assert "Address already in use" in second.stdout

@@ -2,6 +2,7 @@
  *
  * Between lwIP's netif and the ethdev port: mbufs in, pbufs out, checksums left to the NIC. */
 #include "stack/core/instance.h"
+#include "stack/core/share.h"
 
 #include <errno.h>
 #include <string.h>
@@ -70,6 +71,19 @@ hairpin(struct netif *n)
 	n->chksum_flags &= (uint16_t)~ALL_CHECKS;
 	netif_poll(n);
 	return true;
+}
+
+/* From lwIP: one of them. It may be for another process. */
+err_t
+uvl_loop_input(struct pbuf *p, struct netif *n)
+{
+	struct uvs_instance *in = n->state;
+
+	if (likely(in->share == NULL) || n != &in->netif)
+		return ip_input(p, n);
+	uvs_share_loop(in, p);
+	pbuf_free(p);
+	return ERR_OK;
 }
 
 bool

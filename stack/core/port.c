@@ -67,6 +67,9 @@ uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 	snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
 	p->queues = choose_queues(&info, c);
 	p->rx_offloads = info.rx_offload_capa & WANT_RX_OFFLOADS;
+	/* Who shares it looks where the hash leads. */
+	if (c->mode == UVS_MODE_SHARED)
+		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
 	p->tx_offloads = info.tx_offload_capa & WANT_TX_OFFLOADS;
 	p->rss_hf = p->queues > 1 ? info.flow_type_rss_offloads & WANT_RSS : 0;
 	p->mtu = (uint16_t)c->mtu;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "stack/core/share.h"
+#include "stack/core/share_priv.h"
 #include "stack/core/eal.h"
 #include "stack/core/fds.h"
 #include "stack/core/instance.h"
@@ -7,44 +7,13 @@
 #include "stack/share/client.h"
 
 #include <errno.h>
-#include <rte_epoll.h>
 #include <rte_memzone.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-struct uvs_share {
-	struct uvs_host *host;
-	struct uvs_slot *me;
-	uint32_t slot;
-	int queue; /* -1: none */
-	uint32_t gen;
-	struct uvs_softq_end end;
-
-	/* Buffers of others, as many as did not fit into a ring on the way home. */
-	struct rte_mbuf *homeless;
-
-	uint32_t *free_pcb; /* [nb_pcbs] */
-	uint32_t nb_free_pcbs;
-
-	struct rte_epoll_event bell;
-};
-
-/* The process's connection to the manager, and how the others are woken. Written before the first
- * instance starts. */
-static struct {
-	struct uvs_host *host;
-	int control;
-	int efd[UVS_PROTO_FDS_MAX]; /* of each slot; slot 0 is the manager's */
-} link_up = {.control = -1};
-
-static void
-count(_Atomic uint64_t *counter, uint64_t n)
-{
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
-			      memory_order_relaxed);
-}
+struct uvs_link uvs_link_up = {.control = -1};
 
 /* -------------------------------------------------------------------------------------- attach */
 
@@ -121,6 +90,7 @@ share_new(struct uvs_host *h, uint32_t slot, uint32_t gen)
 	s->me = &h->slot[slot];
 	s->queue = uvs_slot_queue(h, slot);
 	s->gen = gen;
+	uvs_steer_map(&s->map, &h->steer, h->steer_memory);
 	/* The first one is handed out first. */
 	for (uint32_t i = 0; i < h->nb_pcbs; i++)
 		s->free_pcb[s->nb_free_pcbs++] = h->nb_pcbs - 1 - i;
@@ -130,14 +100,14 @@ share_new(struct uvs_host *h, uint32_t slot, uint32_t gen)
 static int
 take_slots(const struct uvs_msg_slots *slots, struct uvs_share **share, uint32_t n)
 {
-	if (slots->n != n || slots->nb_fds != link_up.host->nb_slots) {
+	if (slots->n != n || slots->nb_fds != uvs_link_up.host->nb_slots) {
 		uvs_log(UVS_LOG_ERROR, "the manager of the host answers what was not asked");
 		return -EPROTO;
 	}
 	for (uint32_t i = 0; i < slots->nb_fds; i++)
-		link_up.efd[i] = uvs_fd_take(link_up.efd[i]);
+		uvs_link_up.efd[i] = uvs_fd_take(uvs_link_up.efd[i]);
 	for (uint32_t i = 0; i < n; i++) {
-		share[i] = share_new(link_up.host, slots->s[i].slot, slots->s[i].gen);
+		share[i] = share_new(uvs_link_up.host, slots->s[i].slot, slots->s[i].gen);
 		if (share[i] == NULL)
 			return -ENOMEM;
 	}
@@ -170,7 +140,7 @@ say_hello(void *arg)
 		uvs_log(UVS_LOG_ERROR, "%s", err);
 		return fd;
 	}
-	link_up.control = uvs_fd_take(fd);
+	uvs_link_up.control = uvs_fd_take(fd);
 	r = check_runtime(&go);
 	return r < 0 ? r : start_eal(a->c, &go);
 }
@@ -181,11 +151,11 @@ say_attached(void *arg)
 	const struct attach *a = arg;
 	struct uvs_msg_slots slots;
 	char err[UVS_ERR_LEN];
-	int r = find_host(&link_up.host);
+	int r = find_host(&uvs_link_up.host);
 
 	if (r < 0)
 		return r;
-	r = uvs_client_attached(link_up.control, &slots, link_up.efd, err);
+	r = uvs_client_attached(uvs_link_up.control, &slots, uvs_link_up.efd, err);
 	if (r < 0)
 		uvs_log(UVS_LOG_ERROR, "%s", err);
 	return r < 0 ? r : take_slots(&slots, a->share, a->n);
@@ -199,9 +169,9 @@ uvs_share_attach(const struct uvs_conf *c, struct uvs_share **share, uint32_t n)
 
 	if (r == 0)
 		r = uvs_aside(say_attached, &a);
-	if (r < 0 && link_up.control >= 0) {
-		uvs_fd_close(link_up.control);
-		link_up.control = -1;
+	if (r < 0 && uvs_link_up.control >= 0) {
+		uvs_fd_close(uvs_link_up.control);
+		uvs_link_up.control = -1;
 	}
 	return r;
 }
@@ -245,7 +215,7 @@ add_bell(struct uvs_share *s, struct uvs_port *p)
 		return;
 	s->bell.epdata.event = EPOLLIN;
 	s->bell.epdata.cb_fun = heard_bell;
-	if (rte_epoll_ctl(p->epfd, EPOLL_CTL_ADD, link_up.efd[s->slot], &s->bell) != 0)
+	if (rte_epoll_ctl(p->epfd, EPOLL_CTL_ADD, uvs_link_up.efd[s->slot], &s->bell) != 0)
 		p->intr = false;
 }
 
@@ -262,6 +232,7 @@ uvs_share_start(struct uvs_share *s, struct uvs_instance *in)
 	add_bell(s, &in->port);
 	in->port.share = s;
 	uvs_softq_open(&s->end, &s->host->x, s->slot);
+	uvs_steer_open(&s->steer, &s->map, &s->end, uvs_share_own, in);
 	in->share = s;
 	return 0;
 }
@@ -270,7 +241,7 @@ static int
 say(struct uvs_share *s, enum uvs_msg_type type)
 {
 	char err[UVS_ERR_LEN];
-	int r = uvs_client_say(link_up.control, type, s->slot, err);
+	int r = uvs_client_say(uvs_link_up.control, type, s->slot, err);
 
 	if (r < 0)
 		uvs_log(UVS_LOG_NOTICE, "%s", err);
@@ -307,6 +278,12 @@ uvs_share_slot(const struct uvs_share *s)
 	return s->slot;
 }
 
+struct uvs_claims *
+uvs_share_claims(const struct uvs_share *s)
+{
+	return s->map.claims;
+}
+
 void *
 uvs_share_lwip(const struct uvs_share *s)
 {
@@ -315,13 +292,39 @@ uvs_share_lwip(const struct uvs_share *s)
 
 /* ------------------------------------------------------------------------------------- PCBs */
 
+/* As steering names it. */
+static void
+flow_of(const struct tcp_pcb *pcb, struct uvs_flow *f)
+{
+	bool v6 = IP_IS_V6_VAL(pcb->remote_ip);
+
+	*f = (struct uvs_flow){.lport = pcb->local_port,
+			       .rport = pcb->remote_port,
+			       .proto = IPPROTO_TCP,
+			       .family = v6 ? 6 : 4};
+	memcpy(f->local, &pcb->local_ip, v6 ? sizeof(f->local) : sizeof(f->local[0]));
+	memcpy(f->remote, &pcb->remote_ip, v6 ? sizeof(f->remote) : sizeof(f->remote[0]));
+}
+
+/* It was found by a rule: that is wrong from now on. */
+static void
+forget_rule(struct uvs_share *s, struct tcp_pcb *pcb)
+{
+	struct uvs_flow f;
+
+	if (likely(pcb->uvl_steer == 0))
+		return;
+	flow_of(pcb, &f);
+	uvs_steer_ended(&s->steer, &f, &pcb->uvl_steer);
+}
+
 void *
 uvs_share_pcb(struct uvs_share *s, size_t size)
 {
 	uint32_t i;
 
 	if (unlikely(s->nb_free_pcbs == 0)) {
-		count(&s->me->c.pcb_none, 1);
+		uvs_count(&s->me->c.pcb_none, 1);
 		return NULL;
 	}
 	i = s->free_pcb[--s->nb_free_pcbs];
@@ -336,148 +339,9 @@ uvs_share_pcb_free(struct uvs_share *s, void *pcb)
 {
 	uint32_t i = (uint32_t)(((char *)pcb - (char *)s->me->pcb) / (long)sizeof(struct tcp_pcb));
 
+	forget_rule(s, pcb);
 	atomic_store_explicit(&s->me->pcb_used[i], 0, memory_order_release);
 	s->free_pcb[s->nb_free_pcbs++] = i;
-}
-
-/* ------------------------------------------------------------------------------------- buffers */
-
-static struct rte_mbuf *
-mbuf_of(const struct uvs_share *s, uvs_ref ref)
-{
-	return uvs_mbuf_of_owner(s->host->x.pool[UVS_REF_POOL(ref)].owner_at[UVS_REF_INDEX(ref)]);
-}
-
-/* As it has to be in a pool. */
-static void
-make_raw(struct rte_mbuf *m)
-{
-	m->next = NULL;
-	m->nb_segs = 1;
-	rte_mbuf_refcnt_set(m, 1);
-}
-
-void
-uvs_share_send_home(struct uvs_share *s, struct rte_mbuf *m)
-{
-	uvs_ref ref = uvs_mbuf_priv(m)->ref;
-
-	make_raw(m);
-	if (likely(uvs_softq_stage(&s->end, UVS_REF_POOL(ref), ref)))
-		return;
-	m->next = s->homeless;
-	s->homeless = m;
-}
-
-static void
-try_homeless(struct uvs_share *s)
-{
-	struct rte_mbuf *m = s->homeless, *next;
-
-	s->homeless = NULL;
-	for (; m != NULL; m = next) {
-		next = m->next;
-		uvs_share_send_home(s, m);
-	}
-}
-
-/* ------------------------------------------------------------------------------------- receive */
-
-bool
-uvs_share_mine(const struct uvs_share *s)
-{
-	return uvs_lease_mine(&s->host->lease[s->queue], s->gen);
-}
-
-void
-uvs_share_receive(struct uvs_instance *in, struct rte_mbuf **m, uint32_t n)
-{
-	count(&in->share->me->c.direct, n);
-	for (uint32_t i = 0; i < n; i++)
-		uvs_netif_receive(in, m[i]);
-}
-
-/* One that came by a soft queue: ours that comes home, one to be sent, or one for lwIP. */
-static bool
-accept_one(struct uvs_instance *in, uvs_ref ref)
-{
-	struct uvs_share *s = in->share;
-	struct rte_mbuf *m = mbuf_of(s, ref);
-
-	if (UVS_REF_POOL(ref) == s->slot) {
-		rte_mbuf_raw_free(m);
-		return false;
-	}
-	if (uvs_mbuf_priv(m)->proxy) {
-		uvs_mbuf_priv(m)->proxy = 0;
-		count(&s->me->c.proxied, 1);
-		uvs_port_send(&in->port, m);
-		return true;
-	}
-	uvs_netif_receive(in, m);
-	return true;
-}
-
-uint32_t
-uvs_share_poll(struct uvs_instance *in)
-{
-	struct uvs_share *s = in->share;
-	uvs_ref ref[UVS_RX_BURST];
-	uint32_t n, frames = 0;
-
-	if (unlikely(s->homeless != NULL))
-		try_homeless(s);
-	for (int round = 0; round < UVS_BUDGET_RX; round++) {
-		n = uvs_softq_take(&s->end, ref, UVS_RX_BURST);
-		for (uint32_t i = 0; i < n; i++)
-			rte_prefetch0(mbuf_of(s, ref[i]));
-		for (uint32_t i = 0; i < n; i++)
-			frames += accept_one(in, ref[i]);
-		if (n < UVS_RX_BURST)
-			return frames;
-	}
-	return frames;
-}
-
-/* ------------------------------------------------------------------------------------ transmit */
-
-/* A living slot with a transmit queue; 0: there is none. */
-static uint32_t
-sender_for(struct uvs_share *s)
-{
-	for (uint32_t slot = 1; slot <= s->host->nb_queues; slot++)
-		if (uvs_softq_up(&s->end, slot))
-			return slot;
-	return 0;
-}
-
-static bool
-proxy_one(struct uvs_share *s, uint32_t to, struct rte_mbuf *m)
-{
-	struct uvs_mbuf_priv *priv = uvs_mbuf_priv(m);
-
-	/* A reference of lwIP's, for retransmission, cannot cross over. */
-	if (m->nb_segs != 1 || rte_mbuf_refcnt_read(m) != 1)
-		return false;
-	priv->proxy = 1;
-	if (uvs_softq_stage(&s->end, to, priv->ref))
-		return true;
-	priv->proxy = 0;
-	return false;
-}
-
-static void
-proxy(struct uvs_share *s, struct uvs_port *p)
-{
-	uint32_t to = sender_for(s);
-
-	for (uint16_t i = 0; i < p->tx_n; i++) {
-		if (to != 0 && proxy_one(s, to, p->tx[i]))
-			continue;
-		count(to == 0 ? &s->me->c.fwd_down : &s->me->c.fwd_full, 1);
-		rte_pktmbuf_free(p->tx[i]);
-	}
-	p->tx_n = 0;
 }
 
 /* ------------------------------------------------------------------------------------- wake-ups */
@@ -496,12 +360,14 @@ uvs_share_flush(struct uvs_instance *in)
 	struct uvs_share *s = in->share;
 
 	if (unlikely(in->port.no_tx))
-		proxy(s, &in->port);
+		uvs_share_proxy(s, &in->port);
 	else
 		uvs_port_flush(&in->port);
 	uvs_softq_publish(&s->end);
+	if (unlikely(uvs_steer_wake_manager(&s->steer)))
+		ring(uvs_link_up.efd[UVS_SLOT_BOSS]);
 	for (uint64_t left = s->end.to_ring; left != 0; left &= left - 1)
-		ring(link_up.efd[__builtin_ctzll(left)]);
+		ring(uvs_link_up.efd[__builtin_ctzll(left)]);
 }
 
 bool

@@ -20,8 +20,10 @@
 #include "stack/core/rte.h"
 #include "stack/share/host.h"
 
+struct uvs_claims;
 struct uvs_instance;
 struct uvs_share;
+struct pbuf;
 
 /* The process becomes one of the host: asks the manager, starts EAL beside it, checks what it
  * finds, and is given a slot for each of n instances; share[] are they. Once in a process. 0 or a
@@ -37,6 +39,8 @@ void uvs_share_leave(struct uvs_share *s, struct uvs_instance *in);
 void uvs_share_close(struct uvs_share *s, struct uvs_instance *in);
 
 uint32_t uvs_share_slot(const struct uvs_share *s);
+/* Of the ports of all processes of the host. */
+struct uvs_claims *uvs_share_claims(const struct uvs_share *s);
 /* Memory for lwIP's state, which tools can read. */
 void *uvs_share_lwip(const struct uvs_share *s);
 
@@ -50,6 +54,9 @@ bool uvs_share_mine(const struct uvs_share *s);
 void uvs_share_receive(struct uvs_instance *in, struct rte_mbuf **m, uint32_t n);
 /* What others have handed over. Returns how many frames. */
 uint32_t uvs_share_poll(struct uvs_instance *in);
+/* A packet that the host sends to its own address; the caller keeps p. */
+void uvs_share_loop(struct uvs_instance *in, const struct pbuf *p);
+
 /* A free buffer of another slot's pool. */
 void uvs_share_send_home(struct uvs_share *s, struct rte_mbuf *m);
 

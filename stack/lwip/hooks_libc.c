@@ -23,6 +23,12 @@ uvl_free(void *mem)
 	free(mem);
 }
 
+err_t
+uvl_loop_input(struct pbuf *p, struct netif *netif)
+{
+	return ip_input(p, netif);
+}
+
 void *
 uvl_tcp_pcb_malloc(size_t size)
 {

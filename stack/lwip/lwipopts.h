@@ -30,6 +30,8 @@
 
 /* TCP PCBs by hooks of their own (uvl.h). */
 #define UVL_TCP_PCB_HOOKS 1
+/* And for what a host sends to itself. */
+#define UVL_LOOP_HOOK 1
 
 void *uvl_malloc(__SIZE_TYPE__ size);
 void *uvl_calloc(__SIZE_TYPE__ count, __SIZE_TYPE__ size);

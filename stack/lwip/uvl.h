@@ -276,6 +276,9 @@ void *uvl_malloc(size_t size);
 void *uvl_calloc(size_t count, size_t size);
 void uvl_free(void *mem);
 
+/* A packet that the host sends to one of its own addresses comes back: as ip_input(). */
+err_t uvl_loop_input(struct pbuf *p, struct netif *netif);
+
 /* TCP PCBs, but for listeners: each of the same size, MEM_ALIGNMENT aligned. NULL: no more. */
 void *uvl_tcp_pcb_malloc(size_t size);
 void uvl_tcp_pcb_free(void *mem);

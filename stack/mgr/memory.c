@@ -15,11 +15,14 @@
 #include <rte_memzone.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #define DEFAULT_MBUFS 4096
+#define RULES4        65536
+#define RULES6        4096
 #define PAGE_MB       2
 #define EAL_MB        24 /* what EAL, ethdev and the driver take */
 #define HUGE_FREE     "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
@@ -46,6 +49,13 @@ mbufs_of(const struct mgr *m)
 	return m->conf.mbufs != 0 ? m->conf.mbufs : DEFAULT_MBUFS;
 }
 
+static struct uvs_steer_size
+steer_size(const struct mgr *m)
+{
+	return (struct uvs_steer_size){
+		.nb_slots = m->conf.slots + 1, .rules4 = RULES4, .rules6 = RULES6};
+}
+
 static size_t
 shared_bytes(const struct mgr *m)
 {
@@ -54,7 +64,10 @@ shared_bytes(const struct mgr *m)
 		      RTE_PKTMBUF_HEADROOM + 4 * RTE_CACHE_LINE_SIZE + 2 * sizeof(void *);
 	size_t pcbs = m->conf.connections * (sizeof(struct tcp_pcb) + sizeof(uint32_t));
 
-	return slots * (mbufs_of(m) * mbuf + pcbs + uvl_size()) + uvs_crossbar_size(slots + 1);
+	struct uvs_steer_size steer = steer_size(m);
+
+	return slots * (mbufs_of(m) * mbuf + pcbs + uvl_size()) + uvs_crossbar_size(slots + 1) +
+	       uvs_steer_size(&steer);
 }
 
 static int
@@ -279,6 +292,10 @@ make_host(struct mgr *m, char err[UVS_ERR_LEN])
 		uvs_crossbar_init(&h->x, slots, x);
 		h->nb_slots = slots;
 		h->nb_pcbs = m->conf.connections;
+		h->steer = steer_size(m);
+		if (getrandom(&h->steer.secret, sizeof(h->steer.secret), 0) < 0)
+			failed = true;
+		h->steer_memory = zone("uvs_steer", 0, uvs_steer_size(&h->steer), &failed);
 		h->lease = zone("uvs_lease", 0, UVS_QUEUES_MAX * sizeof(*h->lease), &failed);
 		h->slot = zone("uvs_slot", 0, slots * sizeof(*h->slot), &failed);
 	}
@@ -378,6 +395,10 @@ memory_make(struct mgr *m, char err[UVS_ERR_LEN])
 	if (rc < 0)
 		return rc;
 	uvs_softq_take_over(&m->boss, &m->host->x, &wake);
+	uvs_steer_map(&m->map, &m->host->steer, m->host->steer_memory);
+	rc = uvs_rules_adopt(&m->rules, &m->map.rules, m->map.claims);
+	if (rc < 0)
+		return uvs_fail(err, rc, "no memory for the rules");
 	m->host->magic = UVS_HOST_MAGIC;
 	return 0;
 }

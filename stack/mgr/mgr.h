@@ -70,6 +70,8 @@ struct mgr {
 	struct uvs_host *host;
 	struct uvs_port port;
 	struct uvs_softq_end boss;
+	struct uvs_steer_map map;
+	struct uvs_rules_writer rules;
 	uint32_t reta_size;
 	uint16_t reta[RTE_ETH_RSS_RETA_SIZE_512]; /* queue of each entry, as in force */
 	int efd[UVS_PROTO_FDS_MAX];               /* wakes the stack of a slot */

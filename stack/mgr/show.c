@@ -78,9 +78,20 @@ reta_share(const struct mgr *m, int q)
 	return n;
 }
 
+static uint64_t
+forwarded(const struct uvs_steer_stats *st)
+{
+	uint64_t n = 0;
+
+	for (int c = UVS_STEER_TO_HOLDER; c <= UVS_STEER_TO_NEXT; c++)
+		n += load(&st->count[c]);
+	return n;
+}
+
 static void
 show_slot(struct mgr *m, struct out *o, uint32_t slot)
 {
+	const struct uvs_steer_stats *st = &m->map.stats[slot];
 	const struct uvs_slot *s = &m->host->slot[slot];
 	int q = uvs_slot_queue(m->host, slot);
 	const struct uvs_inbox *in = &m->host->x.inbox[slot];
@@ -98,13 +109,12 @@ show_slot(struct mgr *m, struct out *o, uint32_t slot)
 	out_num(o, "reta", 4, q >= 0 ? reta_share(m, q) : 0);
 	out_num(o, "pid", 7, is_used(m, slot) ? (uint64_t)atomic_load(&s->pid) : 0);
 	out_str(o, "name", -15, is_used(m, slot) ? s->name : "");
-	out_num(o, "processed", 11, load(&s->c.processed));
 	out_num(o, "direct", 11, load(&s->c.direct));
-	out_num(o, "forwarded", 11, load(&s->c.forwarded));
+	out_num(o, "forwarded", 11, forwarded(st));
 	out_num(o, "taken", 11, load(&in->taken));
 	out_num(o, "lost", 6,
-		load(&s->c.fwd_full) + load(&s->c.fwd_down) + load(&s->c.fwd_nombuf) +
-			load(&s->c.fwd_chain));
+		load(&st->count[UVS_STEER_DROPPED]) + load(&s->c.copy_nombuf) +
+			load(&s->c.proxy_full) + load(&s->c.proxy_none));
 	out_num(o, "leases", 6, s->leases);
 	out_num(o, "reclaims", 8, s->reclaims);
 	out_num(o, "reclaim_us", 10, s->reclaim_ns / US);

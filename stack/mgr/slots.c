@@ -40,6 +40,17 @@ slots_wake(struct mgr *m, uint64_t slots)
 
 /* ----------------------------------------------------------------------------------------- RETA */
 
+/* Receivers find by it where a connection went before. */
+static void
+tell_receivers(struct mgr *m)
+{
+	uint8_t slot[RTE_ETH_RSS_RETA_SIZE_512];
+
+	for (uint32_t i = 0; i < m->reta_size; i++)
+		slot[i] = (uint8_t)(m->reta[i] + 1);
+	uvs_steer_reta(&m->map, slot, m->reta_size);
+}
+
 static int
 write_reta(struct mgr *m)
 {
@@ -64,6 +75,7 @@ follow_reta(struct mgr *m)
 	if (rc != 0)
 		uvs_log(UVS_LOG_ERROR, "the NIC does not take its redirection table: %s",
 			strerror(-rc));
+	tell_receivers(m);
 }
 
 static int
@@ -178,6 +190,7 @@ reclaim_one(struct mgr *m, uint32_t slot, bool died)
 
 	set_life(m, slot, UVS_LIFE_DOWN, false);
 	move(m, slot, died ? UVS_LEASE_DEATH : UVS_LEASE_EMPTIED);
+	uvs_steer_reclaim(&m->rules, &m->map, slot);
 	reset_queue(m, slot);
 	bring_home(m, slot);
 	uvs_mem_refill(s->pool);
@@ -208,6 +221,8 @@ slots_reclaim(struct mgr *m, struct client *c)
 	c->slots = 0;
 }
 
+#define RULES_BUDGET 64
+
 void
 slots_tick(struct mgr *m)
 {
@@ -216,5 +231,8 @@ slots_tick(struct mgr *m)
 	uvs_softq_disarm(&m->boss);
 	m->held = uvs_softq_tick(&m->boss, &wake) != 0;
 	slots_wake(m, wake & ALL_SLOTS(m));
-	uvs_softq_arm(&m->boss);
+	do
+		while (uvs_rules_serve(&m->rules, RULES_BUDGET) != 0)
+			;
+	while (uvs_softq_arm(&m->boss) && uvs_rules_waiting(&m->map.rules));
 }

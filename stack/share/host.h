@@ -29,6 +29,7 @@
 
 #include "stack/share/lease.h"
 #include "stack/share/softq.h"
+#include "stack/share/steer.h"
 
 #define UVS_HOST_ZONE    "uvs_host"
 #define UVS_HOST_MAGIC   0x74736f6873767500ULL
@@ -47,18 +48,13 @@ struct uvs_host_shape {
 
 /* Written by a stack; one writer each. */
 struct uvs_slot_counters {
-	_Atomic uint64_t processed;  /* frames given to lwIP */
-	_Atomic uint64_t direct;     /* of them, from the slot's own receive queue */
-	_Atomic uint64_t forwarded;  /* frames handed to another slot */
-	_Atomic uint64_t copied;     /* copies of frames that concern everybody */
-	_Atomic uint64_t no_owner;   /* frames nobody wants: answered here */
-	_Atomic uint64_t fwd_full;   /* not handed over: the soft queue was full */
-	_Atomic uint64_t fwd_down;   /* not handed over: the slot has no stack */
-	_Atomic uint64_t fwd_nombuf; /* a copy was needed and there was no mbuf */
-	_Atomic uint64_t fwd_chain;  /* frames of several mbufs are not handed over */
+	_Atomic uint64_t direct; /* frames from the slot's own receive queue */
+	_Atomic uint64_t
+		copy_nombuf;         /* not copied for another slot, or looped: there was no mbuf */
 	_Atomic uint64_t proxied;    /* sent for a slot without transmit queue */
-	_Atomic uint64_t time_squeeze;
-	_Atomic uint64_t pcb_none; /* the PCB table was full */
+	_Atomic uint64_t proxy_full; /* of such a slot: dropped, the soft queue was full */
+	_Atomic uint64_t proxy_none; /* of such a slot: dropped, no slot with a queue has a stack */
+	_Atomic uint64_t pcb_none;   /* the PCB table was full */
 };
 
 struct uvs_slot {
@@ -95,6 +91,8 @@ struct uvs_host {
 	uint32_t address, gateway; /* network order */
 
 	struct uvs_crossbar x;
+	struct uvs_steer_size steer;
+	void *steer_memory;
 	struct uvs_lease *lease; /* [nb_queues] */
 	struct uvs_slot *slot;   /* [nb_slots] */
 };

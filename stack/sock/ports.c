@@ -31,11 +31,125 @@ uvs_ports_check(const struct uvs_ports *p, const struct uvs_port_use *u)
 	return 0;
 }
 
-void
-uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u)
+/* -------------------------------------------------------------------------- claims of processes */
+
+static bool
+has_family(const struct uvs_port_use *u, uint8_t family)
+{
+	if (IP_IS_ANY_TYPE_VAL(u->local.ip))
+		return true;
+	return IP_IS_V6_VAL(u->local.ip) == (family == 6);
+}
+
+static enum uvs_claim_space
+space(const struct uvs_ports *p, uint8_t family)
+{
+	return uvs_claim_space(p->tcp ? IPPROTO_TCP : IPPROTO_UDP, family);
+}
+
+static uint64_t
+claim_flags(const struct uvs_port_use *u)
+{
+	return (u->reuseport ? UVS_CLAIM_REUSEPORT : 0) | (u->reuseaddr ? UVS_CLAIM_REUSEADDR : 0);
+}
+
+/* A connection of a port that is ours already does not make it any stricter. */
+static int
+claim_family(struct uvs_ports *p, const struct uvs_port_use *u, uint8_t family)
+{
+	uint64_t held = uvs_claim_held(p->claims, space(p, family), u->local.port);
+
+	if (u->remote.port != 0 && (held >> p->slot & 1) != 0)
+		return 0;
+	return uvs_claim_take(p->claims, space(p, family), u->local.port, p->slot, claim_flags(u));
+}
+
+/* Is there another use of its port here, of that family, that needs what it needed? */
+static bool
+another(const struct uvs_port_use *u, uint8_t family, bool open)
+{
+	const struct uvs_port_use *o = u->table->bucket[slot(u->local.port)];
+
+	for (; o != NULL; o = o->next)
+		if (o != u && o->local.port == u->local.port && has_family(o, family) &&
+		    (o->open || !open))
+			return true;
+	return false;
+}
+
+static void
+unclaim_family(const struct uvs_port_use *u, uint8_t family)
+{
+	struct uvs_ports *p = u->table;
+
+	if (!another(u, family, false))
+		uvs_claim_drop(p->claims, space(p, family), u->local.port, p->slot);
+	else if (u->open && !another(u, family, true))
+		uvs_claim_shut(p->claims, space(p, family), u->local.port, p->slot);
+}
+
+static void
+unclaim(const struct uvs_port_use *u)
+{
+	for (uint8_t family = 4; family <= 6; family += 2)
+		if (has_family(u, family))
+			unclaim_family(u, family);
+}
+
+/* All families or none. u is in the table. */
+static int
+claim(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	for (uint8_t family = 4; family <= 6; family += 2) {
+		int r = has_family(u, family) ? claim_family(p, u, family) : 0;
+
+		if (r == 0)
+			continue;
+		if (family == 6 && has_family(u, 4))
+			unclaim_family(u, 4);
+		return r;
+	}
+	return 0;
+}
+
+int
+uvs_ports_open(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	int r = 0;
+
+	if (p->claims == NULL)
+		return 0;
+	u->open = true;
+	for (uint8_t family = 4; family <= 6 && r == 0; family += 2)
+		if (has_family(u, family))
+			r = uvs_claim_open(p->claims, space(p, family), u->local.port, p->slot);
+	if (r < 0)
+		u->open = false;
+	return r;
+}
+
+/* Does another process have it? */
+static bool
+foreign(const struct uvs_ports *p, const struct uvs_port_use *u, uint16_t port)
+{
+	uint64_t held = 0;
+
+	if (p->claims == NULL)
+		return false;
+	for (uint8_t family = 4; family <= 6; family += 2)
+		if (has_family(u, family))
+			held |= uvs_claim_held(p->claims, space(p, family), port);
+	return (held & ~(1ULL << p->slot)) != 0;
+}
+
+/* ------------------------------------------------------------------------------------ the table */
+
+static void
+insert(struct uvs_ports *p, struct uvs_port_use *u)
 {
 	struct uvs_port_use **head = &p->bucket[slot(u->local.port)];
 
+	u->table = p;
 	u->next = *head;
 	u->prev = head;
 	if (u->next != NULL)
@@ -43,15 +157,36 @@ uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u)
 	*head = u;
 }
 
+static void
+take_out(struct uvs_port_use *u)
+{
+	*u->prev = u->next;
+	if (u->next != NULL)
+		u->next->prev = u->prev;
+	u->prev = NULL;
+	u->table = NULL;
+}
+
+int
+uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	int r;
+
+	insert(p, u);
+	r = p->claims != NULL ? claim(p, u) : 0;
+	if (r < 0)
+		take_out(u);
+	return r;
+}
+
 void
 uvs_ports_remove(struct uvs_port_use *u)
 {
 	if (u->prev == NULL)
 		return;
-	*u->prev = u->next;
-	if (u->next != NULL)
-		u->next->prev = u->prev;
-	u->prev = NULL;
+	if (u->table->claims != NULL)
+		unclaim(u);
+	take_out(u);
 }
 
 bool
@@ -93,6 +228,8 @@ search(struct uvs_ports *p, struct uvs_port_use *u, bool by_tuple)
 
 	for (unsigned int i = 0; i < range; i++) {
 		u->local.port = (uint16_t)(UVS_EPHEMERAL_FIRST + (start + i) % range);
+		if (foreign(p, u, u->local.port))
+			continue;
 		if (by_tuple ? !uvs_ports_connected(p, u) && uvs_ports_check(p, u) == 0
 			     : !in_use(p, u->local.port))
 			return true;

@@ -6,10 +6,14 @@
  * An entry lives as long as the port is in use: for TCP as long as the PCB, TIME_WAIT included
  * (lwIP tells us when it frees one, through the PCB's ext_args); for UDP as long as the socket. One
  * hash table per protocol and instance, by port. Under the instance.
+ *
+ * Where processes share an address, a port that this one uses is also claimed for its slot
+ * (stack/share/claims.h), with the first use of it until the last.
  */
 #ifndef STACK_SOCK_PORTS_H
 #define STACK_SOCK_PORTS_H
 
+#include "stack/share/claims.h"
 #include "stack/sock/addr.h"
 
 #define UVS_EPHEMERAL_FIRST 32768u
@@ -21,19 +25,25 @@ struct uvs_port_use {
 	struct uvs_addr local;
 	struct uvs_addr remote; /* port 0: not connected */
 	bool reuseaddr, reuseport, listening;
-	void *owner; /* the socket; NULL once only lwIP's PCB is left */
+	bool open;               /* wants what opens connections: SYNs, datagrams */
+	struct uvs_ports *table; /* it is in; NULL: none */
+	void *owner;             /* the socket; NULL once only lwIP's PCB is left */
 };
 
 struct uvs_ports {
 	struct uvs_port_use *bucket[UVS_PORT_BUCKETS];
-	bool tcp; /* a listener tolerates no SO_REUSEADDR */
+	bool tcp;                  /* a listener tolerates no SO_REUSEADDR */
+	struct uvs_claims *claims; /* of all processes of a shared host; NULL: it is not shared */
+	uint32_t slot;
 };
 
 /* Would this use conflict? 0 or -EADDRINUSE. u itself is ignored. */
 int uvs_ports_check(const struct uvs_ports *p, const struct uvs_port_use *u);
 
-/* Take it, u->local.port given. No check. */
-void uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u);
+/* Take it, u->local.port given. No check, but of other processes: 0 or -EADDRINUSE. */
+int uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u);
+/* It wants what opens connections. 0, or -EADDRINUSE: another process listens. */
+int uvs_ports_open(struct uvs_ports *p, struct uvs_port_use *u);
 void uvs_ports_remove(struct uvs_port_use *u);
 
 /* Choose a port for u: for bind() one that nobody has; for connect() (remote given), if there is

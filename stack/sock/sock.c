@@ -262,15 +262,13 @@ uvs_sock_bind_port(struct uvs_sock *s, struct uvs_ports *ports, const struct uvs
 	u->reuseaddr = s->opt.reuseaddr != 0;
 	u->reuseport = s->opt.reuseport != 0;
 	u->owner = s;
-	if (a->port == 0)
-		r = uvs_ports_choose(ports, u);
-	else
-		r = uvs_ports_check(ports, u);
+	do
+		r = a->port == 0 ? uvs_ports_choose(ports, u) : uvs_ports_check(ports, u);
+	while (r == 0 && (r = uvs_ports_add(ports, u)) < 0 && a->port == 0);
 	if (r < 0) {
 		free(u);
 		return r;
 	}
-	uvs_ports_add(ports, u);
 	s->use = u;
 	s->local = u->local;
 	return 0;

@@ -113,7 +113,11 @@ uvs_stack_attach(struct uvs_instance *in, uint16_t port_id, struct uvs_share *sh
 	in->sock = calloc(1, sizeof(struct uvs_sock_tables));
 	if (in->sock == NULL)
 		return -ENOMEM;
-	((struct uvs_sock_tables *)in->sock)->tcp.tcp = true;
+	uvs_tables(in)->tcp.tcp = true;
+	if (share != NULL) {
+		uvs_tables(in)->tcp.claims = uvs_tables(in)->udp.claims = uvs_share_claims(share);
+		uvs_tables(in)->tcp.slot = uvs_tables(in)->udp.slot = uvs_share_slot(share);
+	}
 	r = uvs_inst_start(in, port_id, share);
 	if (r < 0)
 		return r;

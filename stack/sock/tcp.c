@@ -461,6 +461,7 @@ static int
 child_port(struct uvs_sock *s, struct tcp_pcb *pcb)
 {
 	struct uvs_port_use *u = calloc(1, sizeof(*u));
+	int r;
 
 	if (u == NULL)
 		return -ENOMEM;
@@ -471,8 +472,12 @@ child_port(struct uvs_sock *s, struct tcp_pcb *pcb)
 	u->reuseaddr = s->opt.reuseaddr != 0;
 	u->reuseport = s->opt.reuseport != 0;
 	u->owner = s;
+	r = uvs_ports_add(ports(s), u);
+	if (r < 0) {
+		free(u);
+		return r;
+	}
 	s->use = u;
-	uvs_ports_add(ports(s), u);
 	tie_port(pcb, u);
 	return 0;
 }
@@ -587,6 +592,8 @@ tcp_listen_on(struct uvs_sock *s, int backlog)
 	}
 	if (r == 0)
 		r = uvs_ports_check(ports(s), s->use);
+	if (r == 0)
+		r = uvs_ports_open(ports(s), s->use);
 	if (r < 0)
 		return r;
 	s->tcp.backlog = (uint32_t)backlog;

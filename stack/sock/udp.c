@@ -134,6 +134,8 @@ udp_bind_to(struct uvs_sock *s, const struct uvs_addr *a)
 	if (r == 0)
 		r = uvs_sock_bind_port(s, ports(s), a);
 	if (r == 0)
+		r = uvs_ports_open(ports(s), s->use);
+	if (r == 0)
 		register_bound(s);
 	return r;
 }
