@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A process of a shared host ends in every way there is: the others serve on, its peers hear of it, and
+what it had is another's at once."""
+
+import pytest
+
+from uvnet_harness import until
+
+pytestmark = pytest.mark.uvnet(ports=6, queues=4, capture=False)
+
+@pytest.fixture
+def host(net):
+    return net.shared_host("web", queues=2)
+
+
+def redis(host, port):
+    words = ["--save", "", "--protected-mode", "no", "--bind", host.ip, "--port", str(port)]
+    return host.start("redis-server", *words).wait_ready(port=port)
+
+
+def established(host):
+    return [row for row in host.show("ss") if row["state"] == "ESTAB"]
+
+
+def test_killed_with_connections(net, host):
+    """Its peers hear RST at once, its slot and its port are another process's, and a connection to
+    the process beside it is not disturbed."""
+    victim, other = redis(host, 7001), redis(host, 7002)
+    near, far = net.host("near"), net.host("far")
+    subscriber = near.start("redis-cli", "-h", host.ip, "-p", "7001", "subscribe", "news")
+    subscriber.wait_ready(log="^subscribe$")
+    witness = far.start("redis-cli", "-h", host.ip, "-p", "7002", "subscribe", "news")
+    witness.wait_ready(log="^subscribe$")
+    (slot,) = host.slots_of(victim)
+    victim.kill()
+    subscriber.process.wait_output("Connection reset by peer", 2)
+    assert subscriber.wait() == 1
+    until(lambda: not host.slots_of(victim), 2, "the slot to be reclaimed")
+    heir = redis(host, 7001)
+    assert host.slots_of(heir)[0]["slot"] == slot["slot"]
+    assert len(established(host)) == 1
+    assert witness.running
+    caller = net.host("caller")
+    assert caller.run("redis-cli", "-h", host.ip, "-p", "7002", "publish", "news", "x").stdout == "1\n"
+    witness.process.wait_output("^x$", 5)
+    row = next(row for row in host.show("queues") if row["slot"] == slot["slot"])
+    assert row["reclaims"] == 1
+    assert row["reclaim_us"] < 100_000
+    assert sum(row["lost"] for row in host.show("queues")) == 0
+    assert other.running
