@@ -324,7 +324,8 @@ struct uvb_member {
 	uint64_t start; /* field 22 of /proc/PID/stat: tells a reused pid from the old one */
 };
 
-#define UVB_PORT_SHARED (1u << 0) /* outlives its owner, as long as another member lives */
+#define UVB_PORT_SHARED   (1u << 0) /* outlives its owner, as long as another member lives */
+#define UVB_PORT_JOINABLE (1u << 1) /* others may join it */
 
 struct uvb_port_shm {
 	/* Writer: the daemon. */

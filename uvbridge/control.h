@@ -62,8 +62,9 @@ struct uvb_ctl_attach {
 	uint16_t kind;  /* enum uvb_port_kind */
 	uint32_t flags; /* UVB_CTL_ATTACH_* */
 };
-#define UVB_CTL_ATTACH_SHARED (1u << 0) /* UVB_PORT_SHARED */
-#define UVB_CTL_ATTACH_ADOPT  (1u << 1) /* be the owner of a shared port that has none */
+#define UVB_CTL_ATTACH_SHARED   (1u << 0) /* UVB_PORT_SHARED */
+#define UVB_CTL_ATTACH_ADOPT    (1u << 1) /* be the owner of a shared port that has none */
+#define UVB_CTL_ATTACH_JOINABLE (1u << 2) /* UVB_PORT_JOINABLE; SHARED implies it */
 
 struct uvb_ctl_join {
 	struct uvb_ctl_hdr hdr;

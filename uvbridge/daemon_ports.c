@@ -144,7 +144,7 @@ check_attach(struct daemon *d, struct client *c, const struct uvb_ctl_attach *re
 {
 	if (c->member != NULL)
 		return refuse(ans, -EBUSY, "this connection has attached a port already");
-	if (req->flags & ~(UVB_CTL_ATTACH_SHARED | UVB_CTL_ATTACH_ADOPT))
+	if (req->flags & ~(UVB_CTL_ATTACH_SHARED | UVB_CTL_ATTACH_ADOPT | UVB_CTL_ATTACH_JOINABLE))
 		return refuse(ans, -EINVAL, "unknown flags 0x%x", req->flags);
 	if (req->name[0] != '\0' && !uvb_name_ok(req->name))
 		return refuse(ans, -EINVAL, "not a name for a port");
@@ -235,7 +235,9 @@ fill_slot(struct daemon *d, uint32_t id, const struct uvb_ctl_attach *req, const
 	if (p->nb_txq > atomic_load(&p->ever_txq))
 		atomic_store(&p->ever_txq, p->nb_txq);
 	atomic_store(&p->kind, req->kind);
-	p->flags = req->flags & UVB_CTL_ATTACH_SHARED ? UVB_PORT_SHARED : 0;
+	p->flags = req->flags & UVB_CTL_ATTACH_SHARED     ? UVB_PORT_SHARED | UVB_PORT_JOINABLE
+		   : req->flags & UVB_CTL_ATTACH_JOINABLE ? UVB_PORT_JOINABLE
+							  : 0;
 	p->attached_ns = uvb_now_ns();
 	uvb_conf_fill(&conf, p->nb_rxq, mac);
 	uvb_conf_write(p, &conf);
@@ -424,6 +426,10 @@ port_join(struct daemon *d, struct client *c, const struct uvb_ctl_join *req,
 	p = uvb_map_port(&d->map, req->port);
 	if (life_of(p) != UVB_LIFE(req->gen, UVB_PORT_UP))
 		return refuse(ans, -ESTALE, "port %u is no longer the one it was", req->port);
+	if (!(p->flags & UVB_PORT_JOINABLE))
+		return refuse(ans, -EPERM,
+			      "port %.31s was not attached as one that other processes may join",
+			      p->name);
 	slot = members_free_slot(d, req->port);
 	if (slot < 0)
 		return refuse(ans, -ENOSPC,

@@ -126,7 +126,10 @@ struct uvb_dev *
 lab_attach(struct lab *lab, const char *name, uint16_t nb_rxq, uint16_t nb_txq,
 	   enum uvb_port_kind kind)
 {
-	struct uvb_ctl_attach req = {.nb_rxq = nb_rxq, .nb_txq = nb_txq, .kind = (uint16_t)kind};
+	struct uvb_ctl_attach req = {.nb_rxq = nb_rxq,
+				     .nb_txq = nb_txq,
+				     .kind = (uint16_t)kind,
+				     .flags = UVB_CTL_ATTACH_JOINABLE};
 	struct client client = {.pid = getpid(), .uid = geteuid()};
 	struct uvb_ctl_answer ans = {.epoch = lab->daemon.map.epoch};
 	struct uvb_dev *dev;

@@ -102,22 +102,22 @@ fdb_op(uint32_t op, const char *port, uint8_t last, uint32_t vlan)
 /* ------------------------------------------------------------------------------------- frames */
 
 static struct uvb_dev *
+attach_queues(const char *name, uint8_t last, uint16_t nb_txq, uint32_t flags)
+{
+	const struct uvb_attach req = {.fabric = FABRIC,
+				       .name = name,
+				       .mac = {2, 0, 0, 0, 0, last},
+				       .nb_rxq = 1,
+				       .nb_txq = nb_txq,
+				       .kind = UVB_KIND_WIRE};
+
+	return port_up_as(&req, flags, 1500);
+}
+
+static struct uvb_dev *
 attach(const char *name, uint8_t last, uint32_t flags)
 {
-	struct uvb_attach req = {FABRIC, name, {2, 0, 0, 0, 0, last}, 1, 1, UVB_KIND_WIRE,
-				 false,  false};
-	char err[UVB_ERR_LEN] = "";
-	struct uvb_conf conf;
-	struct uvb_dev *dev;
-
-	if (uvb_open(&req, &dev, err) != 0) {
-		fprintf(stderr, "%s: %s\n", name, err);
-		exit(1);
-	}
-	uvb_conf_default(dev, &conf);
-	conf.flags = UVB_CONF_STARTED | flags;
-	CHECK_EQ(uvb_conf_set(dev, &conf, err), 0);
-	return dev;
+	return attach_queues(name, last, 1, flags);
 }
 
 #define BROADCAST 0xff
@@ -547,6 +547,16 @@ test_mirror(void)
 
 #define SENDERS 5
 
+/* Something waits for sink's queue, from a queue whose address is the port's last byte. */
+static void
+keep_backlog(struct uvb_dev *dev, uint16_t txq, const struct uvb_dev *sink)
+{
+	const struct uvb_voq_shm *v = uvb_map_voq(&sink->map, uvb_id(sink), 0, uvb_id(dev), txq);
+
+	while (atomic_load(&v->head) - atomic_load(&v->tail) < 32)
+		CHECK_EQ(send_one(dev, txq, buf, frame_make(buf, 100, uvb_mac(dev)[5], 600, 1)), 1);
+}
+
 /* Frames of different sizes from all of them, one receiver who takes a little at a time: bytes by
  * weight. */
 static void
@@ -621,6 +631,43 @@ test_weights(void)
 	}
 }
 
+/* A port with four queues, all with something to send, one with one, and one whose other queues
+ * have a frame now and then: ports share, not queues. */
+static void
+test_ports_share(void)
+{
+	struct uvb_dev *many = attach_queues("many", 1, 4, 0), *one = attach("one", 2, 0),
+		       *some = attach_queues("some", 3, 4, 0), *sink = attach("sink", 100, 0);
+	const struct uvb_dev *from[3] = {many, one, some};
+	double bytes[3] = {0}, sum = 0, squares = 0;
+	struct uvb_rx_frame f[8];
+
+	for (uint32_t round = 0; round < 30000; round++) {
+		for (uint16_t q = 0; q < 4; q++) {
+			keep_backlog(many, q, sink);
+			if (q == 0 || round % 100 == q)
+				keep_backlog(some, q, sink);
+		}
+		keep_backlog(one, 0, sink);
+		CHECK_EQ(uvb_rx_peek(uvb_rxq(sink, 0), f, 8), 8);
+		for (int k = 0; k < 8; k++)
+			for (int i = 0; i < 3; i++)
+				bytes[i] += f[k].src_port == uvb_id(from[i]) ? f[k].len : 0;
+		uvb_rx_done(uvb_rxq(sink, 0), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		sum += bytes[i];
+		squares += bytes[i] * bytes[i];
+	}
+	printf("Jain index over ports %.5f\n", sum * sum / (3 * squares));
+	CHECK(sum * sum / (3 * squares) >= 0.99);
+	receive_all(sink, 0);
+	uvb_close(many);
+	uvb_close(one);
+	uvb_close(some);
+	uvb_close(sink);
+}
+
 /* Two receivers of four stand still: what is for the others gets through, all of it. */
 static void
 test_no_head_of_line_blocking(void)
@@ -678,8 +725,12 @@ publish(struct uvb_dev *dev, uint8_t last, uint32_t flags)
 static void
 test_vf_is_bound(void)
 {
-	struct uvb_attach req = {FABRIC, "n0.vf1", {2, 0, 0, 0, 0, 50}, 1, 1, UVB_KIND_WIRE,
-				 false,  false};
+	struct uvb_attach req = {.fabric = FABRIC,
+				 .name = "n0.vf1",
+				 .mac = {2, 0, 0, 0, 0, 50},
+				 .nb_rxq = 1,
+				 .nb_txq = 1,
+				 .kind = UVB_KIND_WIRE};
 	struct uvb_rule everything = {.fate = UVB_FATE_QUEUE, .nb_queue = 1, .serial = 1};
 	struct uvb_policy p = vf_mac(11);
 	struct uvb_dev *pf, *vf0, *vf1, *ext;
@@ -1044,7 +1095,7 @@ test_bad_messages(void)
 int
 main(void)
 {
-	static const char *const args[] = {"--ports", "16",    "--queues", "1", "--cells",
+	static const char *const args[] = {"--ports", "16",    "--queues", "4", "--cells",
 					   "256",     "--voq", "64",       NULL};
 
 	seed_init();
@@ -1059,6 +1110,7 @@ main(void)
 	RUN(test_mirror);
 	RUN(test_fairness);
 	RUN(test_weights);
+	RUN(test_ports_share);
 	RUN(test_no_head_of_line_blocking);
 	RUN(test_vf_is_bound);
 	RUN(test_spoofs_are_dropped);

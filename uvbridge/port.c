@@ -157,8 +157,9 @@ request_attach(struct uvb_dev *dev, const struct uvb_attach *req, struct uvb_ctl
 	if (req->name != NULL)
 		snprintf(msg.name, sizeof(msg.name), "%s", req->name);
 	memcpy(msg.mac, req->mac, sizeof(msg.mac));
-	msg.flags =
-		(req->shared ? UVB_CTL_ATTACH_SHARED : 0) | (req->adopt ? UVB_CTL_ATTACH_ADOPT : 0);
+	msg.flags = (req->joinable ? UVB_CTL_ATTACH_JOINABLE : 0) |
+		    (req->shared ? UVB_CTL_ATTACH_SHARED : 0) |
+		    (req->adopt ? UVB_CTL_ATTACH_ADOPT : 0);
 	return request(dev, &msg, sizeof(msg), ans, err);
 }
 

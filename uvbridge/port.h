@@ -37,8 +37,10 @@ struct uvb_attach {
 	uint16_t nb_rxq;    /* 1 .. nb_queues of the fabric; 0: as many as there are */
 	uint16_t nb_txq;
 	enum uvb_port_kind kind;
-	bool shared; /* the port outlives its owner as long as a process that joined lives */
-	bool adopt;  /* be the owner of the shared port `name`, whose own has died */
+	bool joinable; /* other processes may join it */
+	bool shared;   /* they may, and the port outlives its owner as long as a process that joined
+			  lives */
+	bool adopt;    /* be the owner of the shared port `name`, whose own has died */
 };
 
 /* Attach. Blocks for the daemon's answer, at most 2 s. On success *dev is owned by the caller; the
@@ -60,7 +62,8 @@ struct uvb_join {
 
 /* Be a further process of a port (abi.h, "member"). Queues are to be taken before they are used.
  * Blocks for the daemon's answer, at most 2 s; not with `look`, which needs no daemon.
- * -ESTALE the fabric or the port is not the one it was, -ENOSPC UVB_MEMBERS_MAX processes, and as
+ * -EPERM the port was not attached as one that others may join, -ESTALE the fabric or the port is
+ * not the one it was, -ENOSPC UVB_MEMBERS_MAX processes, and as
  * uvb_open(). */
 int uvb_join(const struct uvb_join *req, struct uvb_dev **dev, char err[UVB_ERR_LEN]);
 

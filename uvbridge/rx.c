@@ -71,6 +71,7 @@ struct uvb_rxq {
 	uint32_t nb_active;
 	uint32_t turn;                            /* index in active[]: whose turn it is */
 	uint64_t is_active[UVB_MAX_SOURCES / 64]; /* their bits */
+	uint8_t busy[UVB_MAX_PORTS];              /* sources of a port that are not idle */
 	uint16_t *active;                         /* [nb_sources] */
 	struct source *source;                    /* [nb_sources] */
 
@@ -105,6 +106,22 @@ reweigh(struct uvb_rxq *q, uint32_t gen)
 			q->source[i].quantum = quantum_of(q, &q->source[i]);
 }
 
+/* What is added to its deficit at its turn: a port has one weight, however many queues it sends
+ * from. */
+static int32_t
+share_of(const struct uvb_rxq *q, const struct source *s)
+{
+	return q->busy[s->port] > 1 ? s->quantum / q->busy[s->port] : s->quantum;
+}
+
+static void
+source_busy(struct uvb_rxq *q, struct source *s)
+{
+	if (s->idle != 0)
+		q->busy[s->port]++;
+	s->idle = 0;
+}
+
 static void
 source_activate(struct uvb_rxq *q, uint32_t id)
 {
@@ -124,6 +141,7 @@ source_activate(struct uvb_rxq *q, uint32_t id)
 		s->quantum = quantum_of(q, s);
 	}
 	s->idle = 0;
+	q->busy[port]++;
 	s->deficit = 0;
 	q->is_active[id >> 6] |= 1ULL << (id & 63);
 	q->active[q->nb_active++] = (uint16_t)id;
@@ -272,7 +290,7 @@ source_retire(struct uvb_rxq *q, uint32_t index)
 	UVB_KILL_POINT(UVB_KILL_RX_CLEARED);
 	if (UVB_HEAD_POS(atomic_load(&s->voq->head)) != s->pos) {
 		atomic_fetch_or(leaf, bit);
-		s->idle = 0;
+		source_busy(q, s);
 		return false;
 	}
 	q->is_active[s->id >> 6] &= ~bit;
@@ -547,17 +565,20 @@ round_robin(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
 			q->turn = 0;
 		s = &q->source[q->active[q->turn]];
 		if (s->deficit <= 0)
-			s->deficit = q->nb_active == 1 ? s->quantum : s->deficit + s->quantum;
+			s->deficit = q->nb_active == 1 ? s->quantum : s->deficit + share_of(q, s);
 		k = serve(q, s, f + got, n - got);
 		got += k;
-		in_vain = k != 0 ? 0 : in_vain + 1;
+		/* One that still pays for a long frame is looked at until it has. */
+		in_vain = k != 0 || s->deficit <= 0 ? 0 : in_vain + 1;
 		if (k != 0)
-			s->idle = 0;
+			source_busy(q, s);
 		if (got == n && s->deficit > 0)
 			break;
 		if (s->deficit > 0 && source_avail(q, s) == 0) {
 			s->deficit = 0;
-			if (k == 0 && ++s->idle > IDLE_MAX && source_retire(q, q->turn)) {
+			if (k == 0 && s->idle++ == 0)
+				q->busy[s->port]--;
+			if (s->idle > IDLE_MAX && source_retire(q, q->turn)) {
 				in_vain--; /* one fewer to look at */
 				continue;
 			}
@@ -590,7 +611,7 @@ park_ahead(struct uvb_rxq *q, struct source *s)
 		if (good)
 			park(q, s, ref, s->pos);
 		s->pos++;
-		s->idle = 0;
+		source_busy(q, s);
 	}
 }
 

@@ -70,6 +70,7 @@ attach(const char *name, uint16_t queues, bool shared)
 				 .nb_rxq = queues,
 				 .nb_txq = queues,
 				 .kind = UVB_KIND_WIRE,
+				 .joinable = true,
 				 .shared = shared};
 	char err[UVB_ERR_LEN] = "";
 	struct uvb_dev *dev;
@@ -432,6 +433,10 @@ test_refusals(void)
 	req.port = UVB_MAX_PORTS;
 	CHECK_EQ(uvb_join(&req, &dev, err), -ESTALE);
 
+	req = join_of(peer);
+	CHECK_EQ(uvb_join(&req, &dev, err), -EPERM);
+	CHECK(strstr(err, "may join") != NULL);
+
 	req = join_of(owner);
 	while ((rc = uvb_join(&req, &many[n], err)) == 0)
 		n++;
@@ -653,7 +658,7 @@ test_owner_dies_configuring(void)
 	wait_for(ownerless, t.join.port);
 	/* Also for a sender that has not sent to it before. */
 	uvb_close(peer);
-	peer = attach("peer", 1, false);
+	peer = port_up("peer", 1, 1, 0);
 	configure(peer, PEER_MAC, false);
 	talk_both_ways(dev, 9);
 	uvb_close(dev);
@@ -668,7 +673,7 @@ main(void)
 
 	seed_init();
 	fabric_up(&fabric, args);
-	peer = attach("peer", 1, false);
+	peer = port_up("peer", 1, 1, 0);
 	configure(peer, PEER_MAC, false);
 	owner = attach("shared", 2, false);
 	configure(owner, SHARED_MAC, true);

@@ -148,26 +148,33 @@ fabric_down(struct fabric *f)
  */
 
 struct uvb_dev *
-port_up(const char *name, uint16_t nb_rxq, uint16_t nb_txq, uint32_t flags)
+port_up_as(const struct uvb_attach *req, uint32_t flags, uint16_t mtu)
 {
-	struct uvb_attach req = {.fabric = FABRIC,
-				 .name = name,
-				 .nb_rxq = nb_rxq,
-				 .nb_txq = nb_txq,
-				 .kind = UVB_KIND_WIRE};
 	char err[UVB_ERR_LEN] = "";
 	struct uvb_conf conf;
 	struct uvb_dev *dev;
 
-	if (uvb_open(&req, &dev, err) != 0) {
-		fprintf(stderr, "%s: %s\n", name, err);
+	if (uvb_open(req, &dev, err) != 0) {
+		fprintf(stderr, "%s: %s\n", req->name, err);
 		exit(1);
 	}
 	uvb_conf_default(dev, &conf);
 	conf.flags = UVB_CONF_STARTED | flags;
-	conf.mtu = 9216;
+	conf.mtu = mtu;
 	CHECK_EQ(uvb_conf_set(dev, &conf, err), 0);
 	return dev;
+}
+
+struct uvb_dev *
+port_up(const char *name, uint16_t nb_rxq, uint16_t nb_txq, uint32_t flags)
+{
+	const struct uvb_attach req = {.fabric = FABRIC,
+				       .name = name,
+				       .nb_rxq = nb_rxq,
+				       .nb_txq = nb_txq,
+				       .kind = UVB_KIND_WIRE};
+
+	return port_up_as(&req, flags, 9216);
 }
 
 uint32_t

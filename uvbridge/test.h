@@ -52,8 +52,9 @@ void fabric_check_ledger(void);        /* clean within a second */
 
 #define FABRIC "test"
 
-/* Attach and start; promiscuous if asked. Dies on failure. */
+/* Attach and start; flags as promiscuous. Die on failure. */
 struct uvb_dev *port_up(const char *name, uint16_t nb_rxq, uint16_t nb_txq, uint32_t flags);
+struct uvb_dev *port_up_as(const struct uvb_attach *req, uint32_t flags, uint16_t mtu);
 
 /* Repeatable: the seed is printed, and taken from UVB_SEED. */
 void seed_init(void);

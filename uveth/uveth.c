@@ -221,6 +221,7 @@ uveth_attach(struct rte_eth_dev *eth)
 		.nb_rxq = port->args.rxq,
 		.nb_txq = port->args.txq,
 		.kind = UVB_KIND_UVETH,
+		.joinable = true,
 		.shared = port->args.any,
 	};
 	char err[UVB_ERR_LEN] = "";

@@ -89,6 +89,7 @@ class Attach(Structure):
         ("nb_rxq", c_uint16),
         ("nb_txq", c_uint16),
         ("kind", c_int),
+        ("joinable", c_bool),
         ("shared", c_bool),
         ("adopt", c_bool),
     ]
