@@ -553,7 +553,7 @@ keep_backlog(struct uvb_dev *dev, uint16_t txq, const struct uvb_dev *sink)
 {
 	const struct uvb_voq_shm *v = uvb_map_voq(&sink->map, uvb_id(sink), 0, uvb_id(dev), txq);
 
-	while (atomic_load(&v->head) - atomic_load(&v->tail) < 32)
+	while (UVB_HEAD_POS(atomic_load(&v->head)) - atomic_load(&v->tail) < 32)
 		CHECK_EQ(send_one(dev, txq, buf, frame_make(buf, 100, uvb_mac(dev)[5], 600, 1)), 1);
 }
 

@@ -122,6 +122,15 @@ source_busy(struct uvb_rxq *q, struct source *s)
 	s->idle = 0;
 }
 
+/* Polled in vain. Is it active no more? */
+static bool
+source_idle(struct uvb_rxq *q, struct source *s)
+{
+	if (s->idle++ == 0)
+		q->busy[s->port]--;
+	return s->idle > IDLE_MAX;
+}
+
 static void
 source_activate(struct uvb_rxq *q, uint32_t id)
 {
@@ -545,8 +554,8 @@ serve_alone(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
 	got = serve(q, s, f, n);
 	s->deficit = 0;
 	if (got != 0)
-		s->idle = 0;
-	else if (s->head == s->pos && ++s->idle > IDLE_MAX)
+		source_busy(q, s);
+	else if (s->head == s->pos && source_idle(q, s))
 		source_retire(q, 0);
 	return got;
 }
@@ -576,9 +585,7 @@ round_robin(struct uvb_rxq *q, struct uvb_rx_frame *f, uint32_t n)
 			break;
 		if (s->deficit > 0 && source_avail(q, s) == 0) {
 			s->deficit = 0;
-			if (k == 0 && s->idle++ == 0)
-				q->busy[s->port]--;
-			if (s->idle > IDLE_MAX && source_retire(q, q->turn)) {
+			if (k == 0 && source_idle(q, s) && source_retire(q, q->turn)) {
 				in_vain--; /* one fewer to look at */
 				continue;
 			}
