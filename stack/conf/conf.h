@@ -35,6 +35,7 @@ enum uvs_conf_mode { UVS_MODE_EXCLUSIVE, UVS_MODE_SHARED };
 enum uvs_conf_poll { UVS_POLL_ADAPTIVE, UVS_POLL_BUSY, UVS_POLL_INTERRUPT };
 enum uvs_conf_app_cpus { UVS_APP_CPUS_ANY, UVS_APP_CPUS_OTHERS };
 enum uvs_conf_loopback { UVS_LOOPBACK_KERNEL, UVS_LOOPBACK_STACK };
+enum uvs_conf_congestion { UVS_CONGESTION_CUBIC, UVS_CONGESTION_RENO };
 enum uvs_conf_tristate { UVS_AUTO, UVS_NO, UVS_YES };
 enum uvs_conf_log { UVS_LOG_ERROR, UVS_LOG_WARNING, UVS_LOG_NOTICE, UVS_LOG_INFO, UVS_LOG_DEBUG };
 
@@ -80,6 +81,7 @@ struct uvs_conf {
 
 	/* sockets */
 	uint32_t tcp_sndbuf, tcp_rcvbuf, udp_sndbuf, udp_rcvbuf;
+	uint32_t tcp_congestion; /* enum uvs_conf_congestion */
 	uint32_t somaxconn;
 	uint32_t exit_linger_ms;
 

@@ -8,6 +8,7 @@
 static const char *const names_model[] = {"shared", "separate", NULL};
 static const char *const names_app_cpus[] = {"any", "others", NULL};
 static const char *const names_mode[] = {"exclusive", "shared", NULL};
+static const char *const names_congestion[] = {"cubic", "reno", NULL};
 static const char *const names_poll[] = {"adaptive", "busy", "interrupt", NULL};
 static const char *const names_loopback[] = {"kernel", "stack", NULL};
 static const char *const names_tristate[] = {"auto", "no", "yes", NULL};
@@ -138,6 +139,9 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	 "Send buffer of a new TCP socket in bytes (SO_SNDBUF changes it).", NULL},
 	{"tcp_rcvbuf", UVS_CONF_SIZE, AT(tcp_rcvbuf), "1m", 4096, 1048576, NULL, "Sockets",
 	 "Receive buffer, and so the largest window, of a new TCP socket in bytes.", NULL},
+	{"tcp_congestion", UVS_CONF_ENUM, AT(tcp_congestion), "cubic", 0, 0, names_congestion, "Sockets",
+	 "Congestion control of a new TCP socket (TCP_CONGESTION changes it): cubic (RFC 9438) or reno "
+	 "(RFC 5681).", NULL},
 	{"udp_sndbuf", UVS_CONF_SIZE, AT(udp_sndbuf), "208k", 4096, 16777216, NULL, "Sockets",
 	 "SO_SNDBUF of a new UDP socket.", NULL},
 	{"udp_rcvbuf", UVS_CONF_SIZE, AT(udp_rcvbuf), "208k", 4096, 16777216, NULL, "Sockets",

@@ -28,7 +28,126 @@ reno_shrink(struct tcp_pcb *pcb)
 	return pcb->cwnd / 2;
 }
 
+/* ---- CUBIC: RFC 9438, whose names these are -----------------------------------------------------
+ *
+ * In bytes and milliseconds, without fractions: C is 0.4 segments per second cubed, beta 0.7.
+ */
+
+struct cubic {
+	u32_t w_max, w_max_before; /* before the last reduction; and before that, to undo it */
+	u32_t origin, k;           /* the plateau, and ms from the epoch until it is reached */
+	u32_t epoch;               /* sys_now() when this growth began; 0: it has not */
+	u32_t last;                /* sys_now() when it was last looked at */
+	u32_t w_est, est_acked;    /* what Reno would have, and bytes towards its next segment */
+};
+
+_Static_assert(sizeof(struct cubic) <= sizeof(((struct uvl_tcp_rec *)0)->cc_data),
+	       "cc_data is too small");
+
+static struct cubic *
+cubic_of(struct tcp_pcb *pcb)
+{
+	return (struct cubic *)(void *)pcb->rec.cc_data;
+}
+
+static u32_t
+cube_root(u64_t n)
+{
+	u32_t low = 0, high = 2642245; /* of 2^64 */
+
+	while (low < high) {
+		u32_t middle = (low + high + 1) / 2;
+
+		if ((u64_t)middle * middle * middle <= n)
+			low = middle;
+		else
+			high = middle - 1;
+	}
+	return low;
+}
+
+static void
+cubic_begin(struct tcp_pcb *pcb, struct cubic *c)
+{
+	c->epoch = LWIP_MAX(sys_now(), 1u);
+	c->last = c->epoch;
+	c->w_est = pcb->cwnd;
+	c->est_acked = 0;
+	c->origin = LWIP_MAX(c->w_max, pcb->cwnd);
+	/* K = cbrt((W_max - cwnd) / C), in ms: 10^9 / 0.4 */
+	c->k = cube_root((u64_t)(c->origin - pcb->cwnd) * 2500000000u / pcb->mss);
+}
+
+/* W_cubic(t + RTT), bytes. */
+static u32_t
+cubic_target(const struct tcp_pcb *pcb, const struct cubic *c)
+{
+	s64_t t = (s64_t)(sys_now() - c->epoch) + pcb->rec.srtt / 8 / 1000 - c->k, w;
+
+	t = LWIP_MIN(LWIP_MAX(t, -100000), 100000);
+	w = (s64_t)c->origin + t * t * t / 1000 * pcb->mss / 2500000;
+	w = LWIP_MAX(w, (s64_t)pcb->cwnd);
+	return (u32_t)LWIP_MIN(w, (s64_t)pcb->cwnd + pcb->cwnd / 2);
+}
+
+/* As fast as Reno would be with this beta; and as Reno is, once what was lost is regained. */
+static void
+cubic_estimate(const struct tcp_pcb *pcb, struct cubic *c, u32_t acked)
+{
+	c->est_acked += c->w_est < c->w_max ? (u32_t)((u64_t)acked * 9 / 17) : acked;
+	while (c->est_acked >= pcb->cwnd) {
+		c->est_acked -= pcb->cwnd;
+		c->w_est += pcb->mss;
+	}
+}
+
+static void
+cubic_grow(struct tcp_pcb *pcb, u32_t acked)
+{
+	struct cubic *c = cubic_of(pcb);
+	u32_t now = sys_now(), target;
+
+	if (pcb->cwnd < pcb->ssthresh) {
+		reno_grow(pcb, acked);
+		return;
+	}
+	if (c->epoch == 0)
+		cubic_begin(pcb, c);
+	/* While there was nothing to send, no time has passed (5.8). */
+	if (now - c->last > 200 + pcb->rec.srtt / 8 / 500)
+		c->epoch += now - c->last;
+	c->last = now;
+	cubic_estimate(pcb, c, acked);
+	target = cubic_target(pcb, c);
+	pcb->cwnd += (u32_t)((u64_t)(target - pcb->cwnd) * acked / pcb->cwnd);
+	pcb->cwnd = LWIP_MAX(pcb->cwnd, c->w_est);
+}
+
+static u32_t
+cubic_shrink(struct tcp_pcb *pcb)
+{
+	struct cubic *c = cubic_of(pcb);
+	u32_t cwnd = pcb->cwnd;
+
+	c->epoch = 0;
+	c->w_max_before = c->w_max;
+	/* Fast convergence: who has less than before leaves room for others. */
+	c->w_max = cwnd < c->w_max ? (u32_t)((u64_t)cwnd * 17 / 20) : cwnd;
+	return (u32_t)((u64_t)cwnd * 7 / 10);
+}
+
+static void
+cubic_undo(struct tcp_pcb *pcb)
+{
+	struct cubic *c = cubic_of(pcb);
+
+	c->w_max = c->w_max_before;
+	c->epoch = 0;
+}
+
+/* The first is the default. */
 static const struct uvl_tcp_cc methods[] = {
+	{.name = "cubic", .grow = cubic_grow, .shrink = cubic_shrink, .undo = cubic_undo},
 	{.name = "reno", .grow = reno_grow, .shrink = reno_shrink},
 };
 

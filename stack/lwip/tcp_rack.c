@@ -9,7 +9,11 @@
 /* Recoveries without a DSACK after which the reordering window is small again. */
 #define REO_PERSIST 16
 /* What a peer may wait before it acknowledges a single segment (WCDelAckT): first guess and most.
- * A probe sent too early costs a segment and is reported by DSACK; the guess doubles then. */
+ * A probe sent too early costs a segment. It was if first what it repeats is acknowledged, and then
+ * DSACK reports it: that time, and a quarter more, is the guess from then on. (If DSACK comes with
+ * the first acknowledgment, one was lost, and nothing is said about delays.) Twice in a row, that
+ * is: when an answer is lost, its own probe and that of the request cross. */
+#define PROBES_WASTED   2
 #define ACK_DELAY_FIRST 10000u
 #define ACK_DELAY_MOST  200000u
 
@@ -121,7 +125,12 @@ uvl_tcp_probe_acked(struct tcp_pcb *pcb, u32_t ackno, bool data)
 	const struct uvl_tcp_ack *a = &uvl_self->tcp_ack_;
 	struct uvl_tcp_rec *r = &pcb->rec;
 
-	if (!r->probing || TCP_SEQ_LT(ackno, r->probe_end))
+	if (!r->probing) {
+		if (ackno != a->una)
+			r->probes_wasted = 0;
+		return false;
+	}
+	if (TCP_SEQ_LT(ackno, r->probe_end))
 		return false;
 	if (!r->probe_again) {
 		r->probing = false;
@@ -129,10 +138,15 @@ uvl_tcp_probe_acked(struct tcp_pcb *pcb, u32_t ackno, bool data)
 	}
 	if (a->dsack && TCP_SEQ_GEQ(a->dup.right, r->probe_end)) {
 		r->probing = false;
-		r->ack_delay =
-			LWIP_MIN(LWIP_MAX(r->ack_delay, ACK_DELAY_FIRST) * 2, ACK_DELAY_MOST);
+		if (r->probe_answer != 0 && ++r->probes_wasted >= PROBES_WASTED) {
+			r->probes_wasted = 0;
+			r->ack_delay =
+				LWIP_MAX(r->ack_delay, LWIP_MIN(r->probe_answer, ACK_DELAY_MOST));
+		}
 		return false;
 	}
+	if (r->probe_answer == 0 && a->una != ackno)
+		r->probe_answer = ((u32_t)uvl_now_us() - r->probe_since) / 4 * 5;
 	if (TCP_SEQ_GT(ackno, r->probe_end)) {
 		r->probing = false;
 		return true;
@@ -159,6 +173,8 @@ probe(struct tcp_pcb *pcb)
 		r->probe_room = 0;
 	}
 	r->probe_again = before == pcb->snd_nxt;
+	r->probe_since = last->xmit_us;
+	r->probe_answer = 0;
 	if (r->probe_again && uvl_tcp_send_again(pcb, last) != ERR_OK)
 		return;
 	r->probing = true;

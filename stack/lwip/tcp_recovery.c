@@ -436,7 +436,6 @@ s8_t
 uvl_tcp_timed_out(struct tcp_pcb *pcb)
 {
 	struct uvl_tcp_rec *r = &pcb->rec;
-	const struct uvl_tcp_cc *cc = uvl_tcp_cc(pcb);
 	bool open = r->state == UVL_TCP_OPEN, first = open || TCP_SEQ_GEQ(pcb->lastack, r->until);
 
 	if (pcb->unacked == NULL || pcb->unacked->p->ref != 1)
@@ -446,8 +445,6 @@ uvl_tcp_timed_out(struct tcp_pcb *pcb)
 		if (open)
 			remember(pcb);
 		uvl_tcp_reduce(pcb);
-		if (cc->timed_out != NULL)
-			cc->timed_out(pcb);
 	}
 	r->spurious_test = open && pcb->nrtx == 0;
 	if ((pcb->unacked->mark & UVL_SEG_SACKED) || (pcb->flags & TF_SACK) == 0)

@@ -94,8 +94,11 @@ struct uvl_tcp_rec {
 	/* TLP */
 	bool probing, probe_again; /* a probe is out; it was a retransmission */
 	u32_t probe_end;           /* acknowledged, it has been of use */
-	u32_t ack_delay;           /* what the peer may wait before it acknowledges */
-	u16_t probe_room;          /* bytes beyond cwnd, for a probe of new data */
+	u32_t probe_since,
+		probe_answer; /* what it repeats: sent when; acknowledged how much later */
+	u8_t probes_wasted;   /* in a row */
+	u32_t ack_delay;      /* what the peer may wait before it acknowledges */
+	u16_t probe_room;     /* bytes beyond cwnd, for a probe of new data */
 
 	/* PRR, and taking back what was done for nothing */
 	u32_t prr_delivered, prr_out;
@@ -212,8 +215,7 @@ struct uvl_tcp_cc {
 	void (*grow)(struct tcp_pcb *pcb, u32_t acked);
 	/* The window after a loss, bytes. */
 	u32_t (*shrink)(struct tcp_pcb *pcb);
-	/* The retransmission timer ran out; or the reduction was for nothing. May be NULL. */
-	void (*timed_out)(struct tcp_pcb *pcb);
+	/* The reduction was for nothing. May be NULL. */
 	void (*undo)(struct tcp_pcb *pcb);
 };
 

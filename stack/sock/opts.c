@@ -150,6 +150,7 @@ set_rcvbuf(struct uvs_sock *s, const void *val, socklen_t len)
 static int
 set_sndbuf(struct uvs_sock *s, const void *val, socklen_t len)
 {
+	s->opt.sndbuf_chosen = true;
 	return set_buffer(&s->opt.sndbuf, val, len, 4608, most_buffer(s));
 }
 
@@ -228,13 +229,42 @@ info_state(const struct uvs_sock *s)
 	return s->tcp.pcb != NULL ? linux_state[s->tcp.pcb->state] : 7;
 }
 
-/* lwIP times in ticks of the slow timer: its RTT is that coarse. */
+static uint32_t
+segments(const struct tcp_pcb *pcb, uint32_t bytes)
+{
+	uint32_t mss = MAX(pcb->mss, (u16_t)1);
+
+	return (bytes + mss - 1) / mss;
+}
+
+/* What the kernel tells of loss, time and rate. */
+static void
+info_of_recovery(const struct tcp_pcb *pcb, struct tcp_info *i)
+{
+	static const uint8_t ca_states[] = {
+		[UVL_TCP_OPEN] = 0, [UVL_TCP_REPAIR] = 3, [UVL_TCP_TIMEDOUT] = 4};
+	const struct uvl_tcp_rec *r = &pcb->rec;
+
+	i->tcpi_ca_state = r->state == UVL_TCP_OPEN && r->sacked != 0 ? 1 : ca_states[r->state];
+	i->tcpi_backoff = pcb->nrtx;
+	i->tcpi_rtt = r->srtt / 8;
+	i->tcpi_rttvar = r->rttvar / 4;
+	i->tcpi_min_rtt = r->min_rtt;
+	i->tcpi_sacked = segments(pcb, r->sacked);
+	i->tcpi_lost = segments(pcb, r->lost);
+	i->tcpi_retrans = segments(pcb, r->retrans);
+	i->tcpi_total_retrans = r->retrans_segs;
+	i->tcpi_delivery_rate = r->rate;
+	i->tcpi_reordering = 3;
+	if (pcb->flags & TF_TIMESTAMP)
+		i->tcpi_options |= TCPI_OPT_TIMESTAMPS;
+}
+
 static void
 info_of_pcb(const struct tcp_pcb *pcb, struct tcp_info *i)
 {
 	i->tcpi_rto = (uint32_t)pcb->rto * TCP_SLOW_INTERVAL * 1000;
-	i->tcpi_rtt = (uint32_t)(pcb->sa >> 3) * TCP_SLOW_INTERVAL * 1000;
-	i->tcpi_rttvar = (uint32_t)(pcb->sv >> 2) * TCP_SLOW_INTERVAL * 1000;
+	info_of_recovery(pcb, i);
 	i->tcpi_snd_mss = i->tcpi_advmss = pcb->mss;
 	i->tcpi_rcv_mss = pcb->mss;
 	i->tcpi_pmtu = pcb->mss + 40u;
@@ -242,7 +272,7 @@ info_of_pcb(const struct tcp_pcb *pcb, struct tcp_info *i)
 	i->tcpi_snd_ssthresh = pcb->ssthresh / MAX(pcb->mss, (u16_t)1);
 	i->tcpi_rcv_space = pcb->rcv_wnd;
 	i->tcpi_retransmits = pcb->nrtx;
-	i->tcpi_unacked = (pcb->snd_nxt - pcb->lastack) / MAX(pcb->mss, (u16_t)1);
+	i->tcpi_unacked = segments(pcb, pcb->snd_nxt - pcb->lastack);
 	i->tcpi_notsent_bytes = pcb->snd_lbb - pcb->snd_nxt;
 	i->tcpi_snd_wnd = pcb->snd_wnd;
 	if (pcb->flags & TF_WND_SCALE) {
@@ -338,15 +368,23 @@ set_fastopen_connect(struct uvs_sock *s, const void *val, socklen_t len)
 static int
 get_congestion(struct uvs_sock *s, void *val, socklen_t *len)
 {
-	(void)s;
-	return put_bytes("reno", 5, val, len);
+	return put_bytes(s->opt.congestion->name, sizeof(s->opt.congestion->name), val, len);
 }
 
 static int
 set_congestion(struct uvs_sock *s, const void *val, socklen_t len)
 {
-	(void)s;
-	return len >= 4 && memcmp(val, "reno", 4) == 0 ? 0 : -ENOENT;
+	char name[sizeof(s->opt.congestion->name)] = "";
+	const struct uvl_tcp_cc *cc;
+
+	if (len < 1)
+		return -EINVAL;
+	memcpy(name, val, MIN((size_t)len, sizeof(name) - 1));
+	cc = uvl_tcp_cc_find(name);
+	if (cc == NULL)
+		return -ENOENT;
+	s->opt.congestion = cc;
+	return 0;
 }
 
 static int
@@ -574,6 +612,8 @@ uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type)
 	*o = (struct uvs_opts){
 		.sndbuf = (int)(type == SOCK_STREAM ? c->tcp_sndbuf * 2 : c->udp_sndbuf),
 		.rcvbuf = (int)(type == SOCK_STREAM ? c->tcp_rcvbuf * 2 : c->udp_rcvbuf),
+		.congestion = uvl_tcp_cc_find(c->tcp_congestion == UVS_CONGESTION_RENO ? "reno"
+										       : "cubic"),
 		.rcvlowat = 1,
 		.ttl = 64,
 		.mcast_ttl = 1,

@@ -5,11 +5,13 @@
 #ifndef STACK_SOCK_OPTS_H
 #define STACK_SOCK_OPTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 struct uvs_sock;
 struct uvs_conf;
+struct uvl_tcp_cc;
 
 /* Values as getsockopt() returns them. Booleans are int 0 or 1: one type for the table. */
 struct uvs_opts {
@@ -26,6 +28,8 @@ struct uvs_opts {
 	int nodelay, cork, quickack, maxseg, keepidle, keepintvl, keepcnt, user_timeout;
 	int defer_accept, linger2, syncnt, window_clamp, notsent_lowat, fastopen, fastopen_connect;
 	int udp_cork;
+	const struct uvl_tcp_cc *congestion;
+	bool sndbuf_chosen; /* by SO_SNDBUF: it does not grow with the window */
 };
 
 void uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type);

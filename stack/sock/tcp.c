@@ -28,7 +28,12 @@ ports(const struct uvs_sock *s)
 static uint32_t
 send_limit(const struct uvs_sock *s)
 {
-	return MIN((uint32_t)s->opt.sndbuf / 2, (uint32_t)TCP_SND_BUF);
+	uint32_t limit = (uint32_t)s->opt.sndbuf / 2;
+
+	/* As the kernel: unless the application has chosen, twice what may be on its way. */
+	if (!s->opt.sndbuf_chosen && s->tcp.pcb != NULL)
+		limit = MAX(limit, 2 * s->tcp.pcb->cwnd);
+	return MIN(limit, (uint32_t)TCP_SND_BUF);
 }
 
 static uint32_t
@@ -344,6 +349,8 @@ tcp_apply(struct uvs_sock *s)
 	pcb->user_timeout =
 		((u32_t)s->opt.user_timeout + TCP_SLOW_INTERVAL - 1) / TCP_SLOW_INTERVAL;
 	pcb->syn_retries = (u8_t)s->opt.syncnt;
+	if (uvl_tcp_cc(pcb) != s->opt.congestion)
+		uvl_tcp_cc_set(pcb, s->opt.congestion);
 	pcb->keep_idle = (u32_t)s->opt.keepidle * 1000;
 	pcb->keep_intvl = (u32_t)s->opt.keepintvl * 1000;
 	pcb->keep_cnt = (u32_t)s->opt.keepcnt;

@@ -363,6 +363,38 @@ test_back_off_to_the_end(void)
 	finish(&r);
 }
 
+/* A long way and a wide wire: after a loss CUBIC is back at its window in seconds, Reno in minutes.
+ */
+static uint64_t
+after_a_loss(const char *name)
+{
+	struct run r;
+
+	warm_up(&r, true);
+	r.sim.host[0].out.delay = r.sim.host[1].out.delay = 50 * MSEC;
+	uvl_tcp_cc_set(r.s.client, uvl_tcp_cc_find(name));
+	sim_enter(r.s.from);
+	r.s.client->cwnd = 400u * r.s.client->mss;
+	r.lose[0].segment = 300;
+	r.lose[0].times = 1;
+	transfer(&r, 12000);
+	uint64_t received = r.s.received, took = r.sim.now;
+	CHECK(r.s.client->rec.retrans_segs <= 2, "%u retransmissions",
+	      r.s.client->rec.retrans_segs);
+	finish(&r);
+	return received * 1000 / took;
+}
+
+static void
+test_cubic(void)
+{
+	uint64_t cubic = after_a_loss("cubic"), reno = after_a_loss("reno");
+
+	CHECK(cubic > reno * 5 / 4, "CUBIC %llu, Reno %llu bytes per ms", (unsigned long long)cubic,
+	      (unsigned long long)reno);
+	CHECK(uvl_tcp_cc_find("bbr") == NULL, "there is something called bbr");
+}
+
 /* SACK blocks that make no sense change nothing. */
 static void
 test_nonsense(void)
@@ -457,6 +489,7 @@ static const struct simtest tests[] = {
 	TEST(lost_segment), TEST(many_lost),           TEST(lost_tail), TEST(lost_window),
 	TEST(lost_acks),    TEST(reordering),          TEST(reneging),  TEST(time_out_for_nothing),
 	TEST(without_sack), TEST(back_off_to_the_end), TEST(nonsense),  TEST(bad_days),
+	TEST(cubic),
 };
 
 int
