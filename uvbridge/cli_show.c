@@ -275,6 +275,29 @@ show_drops(const struct uvb_view *v)
 	table_end(&t, stdout);
 }
 
+/* Of ports that are attached: those of a port that has gone are in force no more. */
+static void
+show_rules(const struct uvb_view *v)
+{
+	const struct uvb_map *m = &v->map;
+	struct uvb_rule rule;
+
+	for (uint32_t i = 0, slot = 0; i < m->nb_ports; i++, slot = 0) {
+		if (UVB_LIFE_STATE(atomic_load(&uvb_map_port(m, i)->life)) != UVB_PORT_UP)
+			continue;
+		while (uvb_rules_next(m, i, &slot, &rule)) {
+			const struct uvb_rule_count *count = &uvb_map_rules(m, i)->count[slot - 1];
+
+			printf("%s: ", port_name(m, i));
+			uvb_rule_print(stdout, &rule);
+			if (rule.flags & UVB_RULE_COUNT)
+				printf(", %" PRIu64 " frames of this slot so far",
+				       uvb_load(&count->frames));
+			putchar('\n');
+		}
+	}
+}
+
 static bool
 print_ledger(const struct uvb_map *m, FILE *offenders)
 {
@@ -303,7 +326,7 @@ static const struct section {
 } sections[] = {
 	{"ports", show_ports},           {"queues", show_queues},         {"voqs", show_voqs},
 	{"fdb", cli_show_fdb},           {"drops", show_drops},           {"ledger", show_ledger},
-	{"settings", cli_show_settings}, {"adapters", cli_show_adapters},
+	{"settings", cli_show_settings}, {"adapters", cli_show_adapters}, {"rules", show_rules},
 };
 
 #define NB_SECTIONS (sizeof(sections) / sizeof(sections[0]))

@@ -536,6 +536,10 @@ void uvb_conf_offer(const struct uvb_fdb *fdb, const struct uvb_conf *conf,
 /* NULL if the rule makes sense for a port of nb_rxq queues, else what is wrong with it. Whatever it
  * says then can be applied to any frame. */
 const char *uvb_rule_check(const struct uvb_rule *rule, uint16_t nb_rxq);
+/* The next rule of an attached port from *slot on, which becomes the slot after it, for who only
+ * looks; false: there is none. */
+bool uvb_rules_next(const struct uvb_map *map, uint32_t port, uint32_t *slot,
+		    struct uvb_rule *rule);
 /* A rule as it stands in its slot. false: met in the middle of a change. */
 bool uvb_rule_read(struct uvb_rules_shm *rules, uint32_t slot, struct uvb_rule *rule);
 

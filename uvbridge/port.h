@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "uvbridge/abi.h"
 
@@ -130,6 +131,9 @@ int uvb_rule_set(struct uvb_dev *dev, uint16_t slot, const struct uvb_rule *rule
 
 /* The rule in a slot; its fate is UVB_FATE_NONE if there is none. */
 void uvb_rule_get(const struct uvb_dev *dev, uint16_t slot, struct uvb_rule *rule);
+
+/* For people, on one line without its end. */
+void uvb_rule_print(FILE *f, const struct uvb_rule *rule);
 
 /* What a slot's rules have counted since the fabric began: it only grows. Any thread. */
 void uvb_rule_count(const struct uvb_dev *dev, uint16_t slot, uint64_t *frames, uint64_t *bytes);

@@ -136,6 +136,26 @@ uvb_rule_read(struct uvb_rules_shm *rules, uint32_t slot, struct uvb_rule *rule)
 	return atomic_load_explicit(&s->seq, memory_order_relaxed) == before;
 }
 
+bool
+uvb_rules_next(const struct uvb_map *map, uint32_t port, uint32_t *slot, struct uvb_rule *rule)
+{
+	struct uvb_rules_shm *rules = uvb_map_rules(map, port);
+	struct uvb_port_shm *p = uvb_map_port(map, port);
+	struct uvb_conf conf;
+	uint32_t seq, high;
+
+	/* Without the flag there may be no memory behind them, and a look would make some. */
+	if (!uvb_conf_read(p, &conf, &seq) || !(conf.flags & UVB_CONF_RULES))
+		return false;
+	high = atomic_load_explicit(&rules->high, memory_order_relaxed);
+	for (; *slot < high && *slot < UVB_RULE_MAX; (*slot)++)
+		if (uvb_rule_read(rules, *slot, rule) && uvb_rule_check(rule, p->nb_rxq) == NULL) {
+			(*slot)++;
+			return true;
+		}
+	return false;
+}
+
 /* ------------------------------------------------------------------------------------ the owner */
 
 static uint32_t

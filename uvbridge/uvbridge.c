@@ -57,7 +57,7 @@ static const struct verb {
 	 "Example: uvbridge list\n"},
 	{"show", cli_show, "ports, queues, VOQs, addresses, drops, ledger",
 	 "Usage: uvbridge show NAME [--json] "
-	 "[ports|queues|voqs|fdb|drops|ledger|settings|adapters]...\n"
+	 "[ports|queues|voqs|fdb|drops|ledger|settings|adapters|rules]...\n"
 	 "Read from the segment; works while the daemon is stopped or dead. Counters count from "
 	 "the\n"
 	 "first use of a port's slot and are never set back.\n"

@@ -305,6 +305,26 @@ put_members(FILE *f, const struct uvb_port_shm *p)
 }
 
 static void
+put_rules(FILE *f, const struct uvb_map *m, uint32_t id)
+{
+	struct uvb_rule rule;
+	uint32_t slot = 0;
+	bool first = true;
+
+	fputs(",\"rules\":[", f);
+	while (uvb_rules_next(m, id, &slot, &rule)) {
+		const struct uvb_rule_count *count = &uvb_map_rules(m, id)->count[slot - 1];
+
+		comma(f, &first);
+		fprintf(f, "{\"slot\":%u,\"rule\":\"", slot - 1);
+		uvb_rule_print(f, &rule);
+		fprintf(f, "\",\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64 "}",
+			uvb_load(&count->frames), uvb_load(&count->bytes));
+	}
+	fputs("]", f);
+}
+
+static void
 put_port(FILE *f, const struct uvb_map *m, uint32_t id)
 {
 	struct uvb_port_shm *p = uvb_map_port(m, id);
@@ -325,6 +345,8 @@ put_port(FILE *f, const struct uvb_map *m, uint32_t id)
 		conf.flags & UVB_CONF_STARTED ? "true" : "false",
 		conf.flags & UVB_CONF_PROMISC ? "true" : "false", conf.mtu, nb_rxq, nb_txq);
 	put_members(f, p);
+	if (UVB_LIFE_STATE(life) == UVB_PORT_UP)
+		put_rules(f, m, id);
 	put_totals(f, m, id);
 	fputs(",\"rxqs\":[", f);
 	for (uint32_t q = 0; q < nb_rxq && q < m->nb_queues; q++) {

@@ -300,7 +300,9 @@ dump_slot(struct rte_eth_dev *eth, int slot, FILE *f)
 	struct uvb_rule rule;
 
 	uvb_rule_get(uveth_local(eth)->dev, (uint16_t)slot, &rule);
-	uveth_flow_print(f, (uint16_t)slot, &rule);
+	fprintf(f, "slot %u ", slot);
+	uvb_rule_print(f, &rule);
+	fputc('\n', f);
 	if ((rule.flags & UVB_RULE_COUNT) == 0)
 		return;
 	uvb_rule_count(uveth_local(eth)->dev, (uint16_t)slot, &frames, &bytes);

@@ -26,6 +26,5 @@ int uveth_flow_actions(const struct rte_eth_dev *eth, const struct rte_flow_acti
 		       struct uvb_rule *rule, struct rte_flow_error *error);
 
 /* For people: one line. */
-void uveth_flow_print(FILE *f, uint16_t slot, const struct uvb_rule *rule);
 
 #endif /* UVETH_FLOW_H */

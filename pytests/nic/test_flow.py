@@ -138,6 +138,10 @@ def test_drop_is_counted_by_name(net, pmd, wire):
     assert pmd.xstats()["rx_drop_flow"] == 1
     assert counted(pmd, 0) == (1, 100)
     snapshot = net.fabric.snapshot()
+    (rule,) = snapshot.port("nic")["rules"]
+    assert re.fullmatch("number .* udp l4\\+2=0035 -> count drop", rule["rule"])
+    assert (rule["frames"], rule["bytes"]) == (1, 100)
+    assert f"nic: {rule['rule']}, 1 frames" in net.fabric.tool("show", net.name, "rules")
     assert snapshot["port.nic.drops.flow_drop"] == snapshot["pair.wire.0.nic.drops.flow_drop"] == 1
     flow(pmd, "destroy 0 rule 0")
     assert 100 in seen_by(net, pmd, wire, [udp(wire, mac, 53, 100)])

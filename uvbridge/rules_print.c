@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * uveth_flow_print.c - a flow rule for people, as the fabric has it: rte_flow_dev_dump().
+ * rules_print.c - a flow rule for people: `uvbridge show NAME rules`, rte_flow_dev_dump().
  */
-#include "uveth/uveth_flow.h"
+#include "uvbridge/port.h"
 
 static void
 print_layers(FILE *f, const struct uvb_rule *r)
@@ -13,7 +13,7 @@ print_layers(FILE *f, const struct uvb_rule *r)
 		"ip6_esp", "ip6_dest", "ip6_mobile", "ip6_hip", "ip6_shim6",
 	};
 
-	for (size_t i = 0; i < RTE_DIM(name); i++)
+	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++)
 		if ((r->layers_mask >> i & 1) != 0)
 			fprintf(f, " %s%s", (r->layers >> i & 1) != 0 ? "" : "no-", name[i]);
 }
@@ -79,10 +79,9 @@ print_fate(FILE *f, const struct uvb_rule *r)
 }
 
 void
-uveth_flow_print(FILE *f, uint16_t slot, const struct uvb_rule *r)
+uvb_rule_print(FILE *f, const struct uvb_rule *r)
 {
-	fprintf(f, "slot %u number %u group %u priority %u:", slot, r->serial, r->group,
-		r->priority);
+	fprintf(f, "number %u group %u priority %u:", r->serial, r->group, r->priority);
 	print_layers(f, r);
 	for (uint32_t i = 0; i < r->nb_field; i++)
 		print_field(f, r, &r->field[i]);
@@ -94,5 +93,4 @@ uveth_flow_print(FILE *f, uint16_t slot, const struct uvb_rule *r)
 	if (r->flags & UVB_RULE_COUNT)
 		fputs(" count", f);
 	print_fate(f, r);
-	fputc('\n', f);
 }
