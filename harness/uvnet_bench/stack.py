@@ -284,6 +284,20 @@ def crowd(pair: Pair) -> Figures:
     }
 
 
+def native(pair: Pair) -> Figures:
+    """An echo server by the native interface, and its twin by plain sockets and epoll."""
+    servers = {"plain sockets": [pair.load, "serve"]}
+    if pair.contender != KERNEL:
+        servers["native interface"] = [str(pair.build / "stack" / "uvnet_native_echo")]
+    out: Figures = {}
+    for size in (64, 4096):
+        for name, words in servers.items():
+            with running(pair.server.start(*words, pair.server.ip, "7000", "1").wait_port(7000)):
+                line = [pair.load, "ask", pair.server.ip, "7000", "1", "50", "50", f"{pair.seconds:g}", "x" * size, str(size)]
+                out[f"echo of {size} B, {name}"] = ask(pair, *line)["per_second"] / 1e3
+    return out
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One of the functions above: what it is called, what it is to reach beside the kernel."""
@@ -303,6 +317,7 @@ MEASUREMENTS = {
     "memcached": Measurement(memcached, "thousand/s", 4),
     "connections": Measurement(connections, "thousand/s", 3),
     "crowd": Measurement(crowd, "thousand/s"),
+    "native": Measurement(native, "thousand/s"),
 }
 
 AIMS = {"redis GET, 50 connections, 1 at": 4, "redis GET, 50 connections, 16 at": 1.5}

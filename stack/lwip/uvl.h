@@ -263,6 +263,12 @@ u16_t uvl_ip_id(const ip4_addr_t *dest);
 u32_t uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,
 		  u16_t remote_port);
 
+/* tcp_queue.c: bytes that one segment of this connection carries, and the queueing of a packet that
+ * holds no more than that, made by the caller with room for all headers before its payload. The
+ * connection is open. ERR_OK: it is the connection's; else nothing has happened. */
+u16_t uvl_tcp_room(const struct tcp_pcb *pcb);
+err_t uvl_tcp_queue(struct tcp_pcb *pcb, struct pbuf *p);
+
 /* ---- hooks: implemented by whoever links lwIP; hooks_libc.c has plain ones for tests ----------
  */
 

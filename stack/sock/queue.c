@@ -132,9 +132,9 @@ uvs_pbuf_to_iov(const struct pbuf *p, const struct iovec *iov, size_t iovlen)
 /* --------------------------------------------------------------------------------------- streams
  */
 
-/* The head packet's first segment is read: free it, the rest of the chain becomes the packet. */
-static void
-drop_segment(struct uvs_instance *in, struct uvs_pbuf_queue *q)
+/* Take the head packet's first segment; the rest of the chain becomes the packet. */
+static struct pbuf *
+unlink_segment(struct uvs_instance *in, struct uvs_pbuf_queue *q)
 {
 	struct pbuf *p = q->head, *rest = p->next;
 	struct pbuf *next = note(in, p)->next;
@@ -150,7 +150,17 @@ drop_segment(struct uvs_instance *in, struct uvs_pbuf_queue *q)
 		q->head = next;
 		q->charge -= CHARGE;
 	}
-	pbuf_free(p);
+	return p;
+}
+
+struct pbuf *
+uvs_queue_detach(struct uvs_instance *in, struct uvs_pbuf_queue *q)
+{
+	struct pbuf *p = unlink_segment(in, q);
+
+	q->bytes -= p->len;
+	q->charge -= p->len;
+	return p;
 }
 
 static void
@@ -164,7 +174,7 @@ consume(struct uvs_instance *in, struct uvs_pbuf_queue *q, size_t n)
 	p->len = (u16_t)(p->len - n);
 	p->tot_len = (u16_t)(p->tot_len - n);
 	if (p->len == 0)
-		drop_segment(in, q);
+		pbuf_free(unlink_segment(in, q));
 }
 
 static size_t

@@ -152,6 +152,8 @@ void uvs_queue_append(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct 
  */
 size_t uvs_queue_read(struct uvs_instance *in, struct uvs_pbuf_queue *q, const struct iovec *iov,
 		      size_t iovlen, size_t len, bool peek);
+/* A stream: the first pbuf, out of its chain, the caller's from here. There is one. */
+struct pbuf *uvs_queue_detach(struct uvs_instance *in, struct uvs_pbuf_queue *q);
 void uvs_queue_drop(struct uvs_instance *in, struct uvs_pbuf_queue *q);
 size_t uvs_iov_len(const struct iovec *iov, size_t iovlen);
 /* Copy a packet to an iovec from its start; the number of bytes. */
@@ -159,6 +161,19 @@ size_t uvs_pbuf_to_iov(const struct pbuf *p, const struct iovec *iov, size_t iov
 
 /* tcp.c: close every connection, as if its socket had been */
 void uvs_tcp_close_all(struct uvs_instance *in);
+
+/* tcp.c, for native.c; the connection is open. Room for so many bytes in so many segments; if not,
+ * EPOLLOUT will tell. */
+bool uvs_tcp_has_room(struct uvs_sock *s, size_t bytes, size_t segments);
+/* There were no mbufs: EPOLLOUT when there are. */
+void uvs_tcp_starve(struct uvs_sock *s);
+/* Segments were queued: send what may go now, unless they are held back. */
+void uvs_tcp_push(struct uvs_sock *s, bool now);
+/* Bytes were taken off the receive queue. */
+void uvs_tcp_taken(struct uvs_sock *s, size_t bytes);
+
+/* udp.c, for native.c: send a datagram that is made already; p stays the caller's. 0 or -errno. */
+int uvs_udp_send_pbuf(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to);
 
 /* icmp.c */
 int uvs_icmp_start(struct uvs_instance *in);

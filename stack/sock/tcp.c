@@ -983,6 +983,38 @@ tcp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 	return (ssize_t)n;
 }
 
+/* ------------------------------------------------------------------------------- for native.c */
+
+bool
+uvs_tcp_has_room(struct uvs_sock *s, size_t bytes, size_t segments)
+{
+	if (bytes <= send_space(s) && s->tcp.pcb->snd_queuelen + segments < TCP_SND_QUEUELEN - 8)
+		return true;
+	note_refusal(s);
+	return false;
+}
+
+void
+uvs_tcp_starve(struct uvs_sock *s)
+{
+	note_refusal(s);
+}
+
+void
+uvs_tcp_push(struct uvs_sock *s, bool now)
+{
+	if (now)
+		tcp_output(s->tcp.pcb);
+	uvs_publish(s, 0);
+}
+
+void
+uvs_tcp_taken(struct uvs_sock *s, size_t bytes)
+{
+	open_window(s, bytes);
+	uvs_publish(s, 0);
+}
+
 /* ------------------------------------------------------------------------------- shutdown, close
  */
 

@@ -462,6 +462,25 @@ udp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 	return err == ERR_OK ? (ssize_t)len : uvs_errno(err);
 }
 
+int
+uvs_udp_send_pbuf(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to)
+{
+	struct destination d;
+	err_t err;
+	int r = uvs_sock_take_error(s);
+
+	if (r == 0 && s->shut_wr)
+		r = -EPIPE;
+	if (r == 0)
+		r = find_destination(s, to, &d);
+	if (r == 0)
+		r = autobind(s);
+	if (r < 0)
+		return r;
+	err = transmit(s, p, &d);
+	return err == ERR_MEM ? starve(s) : uvs_errno(err);
+}
+
 /* ------------------------------------------------------------------------------- shutdown, close
  */
 
