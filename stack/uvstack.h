@@ -89,9 +89,10 @@ void uvstack_put(struct uvstack_sock *s, struct uvstack_seg *seg, unsigned int n
 
 /* Send n segments, each with the len bytes at data that are to go. Those taken are the stack's.
  *
- * A stream takes all of them or none: n, or -EAGAIN with nothing done; -ENOMEM: the heap was at its
- * end, the connection is reset, the segments are gone. A datagram socket sends each
- * as a datagram, to the address given or (NULL) to its peer; it returns how many were taken, or the
+ * A stream takes all of them or none: n, or -EAGAIN with nothing done, and EPOLLOUT comes when all
+ * of them fit (-EMSGSIZE: more than half of SO_SNDBUF, they never will); -ENOMEM: the heap was at
+ * its end, the connection is reset, the segments are gone. A datagram socket sends each as a
+ * datagram, to the address given or (NULL) to its peer; it returns how many were taken, or the
  * reason why the first was not. data may only be moved in segments that were received.
  * UVSTACK_HOLD: a stream keeps them back until the next send without it, or uvstack_flush(). */
 int uvstack_send(struct uvstack_sock *s, const struct uvstack_seg *seg, unsigned int n,

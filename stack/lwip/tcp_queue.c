@@ -23,7 +23,9 @@ option_flags(const struct tcp_pcb *pcb)
 u16_t
 uvl_tcp_room(const struct tcp_pcb *pcb)
 {
-	return (u16_t)(pcb->mss - LWIP_TCP_OPT_LENGTH(option_flags(pcb)));
+	u8_t optlen = LWIP_TCP_OPT_LENGTH(option_flags(pcb)); /* a sum without parentheses */
+
+	return (u16_t)(pcb->mss - optlen);
 }
 
 static void

@@ -225,8 +225,9 @@ send_stream(const struct op *o)
 
 	if (r < 0 || (r = check_segments(o, &total)) < 0)
 		return r;
-	if (!uvs_tcp_has_room(s, total, o->n + total / capacity(s)))
-		return -EAGAIN;
+	r = uvs_tcp_reserve(s, total, o->n + total / capacity(s));
+	if (r < 0)
+		return r;
 	if (!prepare_copies(o, capacity(s), &copies)) {
 		uvs_queue_drop(s->in, &copies);
 		uvs_tcp_starve(s);

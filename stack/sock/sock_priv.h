@@ -39,6 +39,8 @@ struct uvs_tcp {
 	bool connecting; /* connect() has not reported its result yet */
 	bool want_out;   /* a send found no room, or the level said so: the next room is an edge */
 
+	uint32_t chain; /* bytes that were refused as a whole: room for them is EPOLLOUT. 0: none */
+
 	struct uvs_pbuf_queue rx;
 
 	/* listening: connections not yet accepted, oldest first */
@@ -162,9 +164,9 @@ size_t uvs_pbuf_to_iov(const struct pbuf *p, const struct iovec *iov, size_t iov
 /* tcp.c: close every connection, as if its socket had been */
 void uvs_tcp_close_all(struct uvs_instance *in);
 
-/* tcp.c, for native.c; the connection is open. Room for so many bytes in so many segments; if not,
- * EPOLLOUT will tell. */
-bool uvs_tcp_has_room(struct uvs_sock *s, size_t bytes, size_t segments);
+/* tcp.c, for native.c; the connection is open. 0: there is room for so many bytes in so many
+ * segments. -EAGAIN: EPOLLOUT will tell when. -EMSGSIZE: there never will be. */
+int uvs_tcp_reserve(struct uvs_sock *s, size_t bytes, size_t segments);
 /* There were no mbufs: EPOLLOUT when there are. */
 void uvs_tcp_starve(struct uvs_sock *s);
 /* Segments were queued: send what may go now, unless they are held back. */

@@ -85,6 +85,8 @@ writable(const struct uvs_sock *s)
 		return used * 3 <= limit * 2 && notsent(s) < (uint32_t)s->opt.notsent_lowat / 2 &&
 		       send_space(s) > 0;
 	}
+	if (s->tcp.chain != 0)
+		return send_space(s) >= s->tcp.chain;
 	return send_space(s) * 3 >= send_limit(s);
 }
 
@@ -985,13 +987,18 @@ tcp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 
 /* ------------------------------------------------------------------------------- for native.c */
 
-bool
-uvs_tcp_has_room(struct uvs_sock *s, size_t bytes, size_t segments)
+int
+uvs_tcp_reserve(struct uvs_sock *s, size_t bytes, size_t segments)
 {
+	if (bytes > send_limit(s))
+		return -EMSGSIZE;
+	s->tcp.chain = 0;
 	if (bytes <= send_space(s) && s->tcp.pcb->snd_queuelen + segments < TCP_SND_QUEUELEN - 8)
-		return true;
-	note_refusal(s);
-	return false;
+		return 0;
+	s->tcp.chain = (uint32_t)bytes;
+	s->tcp.want_out = true;
+	uvs_publish(s, 0);
+	return -EAGAIN;
 }
 
 void
