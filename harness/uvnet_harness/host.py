@@ -121,9 +121,13 @@ class Host:
     """
 
     def __init__(
-        self, net: Net, name: str, ip: str, mac: str, queues: int, config: Mapping[str, str | int]
+        self, net: Net, name: str, number: int, queues: int, ipv6: bool, config: Mapping[str, str | int]
     ) -> None:
-        self.net, self.name, self.ip, self.mac, self.queues = net, name, ip, mac, queues
+        self.net, self.name, self.queues = net, name, queues
+        self.ip: str = net.addresses.ip(number)
+        self.mac: str = net.addresses.mac(number)
+        self.ip6 = net.addresses.ip6(number) if ipv6 else None
+        self.link_local = net.addresses.link_local(number) if ipv6 else None
         self.folder = net.folder / name
         self.folder.mkdir()
         self.config_path = self.folder / "uvnet.conf"
@@ -132,9 +136,10 @@ class Host:
         self._current: Process | None = None
         self.settings: dict[str, str | int] = {
             "nic": net.nic_of(name),
-            "mac": mac,
+            "mac": self.mac,
             "queues": queues,
-            "address": f"{ip}/{net.addresses.prefix_len}",
+            "address": f"{self.ip}/{net.addresses.prefix_len}",
+            **({"address6": f"{self.ip6}/64"} if ipv6 else {}),
             "log_file": str(self.log_path),
             "stats_file": str(self.stats_path),
             **config,

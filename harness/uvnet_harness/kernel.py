@@ -51,7 +51,7 @@ class KernelHost:
         self.net, self.name, self.queues, self.mtu, self.offload = net, name, queues, mtu, offload
         self.ip: str = net.addresses.ip(number)
         self.mac: str = net.addresses.mac(number)
-        self.ip6 = f"fd00::{number:x}" if ipv6 else None
+        self.ip6 = net.addresses.ip6(number) if ipv6 else None
         self.ifname = IFNAME
         self.netns: str = f"{net.name}.{name}"
         self.folder = net.folder / name

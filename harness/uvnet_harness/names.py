@@ -5,6 +5,7 @@ workers, other runs, other checkouts) never meet, and a replayed test uses the s
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import random
 import re
@@ -51,8 +52,8 @@ def fabric_name(test_id: str, worker: str = "") -> str:
 
 @dataclass(frozen=True)
 class Addresses:
-    """The addresses of a test's network: 10.A.B.0/24 with A.B from the test id, and MAC addresses
-    02:A:B:00:00:N, locally administered. Host numbers N run from 1 to 253."""
+    """The addresses of a test's network: 10.A.B.0/24 with A.B from the test id, fd00::/64, and MAC
+    addresses 02:A:B:00:00:N, locally administered. Host numbers N run from 1 to 253."""
 
     a: int
     b: int
@@ -69,9 +70,17 @@ class Addresses:
         """IPv4 address of host `number`."""
         return f"10.{self.a}.{self.b}.{number}"
 
+    def ip6(self, number: int) -> str:
+        """IPv6 address of host `number`, in fd00::/64."""
+        return f"fd00::{number:x}"
+
     def mac(self, number: int) -> str:
         """MAC address of host `number`."""
         return f"02:{self.a:02x}:{self.b:02x}:00:00:{number:02x}"
+
+    def link_local(self, number: int) -> str:
+        """Link-local IPv6 address that follows from the MAC address (RFC 4291, appendix A)."""
+        return str(ipaddress.IPv6Address(f"fe80::{self.a:x}:{self.b:02x}ff:fe00:{number:x}"))
 
     @property
     def network(self) -> str:

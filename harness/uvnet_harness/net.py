@@ -171,23 +171,28 @@ class Net:
 
     # -------------------------------------------------------------------------------- topology
 
-    def _add_host(self, kind: type[Host], name: str | None, queues: int, config: Mapping[str, str | int]) -> Host:
+    def _add_host(
+        self, kind: type[Host], name: str | None, queues: int, ipv6: bool, config: Mapping[str, str | int]
+    ) -> Host:
         number = next(self._numbers)
         name = name or f"host{number}"
         self._check_name(name)
         every = {**self.settings.config, **config}
-        host = kind(self, name, self.addresses.ip(number), self.addresses.mac(number), queues, every)
+        host = kind(self, name, number, queues, ipv6, every)
         self.hosts[name] = host
         return host
 
-    def host(self, name: str | None = None, queues: int = 1, **config: str | int) -> Host:
+    def host(
+        self, name: str | None = None, queues: int = 1, *, ipv6: bool = False, **config: str | int
+    ) -> Host:
         """Add a host. Nothing of it is on the fabric until something runs on it.
 
         :param name: of the host and of its port; default host1, host2, …
         :param queues: receive and transmit queues of its network card.
+        :param ipv6: give it an IPv6 address as well (``host.ip6``, ``host.link_local``).
         :param config: keys of uvrun's configuration file, added or replaced.
         """
-        return self._add_host(Host, name, queues, config)
+        return self._add_host(Host, name, queues, ipv6, config)
 
     def shared_host(self, name: str | None = None, queues: int = 1, **config: str | int) -> SharedHost:
         """Add a host whose network card is shared by all that runs on it, at the same time.
@@ -199,7 +204,7 @@ class Net:
         problem = huge_pages_problem(MEGABYTES)
         if problem:
             raise NotPossible(problem)
-        host = self._add_host(SharedHost, name, queues, config)
+        host = self._add_host(SharedHost, name, queues, False, config)
         assert isinstance(host, SharedHost)
         self.shared_hosts.append(host)
         return host
@@ -246,6 +251,7 @@ class Net:
         promiscuous: bool = False,
         queues: int = 1,
         ip: bool = True,
+        ipv6: bool = False,
         mac: str | None = None,
     ) -> Wire:
         """Attach a raw port to the fabric.
@@ -253,12 +259,16 @@ class Net:
         :param name: of the port; default wire1, wire2, …
         :param promiscuous: take frames for any address.
         :param ip: give it an address, and answer ARP for it while it receives.
+        :param ipv6: give it IPv6 addresses (``wire.ip6``, ``wire.link_local``), and answer neighbour
+            solicitations for them while it receives.
         :param mac: its address, if it is not to be the next of the network.
         """
         number = next(self._numbers)
         name = name or f"wire{number}"
         self._check_name(name)
         self.wires[name] = self._attach(name, number, promiscuous, queues, ip, mac)
+        if ipv6:
+            self.wires[name].use_ipv6(self.addresses.ip6(number), self.addresses.link_local(number))
         return self.wires[name]
 
     def _attach(

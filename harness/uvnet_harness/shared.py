@@ -30,7 +30,7 @@ class SharedHost(Host):
     """
 
     def __init__(
-        self, net: Net, name: str, ip: str, mac: str, queues: int, config: Mapping[str, str | int]
+        self, net: Net, name: str, number: int, queues: int, ipv6: bool, config: Mapping[str, str | int]
     ) -> None:
         net.need_stack()
         self.group = EalGroup(net, MEGABYTES)
@@ -41,7 +41,7 @@ class SharedHost(Host):
             "huge_dir": str(self.group.folder / "huge"),
             **DEFAULTS,
         }
-        super().__init__(net, name, ip, mac, queues, {**shared, **config})
+        super().__init__(net, name, number, queues, ipv6, {**shared, **config})
         self.settings["stats_file"] = str(self.folder / "stats-%p.json")
         self._write_config()
         self.apps: list[App] = []

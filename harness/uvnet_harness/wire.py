@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import ipaddress
 import select
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from scapy.config import conf as scapy_conf
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
@@ -36,6 +38,17 @@ Match: TypeAlias = "str | type[Packet] | Callable[[Received], Any] | None"
 
 SEEN_KEPT = 64
 """Frames that were looked at and did not match, kept for the failure message."""
+
+
+def solicited_node(address: str) -> str:
+    """The solicited-node group of an IPv6 address (RFC 4291, 2.7.1)."""
+    low = int(ipaddress.IPv6Address(address)) & 0xFFFFFF
+    return str(ipaddress.IPv6Address(int(ipaddress.IPv6Address("ff02::1:ff00:0")) | low))
+
+
+def multicast_mac(group: str) -> str:
+    """The Ethernet address of an IPv6 group (RFC 2464, 7)."""
+    return "33:33:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv6Address(group).packed[-4:])
 
 
 @dataclass
@@ -191,6 +204,10 @@ class Wire:
         self.fabric, self.name, self.mac, self.ip = fabric, name, mac, ip
         self.queues = queues
         self.answer_arp = ip is not None
+        self.answer_nd = True
+        self.is_router = False
+        self.ip6: str | None = None
+        self.link_local: str | None = None
         self.paused = False
         self._inbox: deque[Received] = deque()
         self.seen: deque[Received] = deque(maxlen=SEEN_KEPT)
@@ -359,11 +376,31 @@ class Wire:
                 self._answer(taken)
         return count
 
-    def _answer(self, frames: Iterable[Received]) -> None:
-        if not self.answer_arp:
+    def use_ipv6(self, ip6: str, link_local: str) -> None:
+        """Have two IPv6 addresses: hear and answer neighbour solicitations for them."""
+        self.ip6, self.link_local = ip6, link_local
+        groups = {solicited_node(ip6), solicited_node(link_local)}
+        self.configure(multicast=["33:33:00:00:00:01", *sorted(multicast_mac(group) for group in groups)])
+
+    def _answer_nd(self, frame: Received) -> None:
+        if frame.raw[20:21] != b"\x3a" or frame.raw[54:55] != b"\x87":
             return
+        target = frame[ICMPv6ND_NS].tgt
+        if target not in (self.ip6, self.link_local) or frame[IPv6].src == "::":
+            return
+        self.send(
+            Ether(src=self.mac, dst=frame[Ether].src)
+            / IPv6(src=target, dst=frame[IPv6].src, hlim=255)
+            / ICMPv6ND_NA(tgt=target, R=int(self.is_router), S=1, O=1)
+            / ICMPv6NDOptDstLLAddr(lladdr=self.mac),
+            ack=False,
+        )
+
+    def _answer(self, frames: Iterable[Received]) -> None:
         for frame in frames:
-            if frame.raw[12:14] == b"\x08\x06" and ARP in frame:
+            if self.ip6 and self.answer_nd and frame.raw[12:14] == b"\x86\xdd":
+                self._answer_nd(frame)
+            if self.answer_arp and frame.raw[12:14] == b"\x08\x06" and ARP in frame:
                 request = frame[ARP]
                 if request.op == 1 and request.pdst == self.ip and request.hwsrc != self.mac:
                     self.send(

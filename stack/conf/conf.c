@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Parsing, checking and printing by the table of keys. */
-#include "stack/conf/conf.h"
+#include "stack/conf/conf_net.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -37,12 +37,6 @@ static void *
 slot(struct uvs_conf *c, const struct uvs_conf_key *k)
 {
 	return (char *)c + k->offset;
-}
-
-static const void *
-const_slot(const struct uvs_conf *c, const struct uvs_conf_key *k)
-{
-	return (const char *)c + k->offset;
 }
 
 /* ------------------------------------------------------------------------------ single values */
@@ -109,22 +103,34 @@ set_addr(struct uvs_conf_cidr *out, const struct uvs_conf_key *k, const char *va
 	return 0;
 }
 
+/* Lists and addresses of conf_net.h, whose reason becomes the message. */
 static int
-set_cidr(struct uvs_conf_cidr *out, const struct uvs_conf_key *k, const char *value,
-	 struct uvs_conf_error *err)
+set_net(void *out, const struct uvs_conf_key *k, const char *value, struct uvs_conf_error *err)
 {
-	char addr[INET_ADDRSTRLEN] = "", rest;
-	unsigned int prefix;
+	char why[256];
+	int r = 0;
 
-	memset(out, 0, sizeof(*out));
-	if (value[0] == '\0')
-		return 0;
-	if (sscanf(value, "%15[0-9.]/%2u%c", addr, &prefix, &rest) != 2 || prefix > 32 ||
-	    inet_pton(AF_INET, addr, &out->addr) != 1)
-		return fail(err, "%s: \"%s\" is not an IPv4 address with a prefix, a.b.c.d/n",
-			    k->name, value);
-	out->prefix = (uint8_t)prefix;
-	return 0;
+	if (k->type == UVS_CONF_NETS4)
+		r = uvs_conf_nets_parse(out, AF_INET, value, why, sizeof(why));
+	else if (k->type == UVS_CONF_NETS6)
+		r = uvs_conf_nets_parse(out, AF_INET6, value, why, sizeof(why));
+	else if (k->type == UVS_CONF_ROUTE)
+		r = uvs_conf_routes_parse(out, value, why, sizeof(why));
+	else if (value[0] != '\0')
+		r = uvs_conf_ip_parse(out, AF_INET6, value, why, sizeof(why));
+	else
+		memset(out, 0, sizeof(struct uvs_conf_net));
+	return r < 0 ? fail(err, "%s: %s", k->name, why) : 0;
+}
+
+static void
+note_first_address(struct uvs_conf *c)
+{
+	memset(&c->address, 0, sizeof(c->address));
+	if (c->addresses.n != 0) {
+		c->address.addr = c->addresses.net[0].v4;
+		c->address.prefix = c->addresses.net[0].prefix;
+	}
 }
 
 static int
@@ -159,10 +165,16 @@ set_value(struct uvs_conf *c, const struct uvs_conf_key *k, const char *value,
 		return set_enum(to, k, value, err);
 	case UVS_CONF_STRING:
 		return set_string(to, k, value, err);
-	case UVS_CONF_CIDR:
-		return set_cidr(to, k, value, err);
 	case UVS_CONF_ADDR:
 		return set_addr(to, k, value, err);
+	case UVS_CONF_NETS4:
+	case UVS_CONF_NETS6:
+	case UVS_CONF_ADDR6:
+	case UVS_CONF_ROUTE:
+		if (set_net(to, k, value, err) < 0)
+			return -1;
+		note_first_address(c);
+		return 0;
 	case UVS_CONF_MAC:
 		return set_mac(to, k, value, err);
 	}
@@ -371,7 +383,7 @@ line_of(const struct uvs_conf *c, const char *key)
 static bool
 is_empty(const struct uvs_conf *c, const struct uvs_conf_key *k)
 {
-	char text[UVS_CONF_STR];
+	char text[UVS_CONF_TEXT];
 
 	uvs_conf_format(c, k, text, sizeof(text));
 	return text[0] == '\0';
@@ -381,7 +393,7 @@ static bool
 has_default(const struct uvs_conf *c, const char *key)
 {
 	const struct uvs_conf_key *k = find_key(key);
-	char text[UVS_CONF_STR];
+	char text[UVS_CONF_TEXT];
 
 	uvs_conf_format(c, k, text, sizeof(text));
 	return strcmp(text, k->def) == 0;
@@ -405,13 +417,103 @@ check_keys(const struct uvs_conf *c, const char *name, struct uvs_conf_error *er
 	return 0;
 }
 
+/* One of the host's networks has it. */
 static bool
-gateway_on_link(const struct uvs_conf *c)
+on_link4(const struct uvs_conf *c, struct in_addr addr)
 {
-	uint32_t mask = htonl(0xffffffffu << (32 - c->address.prefix));
+	for (unsigned int i = 0; i < c->addresses.n; i++) {
+		const struct uvs_conf_net *n = &c->addresses.net[i];
+		uint32_t mask = htonl(0xffffffffu << (32 - n->prefix));
 
-	return c->address.prefix != 0 &&
-	       ((c->address.addr.s_addr ^ c->gateway.addr.s_addr) & mask) == 0;
+		if (n->prefix != 0 && ((n->v4.s_addr ^ addr.s_addr) & mask) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Link-local routers always are; and who can tell what will be, before routers advertise it? */
+static bool
+on_link6(const struct uvs_conf *c, const struct in6_addr *addr)
+{
+	if (IN6_IS_ADDR_LINKLOCAL(addr) || c->addresses6.automatic)
+		return true;
+	for (unsigned int i = 0; i < c->addresses6.n; i++)
+		if (uvs_conf_within6(&c->addresses6.net[i], addr))
+			return true;
+	return false;
+}
+
+static bool
+is_own(const struct uvs_conf *c, struct in_addr addr)
+{
+	for (unsigned int i = 0; i < c->addresses.n; i++)
+		if (c->addresses.net[i].v4.s_addr == addr.s_addr)
+			return true;
+	return false;
+}
+
+static const char *
+bad_gateway(const struct uvs_conf *c)
+{
+	if (c->gateway.addr.s_addr == 0)
+		return NULL;
+	if (c->addresses.automatic)
+		return "comes from DHCP when address is dhcp";
+	if (!on_link4(c, c->gateway.addr))
+		return "is not within address's prefix";
+	return is_own(c, c->gateway.addr) ? "is the host's own address" : NULL;
+}
+
+static const char *
+bad_gateway6(const struct uvs_conf *c)
+{
+	if (c->gateway6.family == 0)
+		return NULL;
+	if (!uvs_conf_has_ipv6(c))
+		return "needs address6";
+	return on_link6(c, &c->gateway6.v6) ? NULL : "is not within a prefix of address6";
+}
+
+static const char *
+bad_route(const struct uvs_conf *c)
+{
+	for (unsigned int i = 0; i < c->routes.n; i++) {
+		const struct uvs_conf_net *via = &c->routes.route[i].via;
+
+		if (via->family == AF_INET6 && !uvs_conf_has_ipv6(c))
+			return "a route for IPv6 needs address6";
+		if (via->family == AF_INET6 ? !on_link6(c, &via->v6)
+					    : !on_link4(c, via->v4) && !c->addresses.automatic)
+			return "a router is in none of the host's networks";
+	}
+	return NULL;
+}
+
+static int
+check_networks(const struct uvs_conf *c, const char *name, struct uvs_conf_error *err)
+{
+	static const struct {
+		const char *key;
+		const char *(*check)(const struct uvs_conf *c);
+	} checks[] = {
+		{"gateway", bad_gateway},
+		{"gateway6", bad_gateway6},
+		{"route", bad_route},
+	};
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+		const char *reason = checks[i].check(c);
+
+		if (reason != NULL) {
+			fail(err, "%s: %s", checks[i].key, reason);
+			return at_line(err, name, line_of(c, checks[i].key));
+		}
+	}
+	if (uvs_conf_has_ipv6(c) && c->mtu < 1280) {
+		fail(err, "mtu: IPv6 (address6) needs at least 1280");
+		return at_line(err, name, line_of(c, "mtu"));
+	}
+	return 0;
 }
 
 /* mbufs that must be there whatever else: what the queues hold plus something to work with. */
@@ -428,18 +530,12 @@ check_combinations(const struct uvs_conf *c, const char *name, struct uvs_conf_e
 		fail(err, "nic: required");
 		return at_line(err, name, 0);
 	}
-	if (c->address.addr.s_addr == 0) {
+	if (c->addresses.n == 0 && !c->addresses.automatic && !uvs_conf_has_ipv6(c)) {
 		fail(err, "address: required");
 		return at_line(err, name, 0);
 	}
-	if (c->gateway.addr.s_addr != 0 && !gateway_on_link(c)) {
-		fail(err, "gateway: is not within address's prefix");
-		return at_line(err, name, line_of(c, "gateway"));
-	}
-	if (c->gateway.addr.s_addr != 0 && c->gateway.addr.s_addr == c->address.addr.s_addr) {
-		fail(err, "gateway: is the host's own address");
-		return at_line(err, name, line_of(c, "gateway"));
-	}
+	if (check_networks(c, name, err) < 0)
+		return -1;
 	if (c->mode == UVS_MODE_SHARED && c->host[0] == '\0') {
 		fail(err, "host: required with mode = shared");
 		return at_line(err, name, line_of(c, "mode"));
@@ -460,177 +556,4 @@ uvs_conf_check(const struct uvs_conf *c, const char *name, struct uvs_conf_error
 	if (check_keys(c, name, err) < 0)
 		return -1;
 	return check_combinations(c, name, err);
-}
-
-/* ----------------------------------------------------------------------------------- printing */
-
-static void
-format_size(uint32_t n, char *buf, size_t len)
-{
-	if (n != 0 && n % (1 << 20) == 0)
-		snprintf(buf, len, "%um", n >> 20);
-	else if (n != 0 && n % (1 << 10) == 0)
-		snprintf(buf, len, "%uk", n >> 10);
-	else
-		snprintf(buf, len, "%u", n);
-}
-
-static void
-format_addr(const struct uvs_conf_cidr *a, bool prefix, char *buf, size_t len)
-{
-	char text[INET_ADDRSTRLEN];
-
-	buf[0] = '\0';
-	if (a->addr.s_addr == 0)
-		return;
-	inet_ntop(AF_INET, &a->addr, text, sizeof(text));
-	if (prefix)
-		snprintf(buf, len, "%s/%u", text, a->prefix);
-	else
-		snprintf(buf, len, "%s", text);
-}
-
-static void
-format_mac(const struct uvs_conf_mac *m, char *buf, size_t len)
-{
-	const uint8_t *b = m->bytes;
-
-	buf[0] = '\0';
-	if (m->set)
-		snprintf(buf, len, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4],
-			 b[5]);
-}
-
-void
-uvs_conf_format(const struct uvs_conf *c, const struct uvs_conf_key *k, char *buf, size_t len)
-{
-	const void *from = const_slot(c, k);
-
-	switch (k->type) {
-	case UVS_CONF_UINT:
-		snprintf(buf, len, "%u", *(const uint32_t *)from);
-		break;
-	case UVS_CONF_SIZE:
-		format_size(*(const uint32_t *)from, buf, len);
-		break;
-	case UVS_CONF_ENUM:
-		snprintf(buf, len, "%s", k->names[*(const uint32_t *)from]);
-		break;
-	case UVS_CONF_STRING:
-		snprintf(buf, len, "%s", (const char *)from);
-		break;
-	case UVS_CONF_CIDR:
-	case UVS_CONF_ADDR:
-		format_addr(from, k->type == UVS_CONF_CIDR, buf, len);
-		break;
-	case UVS_CONF_MAC:
-		format_mac(from, buf, len);
-		break;
-	}
-}
-
-void
-uvs_conf_print(const struct uvs_conf *c, FILE *out)
-{
-	char value[UVS_CONF_STR];
-
-	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
-		uvs_conf_format(c, &uvs_conf_keys[i], value, sizeof(value));
-		fprintf(out, "%s =%s%s\n", uvs_conf_keys[i].name, value[0] ? " " : "", value);
-	}
-}
-
-static void
-format_choices(const struct uvs_conf_key *k, char *buf, size_t len)
-{
-	size_t used = 0;
-
-	switch (k->type) {
-	case UVS_CONF_UINT:
-		snprintf(buf, len, "%u to %u", k->min, k->max);
-		break;
-	case UVS_CONF_SIZE:
-		snprintf(buf, len, "%u to %u, k or m", k->min, k->max);
-		break;
-	case UVS_CONF_ENUM:
-		for (unsigned int i = 0; k->names[i] != NULL && used < len; i++)
-			used += (size_t)snprintf(buf + used, len - used, "%s%s", i ? ", " : "",
-						 k->names[i]);
-		break;
-	case UVS_CONF_STRING:
-		snprintf(buf, len, "text");
-		break;
-	case UVS_CONF_CIDR:
-		snprintf(buf, len, "a.b.c.d/n");
-		break;
-	case UVS_CONF_ADDR:
-		snprintf(buf, len, "a.b.c.d");
-		break;
-	case UVS_CONF_MAC:
-		snprintf(buf, len, "aa:bb:cc:dd:ee:ff");
-		break;
-	}
-}
-
-/* Words of text in lines of at most 100 columns, each behind indent. */
-static void
-print_wrapped(FILE *out, const char *indent, const char *text)
-{
-	while (*text != '\0') {
-		size_t room = 100 - strlen(indent), n = strlen(text);
-
-		if (n > room)
-			for (n = room; n > 0 && text[n] != ' '; n--)
-				;
-		fprintf(out, "%s%.*s\n", indent, (int)n, text);
-		text += n;
-		text += strspn(text, " ");
-	}
-}
-
-void
-uvs_conf_help(FILE *out)
-{
-	const char *section = "";
-	char choices[128];
-
-	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
-		const struct uvs_conf_key *k = &uvs_conf_keys[i];
-
-		if (strcmp(section, k->section) != 0)
-			fprintf(out, "%s%s\n", i ? "\n" : "", section = k->section);
-		format_choices(k, choices, sizeof(choices));
-		fprintf(out, "  %s = %s  (%s)\n", k->name, k->def[0] ? k->def : "\"\"", choices);
-		print_wrapped(out, "      ", k->help);
-	}
-}
-
-void
-uvs_conf_markdown(FILE *out)
-{
-	const char *section = "";
-	char choices[128];
-
-	fputs("# Configuration\n\n"
-	      "A host's configuration is a file of `key = value` lines. `#` begins a comment at "
-	      "the\n"
-	      "start of a line or after a space. A key may stand once; unknown keys, bad values "
-	      "and\n"
-	      "impossible combinations are refused with file, line and reason. `uvrun\n"
-	      "--check-config` only checks; `uvrun --print-config` prints every key as "
-	      "understood.\n"
-	      "This page is generated from the table of keys in `stack/conf/conf_table.c`.\n",
-	      out);
-	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
-		const struct uvs_conf_key *k = &uvs_conf_keys[i];
-
-		if (strcmp(section, k->section) != 0)
-			fprintf(out,
-				"\n## %s\n\n| key | default | values | meaning "
-				"|\n|---|---|---|---|\n",
-				section = k->section);
-		format_choices(k, choices, sizeof(choices));
-		fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", k->name, k->def[0] ? "`" : "", k->def,
-			k->def[0] ? "`" : "", choices, k->help);
-	}
 }

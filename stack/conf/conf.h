@@ -28,6 +28,9 @@
 #define UVS_CONF_SETS_ENV "UVS_SET"
 
 #define UVS_CONF_STR      256
+#define UVS_CONF_TEXT     2048 /* the longest value as text */
+#define UVS_CONF_NETS     8
+#define UVS_CONF_ROUTES   16
 #define UVS_CONF_MAX_KEYS 64
 
 enum uvs_conf_model { UVS_MODEL_SHARED, UVS_MODEL_SEPARATE };
@@ -44,6 +47,31 @@ struct uvs_conf_cidr {
 	uint8_t prefix;
 };
 
+/* An address, a network or a router. */
+struct uvs_conf_net {
+	uint8_t family; /* AF_INET, AF_INET6; 0: not given */
+	uint8_t prefix; /* bits; of an address alone: all */
+	union {         /* network order */
+		struct in_addr v4;
+		struct in6_addr v6;
+	};
+};
+
+struct uvs_conf_nets {
+	struct uvs_conf_net net[UVS_CONF_NETS];
+	uint8_t n;
+	bool automatic; /* besides: what DHCP or router advertisements give */
+};
+
+struct uvs_conf_route {
+	struct uvs_conf_net dest, via; /* of one family */
+};
+
+struct uvs_conf_routes {
+	struct uvs_conf_route route[UVS_CONF_ROUTES];
+	uint8_t n;
+};
+
 struct uvs_conf_mac {
 	uint8_t bytes[6];
 	bool set;
@@ -55,8 +83,12 @@ struct uvs_conf {
 	char plugin[UVS_CONF_STR];
 	struct uvs_conf_mac mac;
 	uint32_t queues;
-	struct uvs_conf_cidr address;
-	struct uvs_conf_cidr gateway; /* prefix unused */
+	struct uvs_conf_nets addresses;  /* IPv4 */
+	struct uvs_conf_nets addresses6; /* IPv6; empty: the host has no IPv6 */
+	struct uvs_conf_cidr address;    /* the first of `addresses`, for whoever asks for one */
+	struct uvs_conf_cidr gateway;    /* prefix unused */
+	struct uvs_conf_net gateway6;
+	struct uvs_conf_routes routes;
 	uint32_t mtu;
 	uint32_t loopback; /* enum uvs_conf_loopback */
 
@@ -104,8 +136,11 @@ enum uvs_conf_type {
 	UVS_CONF_SIZE,   /* the same, with an optional k or m */
 	UVS_CONF_ENUM,   /* uint32_t: index in names */
 	UVS_CONF_STRING, /* char[UVS_CONF_STR] */
-	UVS_CONF_CIDR,   /* struct uvs_conf_cidr, a.b.c.d/n */
+	UVS_CONF_NETS4,  /* struct uvs_conf_nets: a.b.c.d/n, ... */
+	UVS_CONF_NETS6,  /* struct uvs_conf_nets: a:b::c/n, ... */
 	UVS_CONF_ADDR,   /* struct uvs_conf_cidr, a.b.c.d */
+	UVS_CONF_ADDR6,  /* struct uvs_conf_net, a:b::c */
+	UVS_CONF_ROUTE,  /* struct uvs_conf_routes: DESTINATION/n via ROUTER, ... */
 	UVS_CONF_MAC,    /* struct uvs_conf_mac */
 };
 
@@ -121,6 +156,15 @@ struct uvs_conf_key {
 	/* NULL, or: the reason why the value is no good, NULL if it is. */
 	const char *(*check)(const struct uvs_conf *c);
 };
+
+static inline bool
+uvs_conf_has_ipv6(const struct uvs_conf *c)
+{
+	return c->addresses6.n != 0 || c->addresses6.automatic;
+}
+
+/* Is the IPv6 address in the network? */
+bool uvs_conf_within6(const struct uvs_conf_net *net, const struct in6_addr *addr);
 
 extern const struct uvs_conf_key uvs_conf_keys[];
 extern const unsigned int uvs_conf_nkeys;

@@ -29,21 +29,56 @@ check_mac(const struct uvs_conf *c)
 }
 
 static const char *
-check_address(const struct uvs_conf *c)
+bad_host4(const struct uvs_conf_net *n)
 {
-	uint32_t host = ntohl(c->address.addr.s_addr);
+	uint32_t host = ntohl(n->v4.s_addr);
 
 	if (host >> 24 == 0 || host >> 24 == 127 || host >> 28 >= 0xe)
 		return "is not a unicast address a host can have";
-	if (c->address.prefix == 0)
+	if (n->prefix == 0)
 		return "the prefix must be 1 to 32";
-	if (c->address.prefix < 31) {
-		uint32_t low = host & (0xffffffffu >> c->address.prefix);
+	if (n->prefix < 31) {
+		uint32_t low = host & (0xffffffffu >> n->prefix);
 
-		if (low == 0 || low == 0xffffffffu >> c->address.prefix)
+		if (low == 0 || low == 0xffffffffu >> n->prefix)
 			return "is the network's own or its broadcast address";
 	}
 	return NULL;
+}
+
+static const char *
+check_address(const struct uvs_conf *c)
+{
+	const char *bad = c->addresses.automatic ? "dhcp is not supported" : NULL;
+
+	for (unsigned int i = 0; bad == NULL && i < c->addresses.n; i++)
+		bad = bad_host4(&c->addresses.net[i]);
+	return bad;
+}
+
+static const char *
+check_address6(const struct uvs_conf *c)
+{
+	for (unsigned int i = 0; i < c->addresses6.n; i++) {
+		const struct in6_addr *a = &c->addresses6.net[i].v6;
+
+		if (IN6_IS_ADDR_MULTICAST(a) || IN6_IS_ADDR_UNSPECIFIED(a) ||
+		    IN6_IS_ADDR_LOOPBACK(a) || IN6_IS_ADDR_V4MAPPED(a))
+			return "is not a unicast address a host can have";
+		if (c->addresses6.net[i].prefix == 0)
+			return "the prefix must be 1 to 128";
+	}
+	return NULL;
+}
+
+static const char *
+check_gateway6(const struct uvs_conf *c)
+{
+	const struct in6_addr *a = &c->gateway6.v6;
+
+	return IN6_IS_ADDR_MULTICAST(a) || IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LOOPBACK(a)
+		       ? "is not a unicast address a router can have"
+		       : NULL;
 }
 
 static const char *
@@ -86,11 +121,22 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"queues", UVS_CONF_UINT, AT(queues), "1", 1, 64, NULL, "Network",
 	 "Receive and transmit queues to use; RSS spreads connections over them. Fewer if the "
 	 "device has fewer.", NULL},
-	{"address", UVS_CONF_CIDR, AT(address), "", 0, 0, NULL, "Network",
-	 "IPv4 address and prefix, a.b.c.d/n. Required.", check_address},
+	{"address", UVS_CONF_NETS4, AT(addresses), "", 0, 0, NULL, "Network",
+	 "IPv4 addresses with their prefixes. Required, unless address6 is given.",
+	 check_address},
+	{"address6", UVS_CONF_NETS6, AT(addresses6), "", 0, 0, NULL, "Network",
+	 "IPv6 addresses with their prefixes; auto: those that routers advertise (SLAAC). Either brings "
+	 "the link-local address along. Empty: no IPv6, and such addresses are the kernel's.",
+	 check_address6},
 	{"gateway", UVS_CONF_ADDR, AT(gateway), "", 0, 0, NULL, "Network",
 	 "Router for everything outside the prefix. Empty: none, and such addresses are the "
 	 "kernel's.", check_gateway},
+	{"gateway6", UVS_CONF_ADDR6, AT(gateway6), "", 0, 0, NULL, "Network",
+	 "Router for IPv6 addresses outside the prefixes. Empty: those that routers advertise, if any "
+	 "do.", check_gateway6},
+	{"route", UVS_CONF_ROUTE, AT(routes), "", 0, 0, NULL, "Network",
+	 "Networks behind other routers, both families: 10.9.0.0/16 via 10.0.0.3, fd09::/48 via fe80::3. "
+	 "The longest prefix wins.", NULL},
 	{"mtu", UVS_CONF_UINT, AT(mtu), "1500", 68, 1500, NULL, "Network",
 	 "Largest IP packet in bytes.", NULL},
 	{"loopback", UVS_CONF_ENUM, AT(loopback), "kernel", 0, 0, names_loopback, "Network",

@@ -26,6 +26,10 @@
 
 #define UVS_BUDGET_RX 4 /* bursts per queue and poll */
 
+/* Interfaces as applications number them, and zones of IPv6 addresses. */
+#define UVS_IFINDEX_LO   1
+#define UVS_IFINDEX_PORT 2
+
 struct uvs_inst_stats {
 	uint64_t polls, work_polls, calls;
 	uint64_t processed;    /* frames given to lwIP */
@@ -58,8 +62,9 @@ struct uvs_instance {
 
 	struct uvs_port port;
 	struct uvs_mem mem;
-	struct netif netif; /* the port */
-	struct netif lo;    /* 127.0.0.1, with loopback = stack */
+	struct netif netif;             /* the port */
+	struct netif lo;                /* 127.0.0.1 and ::1, with loopback = stack */
+	netif_ext_callback_t on_change; /* addresses.c */
 	struct uvs_starved *starved;
 	struct uvs_inst_stats stats;
 
@@ -134,7 +139,10 @@ int uvs_netif_add(struct uvs_instance *in);
 void uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m);
 /* Deliver what the host sent to itself; false: there was nothing. */
 bool uvs_netif_hairpin(struct uvs_instance *in);
-/* UDP checksums in software for datagrams that will be fragmented. */
-void uvs_netif_udp_offload(struct uvs_instance *in, bool on);
+
+/* addresses.c: what the configuration says about addresses and routes. Under the instance. */
+void uvs_addresses_add(struct uvs_instance *in);
+/* Everything that is found out on the network (DHCP, router advertisements) is there. */
+bool uvs_addresses_ready(const struct uvs_instance *in);
 
 #endif /* STACK_CORE_INSTANCE_H */

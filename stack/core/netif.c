@@ -229,13 +229,36 @@ sums_to_make(const struct uvs_port *p)
 	return flags;
 }
 
-void
-uvs_netif_udp_offload(struct uvs_instance *in, bool on)
+/* The port hears what the host has joined. IGMP and MLD tell of every group; several may share an
+ * Ethernet address (RFC 1112, 6.4; RFC 2464, 7). */
+static err_t
+filter(struct netif *n, const struct rte_ether_addr *mac, enum netif_mac_filter_action action)
 {
-	uint16_t gen = sums_to_make(&in->port) & NETIF_CHECKSUM_GEN_UDP;
+	struct uvs_instance *in = n->state;
 
-	in->netif.chksum_flags = (uint16_t)((in->netif.chksum_flags & ~NETIF_CHECKSUM_GEN_UDP) |
-					    (on ? gen : NETIF_CHECKSUM_GEN_UDP));
+	if (action == NETIF_ADD_MAC_FILTER)
+		uvs_port_hear(&in->port, mac);
+	else
+		uvs_port_unhear(&in->port, mac);
+	return ERR_OK;
+}
+
+static err_t
+filter_ip4(struct netif *n, const ip4_addr_t *group, enum netif_mac_filter_action action)
+{
+	struct rte_ether_addr mac = {
+		{0x01, 0x00, 0x5e, ip4_addr2(group) & 0x7f, ip4_addr3(group), ip4_addr4(group)}};
+
+	return filter(n, &mac, action);
+}
+
+static err_t
+filter_ip6(struct netif *n, const ip6_addr_t *group, enum netif_mac_filter_action action)
+{
+	struct rte_ether_addr mac = {{0x33, 0x33}};
+
+	memcpy(&mac.addr_bytes[2], &group->addr[3], 4);
+	return filter(n, &mac, action);
 }
 
 static err_t
@@ -253,6 +276,9 @@ netif_init_port(struct netif *n)
 	n->output = etharp_output;
 	n->output_ip6 = ethip6_output;
 	n->linkoutput = link_output;
+	n->num = UVS_IFINDEX_PORT - 1;
+	n->igmp_mac_filter = filter_ip4;
+	n->mld_mac_filter = filter_ip6;
 	NETIF_SET_CHECKSUM_CTRL(n, sums_to_make(&in->port));
 	return ERR_OK;
 }
@@ -265,13 +291,22 @@ lo_output(struct netif *n, struct pbuf *p, const ip4_addr_t *to)
 }
 
 static err_t
+lo_output_ip6(struct netif *n, struct pbuf *p, const ip6_addr_t *to)
+{
+	(void)to;
+	return netif_loop_output(n, p);
+}
+
+static err_t
 netif_init_lo(struct netif *n)
 {
 	n->name[0] = 'l';
 	n->name[1] = 'o';
 	n->mtu = 1500; /* as the port's: one MSS for all */
+	n->num = UVS_IFINDEX_LO - 1;
 	n->flags = NETIF_FLAG_LINK_UP;
 	n->output = lo_output;
+	n->output_ip6 = lo_output_ip6;
 	/* Nothing can change a frame between the two ends. */
 	NETIF_SET_CHECKSUM_CTRL(n, NETIF_CHECKSUM_DISABLE_ALL);
 	return ERR_OK;
@@ -287,19 +322,20 @@ add_lo(struct uvs_instance *in)
 	if (netif_add(&in->lo, &addr, &mask, &gw, in, netif_init_lo, ip_input) == NULL)
 		return -ENOMEM;
 	netif_set_up(&in->lo);
+	if (uvs_conf_has_ipv6(in->conf)) {
+		IP_ADDR6_HOST(&in->lo.ip6_addr[0], 0, 0, 0, 1);
+		netif_ip6_addr_set_state(&in->lo, 0, IP6_ADDR_PREFERRED);
+	}
 	return 0;
 }
 
 int
 uvs_netif_add(struct uvs_instance *in)
 {
-	const struct uvs_conf *c = in->conf;
-	ip4_addr_t addr = {c->address.addr.s_addr}, gw = {c->gateway.addr.s_addr}, mask;
-
-	mask.addr = htonl(0xffffffffu << (32 - c->address.prefix));
-	if (netif_add(&in->netif, &addr, &mask, &gw, in, netif_init_port, ethernet_input) == NULL)
+	if (netif_add(&in->netif, NULL, NULL, NULL, in, netif_init_port, ethernet_input) == NULL)
 		return -ENOMEM;
 	netif_set_default(&in->netif);
-	netif_set_up(&in->netif); /* announces the address: gratuitous ARP */
-	return c->loopback == UVS_LOOPBACK_STACK ? add_lo(in) : 0;
+	netif_set_up(&in->netif);
+	uvs_addresses_add(in);
+	return in->conf->loopback == UVS_LOOPBACK_STACK ? add_lo(in) : 0;
 }

@@ -205,6 +205,8 @@ uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool 
 			strerror(-r));
 		return r;
 	}
+	if (c->mode == UVS_MODE_SHARED)
+		rte_eth_allmulticast_enable(p->id); /* uvs_port_hear() says why */
 	setup_interrupts(p);
 	follow_clock(p);
 	if (!p->intr && c->poll != UVS_POLL_BUSY)
@@ -243,6 +245,66 @@ uvs_port_stop(struct uvs_port *p)
 	}
 	uvs_fd_close(p->epfd); /* not before: the driver takes its queues out of it */
 	p->epfd = -1;
+}
+
+/* ---------------------------------------------------------------------------------- multicast */
+
+/* Drivers without a list hear all of it, or all there is. */
+static void
+listen_to_groups(struct uvs_port *p)
+{
+	struct rte_ether_addr list[UVS_MC_GROUPS];
+
+	if (p->joined)
+		return;
+	for (uint16_t i = 0; i < p->ngroups; i++)
+		list[i] = p->groups[i].mac;
+	if (p->groups_unlisted == 0 && rte_eth_dev_set_mc_addr_list(p->id, list, p->ngroups) == 0) {
+		rte_eth_allmulticast_disable(p->id);
+		return;
+	}
+	if (rte_eth_allmulticast_enable(p->id) != 0 && rte_eth_promiscuous_enable(p->id) != 0)
+		uvs_log(UVS_LOG_NOTICE, "%s has no multicast filter: what arrives is up to it",
+			p->driver);
+}
+
+static struct uvs_mc_group *
+find_group(struct uvs_port *p, const struct rte_ether_addr *mac)
+{
+	for (uint16_t i = 0; i < p->ngroups; i++)
+		if (rte_is_same_ether_addr(&p->groups[i].mac, mac))
+			return &p->groups[i];
+	return NULL;
+}
+
+void
+uvs_port_hear(struct uvs_port *p, const struct rte_ether_addr *mac)
+{
+	struct uvs_mc_group *g = find_group(p, mac);
+
+	if (g != NULL) {
+		g->users++;
+		return;
+	}
+	if (p->ngroups < UVS_MC_GROUPS)
+		p->groups[p->ngroups++] = (struct uvs_mc_group){.mac = *mac, .users = 1};
+	else
+		p->groups_unlisted++;
+	listen_to_groups(p);
+}
+
+void
+uvs_port_unhear(struct uvs_port *p, const struct rte_ether_addr *mac)
+{
+	struct uvs_mc_group *g = find_group(p, mac);
+
+	if (g != NULL && --g->users != 0)
+		return;
+	if (g != NULL)
+		*g = p->groups[--p->ngroups];
+	else if (p->groups_unlisted != 0)
+		p->groups_unlisted--;
+	listen_to_groups(p);
 }
 
 /* ----------------------------------------------------------------------------------- transmit */

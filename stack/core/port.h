@@ -18,6 +18,7 @@
 
 #define UVS_TX_BUFFER 256
 #define UVS_RX_BURST  32
+#define UVS_MC_GROUPS    64 /* Ethernet multicast addresses heard one by one; with more, all */
 
 struct uvs_port_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
@@ -48,6 +49,12 @@ struct uvs_port {
 	char driver[32];
 	struct uvb_clock clock; /* of a uveth port; else idle is NULL */
 
+	struct uvs_mc_group {
+		struct rte_ether_addr mac;
+		uint16_t users;
+	} groups[UVS_MC_GROUPS];
+	uint16_t ngroups, groups_unlisted; /* the latter: joined when the table was full */
+
 	struct rte_mbuf *tx[UVS_TX_BUFFER];
 	uint16_t tx_n;
 	struct uvs_port_stats stats;
@@ -64,6 +71,11 @@ uint32_t uvs_port_rx_mbufs(const struct uvs_port *p);
 /* Configure, set up each queue on its pool, start. 0 or a negative errno, logged. */
 int uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *const pool[]);
 void uvs_port_stop(struct uvs_port *p);
+
+/* Hear an Ethernet multicast address; as often to be unheard. A port that several processes share
+ * hears all of them: each process has its groups, the port has one list. */
+void uvs_port_hear(struct uvs_port *p, const struct rte_ether_addr *mac);
+void uvs_port_unhear(struct uvs_port *p, const struct rte_ether_addr *mac);
 
 /* Use a port that another process has configured and started, with what it says of it in *p: id,
  * queues, offloads, address. Interrupts and clock are this process's own. */

@@ -67,12 +67,15 @@ void uvl_free(void *mem);
 
 /* ---- IPv6 ------------------------------------------------------------------------------------ */
 #define LWIP_IPV6                 1
-#define IPV6_FRAG_COPYHEADER      1   /* reassembly keeps pointers in the packet: 64-bit needs it */
-#define LWIP_ND6_NUM_NEIGHBORS    100 /* indices are s8_t */
-#define LWIP_ND6_NUM_DESTINATIONS 100
+#define IPV6_FRAG_COPYHEADER      1 /* reassembly keeps pointers in the packet: 64-bit needs it */
+#define LWIP_ND6_NUM_NEIGHBORS    512
+#define LWIP_ND6_NUM_DESTINATIONS 1024
+#define LWIP_ND6_NUM_PREFIXES     16
+#define LWIP_ND6_NUM_ROUTERS      8
 #define LWIP_ND6_QUEUEING         1
-#define MEMP_NUM_ND6_QUEUE        64
-#define LWIP_IPV6_NUM_ADDRESSES   4
+#define LWIP_IPV6_NUM_ADDRESSES   10 /* link-local, configured, advertised */
+#define UVL_ND6_OPTIMISTIC        1
+#define LWIP_IPV6_AUTOCONFIG      1
 
 /* ---- UDP ------------------------------------------------------------------------------------- */
 #define SO_REUSE         1
@@ -131,5 +134,11 @@ void uvl_free(void *mem);
 #define MIB2_STATS         1
 
 #define LWIP_HOOK_TCP_ISN uvl_tcp_isn
+
+/* ---- routes ---------------------------------------------------------------------------------- */
+#define LWIP_HOOK_IP4_ROUTE_SRC uvl_ip4_route
+#define LWIP_HOOK_ETHARP_GET_GW uvl_ip4_gateway
+#define LWIP_HOOK_IP6_ROUTE     uvl_ip6_route
+#define LWIP_HOOK_ND6_GET_GW    uvl_ip6_gateway
 
 #endif /* UVL_LWIPOPTS_H */

@@ -73,6 +73,38 @@ extern "C" {
  */
 #define UVL_FINE_SLOTS 256
 
+/* ip_tables.c */
+#define UVL_IP4_ALIASES   32
+#define UVL_ROUTES        64
+#define UVL_PMTUS         256
+#define UVL_PMTU_LIFE_MS  600000u /* RFC 1191, 6.3: ten minutes */
+#define UVL_IP4_MTU_LEAST 552
+#define UVL_ICMP_BURST    50
+#define UVL_ND6_QUEUE_LEN 16 /* packets that wait for one neighbour's address */
+
+/* An address of an interface besides lwIP's own. */
+struct uvl_ip4_alias {
+	struct netif *netif;
+	ip4_addr_t addr, mask;
+};
+
+/* A network that is on the link of an interface, or behind a gateway there. */
+struct uvl_route {
+	struct netif *netif;
+	ip_addr_t dest, via;
+	u8_t prefix;
+	bool gateway;
+};
+
+struct uvl_pmtu {
+	ip4_addr_t dest;
+	u32_t since; /* sys_now() */
+	u16_t mtu;   /* 0: unused */
+};
+
+/* When IPv4 packets say "don't fragment". */
+enum uvl_df { UVL_DF_NEVER, UVL_DF_IF_IT_FITS, UVL_DF_ALWAYS };
+
 /* Key of the instance's random numbers and initial sequence numbers. */
 struct uvl_secret {
 	uint64_t k0, k1;
@@ -151,6 +183,15 @@ struct uvl {
 	struct ip_reassdata *ip_reassdatagrams_;
 	struct ip6_reassdata *ip6_reassdatagrams_;
 
+	/* ip_tables.c */
+	struct uvl_ip4_alias ip4_alias_[UVL_IP4_ALIASES];
+	struct uvl_route routes_[UVL_ROUTES]; /* longest prefix first */
+	struct uvl_pmtu pmtu_[UVL_PMTUS];     /* of IPv4; ND's destinations have IPv6's */
+	u32_t icmp_since_;
+	u16_t icmp_left_;
+	u8_t ip4_aliases_, nroutes_, pmtus_;
+	u8_t ip4_df_; /* enum uvl_df, of what is sent now; whoever changes it puts it back */
+
 	/* netif.c */
 	struct netif *netif_list_;
 	struct netif *netif_default_;
@@ -185,7 +226,7 @@ struct uvl {
 	u8_t dhcp_pcb_refcount_;
 
 	/* nd6.c */
-	u8_t nd6_cached_neighbor_index_;
+	u16_t nd6_cached_neighbor_index_;
 	u8_t nd6_tmr_rs_reduction_;
 	s8_t nd6_last_router_;
 	netif_addr_idx_t nd6_cached_destination_index_;
@@ -268,6 +309,53 @@ u32_t uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *
  * connection is open. ERR_OK: it is the connection's; else nothing has happened. */
 u16_t uvl_tcp_room(const struct tcp_pcb *pcb);
 err_t uvl_tcp_queue(struct tcp_pcb *pcb, struct pbuf *p);
+
+/* ---- addresses, routes, path MTU: ip_tables.c ---------------------------------------------------
+ * The first group is for whoever configures the instance; false: the table is full. The others are
+ * lwIP's questions.
+ */
+
+bool uvl_ip4_add(struct netif *netif, const ip4_addr_t *addr, const ip4_addr_t *mask);
+void uvl_ip4_remove(const ip4_addr_t *addr);
+/* via NULL: on the link. */
+bool uvl_route_add(struct netif *netif, const ip_addr_t *dest, u8_t prefix, const ip_addr_t *via);
+
+/* The address to speak from to dest on this interface, unless another was asked for. */
+const ip4_addr_t *uvl_ip4_source(const struct netif *netif, const ip4_addr_t *dest);
+/* One of the interface's further addresses, or of 127.0.0.0/8 on the loopback interface. */
+bool uvl_ip4_is_local(const struct netif *netif, const ip4_addr_t *addr);
+bool uvl_ip4_on_link(const struct netif *netif, const ip4_addr_t *addr);
+u8_t uvl_ip4_is_broadcast(const struct netif *netif, u32_t addr);
+struct netif *uvl_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest);
+const ip4_addr_t *uvl_ip4_gateway(const struct netif *netif, const ip4_addr_t *dest);
+u16_t uvl_ip4_mtu(const struct netif *netif, const ip4_addr_t *dest);
+u16_t uvl_ip4_df(const struct netif *netif, const ip4_addr_t *dest, u16_t len);
+
+bool uvl_ip6_on_link(const struct netif *netif, const ip6_addr_t *dest);
+struct netif *uvl_ip6_route(const ip6_addr_t *src, const ip6_addr_t *dest);
+const ip6_addr_t *uvl_ip6_gateway(const struct netif *netif, const ip6_addr_t *dest);
+/* p: a "packet too big" from its ICMPv6 header on. Does it quote something this host may just have
+ * sent? Then: the connection's segments are to fit. */
+bool uvl_ip6_sent(const struct pbuf *p);
+void uvl_ip6_lower_mss(const struct pbuf *p, u16_t pmtu);
+/* "Fragmentation needed" about the quoted packet; mtu 0: the router did not say. False: it was
+ * about nothing of ours, or no news. While the ICMP packet is being received. */
+bool uvl_ip4_too_big(const u8_t *inner, size_t len, u16_t mtu);
+
+/* Fill in the TCP or UDP sum that is left to the port: the packet will be cut up. p: the IP packet.
+ */
+void uvl_sum_in_software(struct pbuf *p, const struct netif *netif);
+
+/* May another ICMP error be sent now? */
+bool uvl_icmp_may_complain(void);
+
+/* Packets that wait for a neighbour's link-layer address. */
+bool uvl_etharp_waiting(void);
+bool uvl_nd6_waiting(void);
+
+/* nd6.c, by rule: ask whether somebody else has this address; tell that it is ours. */
+void uvl_nd6_probe(struct netif *netif, s16_t addr_idx);
+void uvl_nd6_announce(struct netif *netif, s16_t addr_idx);
 
 /* ---- hooks: implemented by whoever links lwIP; hooks_libc.c has plain ones for tests ----------
  */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "stack/sock/addr.h"
 
+#include "stack/core/instance.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -15,6 +17,19 @@ from_in(struct uvs_addr *out, const struct sockaddr *addr, socklen_t len)
 	memcpy(&in, addr, sizeof(in));
 	out->ip = (ip_addr_t)IPADDR4_INIT(in.sin_addr.s_addr);
 	out->port = ntohs(in.sin_port);
+	return 0;
+}
+
+static int
+set_zone(ip6_addr_t *ip, uint32_t scope)
+{
+	if (ip6_addr_islinklocal(ip)) {
+		if (scope == 0 || scope > UINT8_MAX)
+			return -EINVAL;
+		ip6_addr_set_zone(ip, (u8_t)scope);
+	} else if (ip6_addr_ismulticast_linklocal(ip) || ip6_addr_ismulticast_iflocal(ip)) {
+		ip6_addr_set_zone(ip, (u8_t)(scope != 0 ? scope : UVS_IFINDEX_PORT));
+	}
 	return 0;
 }
 
@@ -38,7 +53,7 @@ from_in6(struct uvs_addr *out, bool v6only, const struct sockaddr *addr, socklen
 	memcpy(ip_2_ip6(&out->ip)->addr, &in.sin6_addr, sizeof(in.sin6_addr));
 	out->ip.type = !v6only && IN6_IS_ADDR_UNSPECIFIED(&in.sin6_addr) ? IPADDR_TYPE_ANY
 									 : IPADDR_TYPE_V6;
-	return 0;
+	return set_zone(ip_2_ip6(&out->ip), len >= (socklen_t)sizeof(in) ? in.sin6_scope_id : 0);
 }
 
 int
@@ -62,6 +77,7 @@ to_in6(const struct uvs_addr *a, struct sockaddr_in6 *out)
 	out->sin6_port = htons(a->port);
 	if (IP_IS_V6_VAL(a->ip)) {
 		memcpy(&out->sin6_addr, ip_2_ip6(&a->ip)->addr, sizeof(out->sin6_addr));
+		out->sin6_scope_id = ip6_addr_zone(ip_2_ip6(&a->ip));
 	} else if (IP_IS_V4_VAL(a->ip)) {
 		out->sin6_addr.s6_addr[10] = out->sin6_addr.s6_addr[11] = 0xff;
 		memcpy(&out->sin6_addr.s6_addr[12], &ip_2_ip4(&a->ip)->addr, 4);
@@ -104,4 +120,78 @@ uvs_addr_overlap(const ip_addr_t *a, const ip_addr_t *b)
 	if (IP_GET_TYPE(a) != IP_GET_TYPE(b))
 		return false;
 	return ip_addr_isany(a) || ip_addr_isany(b) || ip_addr_cmp(a, b);
+}
+
+/* ------------------------------------------------------------------------------- of this host
+ */
+
+static bool
+has_ip4(const struct netif *n, const ip4_addr_t *ip)
+{
+	return ip4_addr_cmp(ip, netif_ip4_addr(n)) || uvl_ip4_is_local(n, ip);
+}
+
+bool
+uvs_addr_is_local(const ip_addr_t *ip)
+{
+	struct netif *n;
+
+	if (uvs_addr_is_any(ip) || ip_addr_ismulticast(ip))
+		return true;
+	NETIF_FOREACH(n)
+	{
+		if (IP_IS_V6(ip) ? netif_get_ip6_addr_match(n, ip_2_ip6(ip)) >= 0
+				 : has_ip4(n, ip_2_ip4(ip)))
+			return true;
+	}
+	return false;
+}
+
+int
+uvs_addr_source(const ip_addr_t *local, const ip_addr_t *to, struct netif **out, ip_addr_t *from)
+{
+	bool any = uvs_addr_is_any(local) || ip_addr_ismulticast(local);
+	struct netif *n = ip_route(any ? to : local, to);
+	const ip_addr_t *ip6;
+
+	if (n == NULL)
+		return -ENETUNREACH;
+	*out = n;
+	if (!any) {
+		*from = *local;
+	} else if (IP_IS_V6(to)) {
+		ip6 = ip6_select_source_address(n, ip_2_ip6(to));
+		if (ip6 == NULL)
+			return -ENETUNREACH;
+		*from = *ip6;
+	} else {
+		ip_addr_copy_from_ip4(*from, *uvl_ip4_source(n, ip_2_ip4(to)));
+	}
+	return 0;
+}
+
+static bool
+own_ip6(struct netif *n, ip_addr_t *out)
+{
+	/* The link-local one only if there is no other. */
+	for (int i = LWIP_IPV6_NUM_ADDRESSES - 1; i >= 0; i--) {
+		if (ip6_addr_isvalid(netif_ip6_addr_state(n, i))) {
+			*out = *netif_ip_addr6(n, i);
+			return true;
+		}
+	}
+	return false;
+}
+
+ip_addr_t
+uvs_addr_self(int domain, bool v6only)
+{
+	struct uvs_instance *in = uvs_self;
+	struct netif *n = in->lo.output != NULL ? &in->lo : &in->netif;
+	ip_addr_t self;
+
+	if (domain == AF_INET6 && (own_ip6(n, &self) || v6only))
+		return self;
+	ip_addr_copy_from_ip4(self, *netif_ip4_addr(n));
+	return self;
 }

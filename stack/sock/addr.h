@@ -20,7 +20,9 @@ struct uvs_addr {
 	uint16_t port; /* host order */
 };
 
-/* 0, -EINVAL (too short), -EAFNOSUPPORT. For a socket of `domain`. */
+/* 0, -EINVAL (too short; a link-local address without its scope id), -EAFNOSUPPORT. For a socket of
+ * `domain`. Zones of IPv6 addresses are interface indices; a multicast address of link scope
+ * without one is on the port's. */
 int uvs_addr_from(struct uvs_addr *out, int domain, bool v6only, const struct sockaddr *addr,
 		  socklen_t len);
 
@@ -29,6 +31,17 @@ void uvs_addr_to(const struct uvs_addr *a, int domain, struct sockaddr *addr, so
 
 /* Could a packet for one be for the other? Equal, or one of them stands for all. */
 bool uvs_addr_overlap(const ip_addr_t *a, const ip_addr_t *b);
+
+/* Under the instance. Is it an address of this host, or a group? */
+bool uvs_addr_is_local(const ip_addr_t *ip);
+
+/* Under the instance. Which way to `to`, and with which address of this host; local: the one asked
+ * for, or any. 0 or -ENETUNREACH. */
+int uvs_addr_source(const ip_addr_t *local, const ip_addr_t *to, struct netif **out,
+		    ip_addr_t *from);
+
+/* Under the instance. What connect() to "any" means: this host; v6 first, if the family may. */
+ip_addr_t uvs_addr_self(int domain, bool v6only);
 
 static inline bool
 uvs_addr_is_any(const ip_addr_t *a)

@@ -606,6 +606,29 @@ uvs_opts_set(struct uvs_sock *s, int level, int name, const void *val, socklen_t
 	return 0;
 }
 
+#define DEFAULT_HOPS 64
+
+static int
+or_default(int v, int def)
+{
+	return v < 0 ? def : v;
+}
+
+uint8_t
+uvs_opts_tos(const struct uvs_opts *o, const ip_addr_t *to)
+{
+	return (uint8_t)(IP_IS_V6(to) ? or_default(o->v6_tclass, 0) : o->tos);
+}
+
+uint8_t
+uvs_opts_ttl(const struct uvs_opts *o, const ip_addr_t *to)
+{
+	if (!IP_IS_V6(to))
+		return (uint8_t)(ip_addr_ismulticast(to) ? o->mcast_ttl : o->ttl);
+	return (uint8_t)(ip6_addr_ismulticast(ip_2_ip6(to)) ? or_default(o->v6_mcast_hops, 1)
+							    : or_default(o->v6_hops, DEFAULT_HOPS));
+}
+
 void
 uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type)
 {

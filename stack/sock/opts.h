@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "stack/lwip/uvl.h"
+
 struct uvs_sock;
 struct uvs_conf;
 struct uvl_tcp_cc;
@@ -33,6 +35,10 @@ struct uvs_opts {
 };
 
 void uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type);
+
+/* Type of service or traffic class, time to live or hop limit, of what goes to `to`. */
+uint8_t uvs_opts_tos(const struct uvs_opts *o, const ip_addr_t *to);
+uint8_t uvs_opts_ttl(const struct uvs_opts *o, const ip_addr_t *to);
 
 /* Under the instance. */
 int uvs_opts_get(struct uvs_sock *s, int level, int name, void *val, socklen_t *len);

@@ -274,20 +274,6 @@ uvs_sock_bind_port(struct uvs_sock *s, struct uvs_ports *ports, const struct uvs
 	return 0;
 }
 
-/* An address of this host, or the one that stands for all. */
-static bool
-is_local(const struct uvs_instance *in, const ip_addr_t *ip)
-{
-	if (uvs_addr_is_any(ip))
-		return true;
-	if (!IP_IS_V4(ip))
-		return false;
-	if (ip4_addr_isloopback(ip_2_ip4(ip)))
-		return in->conf->loopback == UVS_LOOPBACK_STACK;
-	return ip4_addr_cmp(ip_2_ip4(ip), netif_ip4_addr(&in->netif)) ||
-	       ip4_addr_ismulticast(ip_2_ip4(ip));
-}
-
 static long
 do_bind(void *arg)
 {
@@ -300,7 +286,7 @@ do_bind(void *arg)
 		return r;
 	if (s->use != NULL)
 		return -EINVAL;
-	if (!is_local(s->in, &a.ip))
+	if (!uvs_addr_is_local(&a.ip))
 		return -EADDRNOTAVAIL;
 	if (a.port != 0 && a.port < 1024 && !uvs_stack_may_bind_low())
 		return -EACCES;

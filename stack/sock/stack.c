@@ -151,6 +151,32 @@ start_instance(void *arg)
 	return port < 0 ? port : uvs_stack_attach(arg, (uint16_t)port, stack.share);
 }
 
+static long
+addresses_ready(void *arg)
+{
+	return uvs_addresses_ready(arg);
+}
+
+/* The host is up when it has its addresses: what runs on it is told so by its first call, and would
+ * take an answer of "no such address" for the truth. Bounded: a network may have no router. */
+#define ADDRESSES_NS (15 * UVS_NS_PER_S)
+
+static void
+await_addresses(struct uvs_instance *in)
+{
+	uint64_t until = uvs_clock_ns() + ADDRESSES_NS, now;
+	struct uvs_waiter *w = uvs_waiter_self();
+
+	while (uvs_model->call(in, addresses_ready, in) == 0) {
+		now = uvs_clock_ns();
+		if (now >= until) {
+			uvs_log(UVS_LOG_WARNING, "the network has given this host no address yet");
+			return;
+		}
+		uvs_wait(w, NULL, RTE_MIN(until, now + 10 * UVS_NS_PER_MS));
+	}
+}
+
 static int
 start_everything(struct uvs_instance *in)
 {
@@ -170,6 +196,8 @@ start_everything(struct uvs_instance *in)
 		r = uvs_aside(start_instance, in);
 	if (r == 0)
 		r = uvs_model->start(&in, 1);
+	if (r == 0)
+		await_addresses(in);
 	return r;
 }
 
@@ -216,8 +244,9 @@ uvs_stack_ready(struct uvs_instance *in)
 /* What exit() waits for. */
 enum { LINGER_NONE, LINGER_CLOSE, LINGER_DATA };
 
-/* Data gets all of exit_linger_ms; a connection that only has its end to say (or to hear, so that
- * the peer's end is acknowledged and not sent for ever) a round trip with one retransmission. */
+/* Data gets all of exit_linger_ms; datagrams whose receiver is still asked for, and a connection
+ * that only has its end to say (or to hear, so that the peer's end is acknowledged and not sent for
+ * ever) a round trip with one retransmission. */
 #define LINGER_CLOSE_NS (300 * UVS_NS_PER_MS)
 
 static bool
@@ -233,7 +262,7 @@ has_data(const struct tcp_seg *seg)
 static long
 linger_for(void *arg)
 {
-	long what = LINGER_NONE;
+	long what = uvl_etharp_waiting() || uvl_nd6_waiting() ? LINGER_CLOSE : LINGER_NONE;
 
 	(void)arg;
 	for (struct tcp_pcb *p = tcp_active_pcbs; p != NULL; p = p->next) {
@@ -336,9 +365,26 @@ loopback_route(const struct uvs_conf *c)
 static bool
 on_link(const struct uvs_conf *c, uint32_t addr)
 {
-	uint32_t mask = htonl(0xffffffffu << (32 - c->address.prefix));
+	for (unsigned int i = 0; i < c->addresses.n; i++) {
+		const struct uvs_conf_net *n = &c->addresses.net[i];
 
-	return ((addr ^ c->address.addr.s_addr) & mask) == 0;
+		if (((addr ^ n->v4.s_addr) & htonl(0xffffffffu << (32 - n->prefix))) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+routed4(const struct uvs_conf *c, uint32_t addr)
+{
+	for (unsigned int i = 0; i < c->routes.n; i++) {
+		const struct uvs_conf_net *n = &c->routes.route[i].dest;
+		uint32_t mask = n->prefix == 0 ? 0 : htonl(0xffffffffu << (32 - n->prefix));
+
+		if (n->family == AF_INET && ((addr ^ n->v4.s_addr) & mask) == 0)
+			return true;
+	}
+	return c->gateway.addr.s_addr != 0 || c->addresses.automatic;
 }
 
 static enum uvs_route
@@ -351,7 +397,7 @@ route_remote_v4(const struct uvs_conf *c, uint32_t addr)
 		return loopback_route(c);
 	if (on_link(c, addr) || host >> 28 == 0xe || host == 0xffffffffu)
 		return UVS_ROUTE_STACK;
-	return c->gateway.addr.s_addr != 0 ? UVS_ROUTE_STACK : UVS_ROUTE_KERNEL;
+	return routed4(c, addr) ? UVS_ROUTE_STACK : UVS_ROUTE_KERNEL;
 }
 
 static enum uvs_route
@@ -363,36 +409,105 @@ route_local_v4(const struct uvs_conf *c, uint32_t addr)
 		return UVS_ROUTE_ANY;
 	if (host >> 24 == 127)
 		return loopback_route(c);
-	if (addr == c->address.addr.s_addr || host >> 28 == 0xe)
+	if (host >> 28 == 0xe || c->addresses.automatic)
 		return UVS_ROUTE_STACK;
+	for (unsigned int i = 0; i < c->addresses.n; i++)
+		if (addr == c->addresses.net[i].v4.s_addr)
+			return UVS_ROUTE_STACK;
 	return UVS_ROUTE_KERNEL;
 }
 
+/* Who has router advertisements, or a router, has no addresses that are elsewhere. */
+static bool
+routed6(const struct uvs_conf *c, const struct in6_addr *a)
+{
+	if (c->addresses6.automatic || c->gateway6.family != 0 || IN6_IS_ADDR_LINKLOCAL(a) ||
+	    IN6_IS_ADDR_MULTICAST(a))
+		return true;
+	for (unsigned int i = 0; i < c->addresses6.n; i++)
+		if (uvs_conf_within6(&c->addresses6.net[i], a))
+			return true;
+	for (unsigned int i = 0; i < c->routes.n; i++)
+		if (c->routes.route[i].dest.family == AF_INET6 &&
+		    uvs_conf_within6(&c->routes.route[i].dest, a))
+			return true;
+	return false;
+}
+
 static enum uvs_route
-route(const struct sockaddr *addr, socklen_t len,
-      enum uvs_route (*v4)(const struct uvs_conf *c, uint32_t addr), enum uvs_route any)
+route_remote_v6(const struct uvs_conf *c, const struct in6_addr *a)
+{
+	if (IN6_IS_ADDR_LOOPBACK(a) || IN6_IS_ADDR_UNSPECIFIED(a))
+		return loopback_route(c);
+	return routed6(c, a) ? UVS_ROUTE_STACK : UVS_ROUTE_KERNEL;
+}
+
+static enum uvs_route
+route_local_v6(const struct uvs_conf *c, const struct in6_addr *a)
+{
+	if (IN6_IS_ADDR_UNSPECIFIED(a))
+		return UVS_ROUTE_ANY;
+	if (IN6_IS_ADDR_LOOPBACK(a))
+		return loopback_route(c);
+	/* Addresses that routers advertise cannot be told from strangers' yet: the stack knows. */
+	if (c->addresses6.automatic || IN6_IS_ADDR_LINKLOCAL(a) || IN6_IS_ADDR_MULTICAST(a))
+		return UVS_ROUTE_STACK;
+	for (unsigned int i = 0; i < c->addresses6.n; i++)
+		if (IN6_ARE_ADDR_EQUAL(&c->addresses6.net[i].v6, a))
+			return UVS_ROUTE_STACK;
+	return UVS_ROUTE_KERNEL;
+}
+
+typedef enum uvs_route (*route4_fn)(const struct uvs_conf *c, uint32_t addr);
+typedef enum uvs_route (*route6_fn)(const struct uvs_conf *c, const struct in6_addr *addr);
+
+static enum uvs_route
+route6(const struct uvs_conf *c, const struct sockaddr *addr, socklen_t len, route4_fn v4,
+       route6_fn v6)
+{
+	struct sockaddr_in6 in;
+	uint32_t mapped;
+
+	if (len < (socklen_t)offsetof(struct sockaddr_in6, sin6_scope_id))
+		return UVS_ROUTE_KERNEL;
+	memset(&in, 0, sizeof(in));
+	memcpy(&in, addr, RTE_MIN((size_t)len, sizeof(in)));
+	if (IN6_IS_ADDR_V4MAPPED(&in.sin6_addr)) {
+		memcpy(&mapped, &in.sin6_addr.s6_addr[12], sizeof(mapped));
+		return v4(c, mapped);
+	}
+	if (uvs_conf_has_ipv6(c))
+		return v6(c, &in.sin6_addr);
+	return IN6_IS_ADDR_UNSPECIFIED(&in.sin6_addr) && v6 == route_local_v6 ? UVS_ROUTE_ANY
+									      : UVS_ROUTE_KERNEL;
+}
+
+static enum uvs_route
+route(const struct sockaddr *addr, socklen_t len, route4_fn v4, route6_fn v6)
 {
 	const struct uvs_conf *c = uvs_stack_conf();
-	struct uvs_addr a;
+	struct sockaddr_in in;
 
-	if (c == NULL || addr == NULL || len < (socklen_t)sizeof(addr->sa_family) ||
-	    uvs_addr_from(&a, addr->sa_family, false, addr, len) < 0)
+	if (c == NULL || addr == NULL || len < (socklen_t)sizeof(addr->sa_family))
 		return UVS_ROUTE_KERNEL;
-	if (IP_IS_V4_VAL(a.ip))
-		return v4(c, ip_2_ip4(&a.ip)->addr);
-	return ip_addr_isany(&a.ip) ? any : UVS_ROUTE_KERNEL; /* no IPv6 addresses yet */
+	if (addr->sa_family == AF_INET6)
+		return route6(c, addr, len, v4, v6);
+	if (addr->sa_family != AF_INET || len < (socklen_t)sizeof(in))
+		return UVS_ROUTE_KERNEL;
+	memcpy(&in, addr, sizeof(in));
+	return v4(c, in.sin_addr.s_addr);
 }
 
 enum uvs_route
 uvs_route_local(const struct sockaddr *addr, socklen_t len)
 {
-	return route(addr, len, route_local_v4, UVS_ROUTE_ANY);
+	return route(addr, len, route_local_v4, route_local_v6);
 }
 
 enum uvs_route
 uvs_route_remote(const struct sockaddr *addr, socklen_t len)
 {
-	return route(addr, len, route_remote_v4, UVS_ROUTE_KERNEL);
+	return route(addr, len, route_remote_v4, route_remote_v6);
 }
 
 /* ---------------------------------------------------------------------------------------- waiting

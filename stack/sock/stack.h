@@ -9,7 +9,7 @@
 
 /* As applications see the port: SIOCGIF*, IP_PKTINFO. */
 #define UVS_IFNAME  "uv0"
-#define UVS_IFINDEX 2
+#define UVS_IFINDEX UVS_IFINDEX_PORT
 
 /* Read the configuration that UVS_CONF_ENV names, once. NULL: there is none, or it is wrong; said
  * once in the log. Pure otherwise: starts nothing. */

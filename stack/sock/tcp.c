@@ -338,8 +338,8 @@ tcp_apply(struct uvs_sock *s)
 	}
 	if (pcb == NULL)
 		return;
-	pcb->tos = (u8_t)s->opt.tos;
-	pcb->ttl = (u8_t)s->opt.ttl;
+	pcb->tos = uvs_opts_tos(&s->opt, &s->remote.ip);
+	pcb->ttl = uvs_opts_ttl(&s->opt, &s->remote.ip);
 	if (s->opt.keepalive)
 		ip_set_option(pcb, SOF_KEEPALIVE);
 	else
@@ -460,7 +460,9 @@ choose_listener(struct uvs_sock *leader, const struct tcp_pcb *pcb)
 	do
 		n++;
 	while ((s = s->tcp.group_next) != leader);
-	hash = ip_2_ip4(&pcb->remote_ip)->addr * 2654435761u ^ pcb->remote_port * 40503u;
+	hash = IP_IS_V6_VAL(pcb->remote_ip) ? ip_2_ip6(&pcb->remote_ip)->addr[3]
+					    : ip_2_ip4(&pcb->remote_ip)->addr;
+	hash = hash * 2654435761u ^ pcb->remote_port * 40503u;
 	for (hash = (hash >> 8) % n; hash > 0; hash--)
 		s = s->tcp.group_next;
 	return s;
@@ -739,12 +741,11 @@ static int
 choose_source(struct uvs_sock *s, const struct uvs_addr *to)
 {
 	struct uvs_addr from = {.port = 0};
-	struct netif *n = ip_route(&s->local.ip, &to->ip);
-	const ip_addr_t *ip;
+	struct netif *n;
+	int r = uvs_addr_source(&s->local.ip, &to->ip, &n, &from.ip);
 
-	if (n == NULL || (ip = ip_netif_get_local_ip(n, &to->ip)) == NULL)
-		return -ENETUNREACH;
-	from.ip = *ip;
+	if (r < 0)
+		return r;
 	if (s->use == NULL)
 		return uvs_sock_bind_port(s, ports(s), &from);
 	if (uvs_addr_is_any(&s->local.ip))
@@ -758,17 +759,6 @@ can_be_peer(const ip_addr_t *ip)
 	if (!IP_IS_V4(ip))
 		return !ip_addr_isany(ip) && !ip6_addr_ismulticast(ip_2_ip6(ip));
 	return !ip4_addr_ismulticast(ip_2_ip4(ip)) && ip_2_ip4(ip)->addr != IPADDR_BROADCAST;
-}
-
-/* connect() to 0.0.0.0 is to this host. */
-static void
-any_is_self(struct uvs_sock *s, struct uvs_addr *to)
-{
-	if (!uvs_addr_is_any(&to->ip))
-		return;
-	to->ip = (ip_addr_t)IPADDR4_INIT(s->in->conf->loopback == UVS_LOOPBACK_STACK
-						 ? htonl(INADDR_LOOPBACK)
-						 : s->in->conf->address.addr.s_addr);
 }
 
 static int
@@ -799,7 +789,8 @@ tcp_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 		return connect_again(s);
 	if (s->tcp.state == UVS_TCP_LISTEN || s->tcp.state == UVS_TCP_OPEN)
 		return -EISCONN;
-	any_is_self(s, &to);
+	if (uvs_addr_is_any(&to.ip))
+		to.ip = uvs_addr_self(s->domain, s->opt.v6only);
 	if (!can_be_peer(&to.ip) || to.port == 0)
 		return !can_be_peer(&to.ip) ? -ENETUNREACH : -ECONNREFUSED;
 	s->remote = to;

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <sys/param.h>
 
-#define MAX_DATAGRAM 65507u
+/* lwIP keeps a packet's length, headers included, in 16 bits. */
+#define MAX_DATAGRAM4 (65535u - 20 - 8)
+#define MAX_DATAGRAM6 (65535u - 40 - 8)
 
 static struct uvs_ports *
 ports(const struct uvs_sock *s)
@@ -63,9 +65,11 @@ on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr, u
 	note->src = *addr;
 	note->sport = port;
 	note->dst = *ip_current_dest_addr();
-	note->if_idx = UVS_IFINDEX;
-	note->tos = ip_current_is_v6() ? 0 : IPH_TOS(ip4_current_header());
-	note->ttl = ip_current_is_v6() ? 0 : IPH_TTL(ip4_current_header());
+	note->if_idx = netif_get_index(ip_current_input_netif());
+	note->tos =
+		ip_current_is_v6() ? IP6H_TC(ip6_current_header()) : IPH_TOS(ip4_current_header());
+	note->ttl = ip_current_is_v6() ? IP6H_HOPLIM(ip6_current_header())
+				       : IPH_TTL(ip4_current_header());
 	uvs_queue_put(s->in, &s->udp.rx, uvs_pbuf_unpin(&s->in->mem, p));
 	uvs_publish(s, EPOLLIN);
 }
@@ -81,16 +85,13 @@ udp_apply(struct uvs_sock *s)
 	}
 	if (pcb == NULL)
 		return;
-	pcb->tos = (u8_t)s->opt.tos;
-	pcb->ttl = (u8_t)s->opt.ttl;
-	pcb->mcast_ttl = (u8_t)s->opt.mcast_ttl;
 	if (s->opt.broadcast)
 		ip_set_option(pcb, SOF_BROADCAST);
 	else
 		ip_reset_option(pcb, SOF_BROADCAST);
 	/* Who may share a port is decided by the port table; lwIP copies to all who do. */
 	ip_set_option(pcb, SOF_REUSEADDR);
-	if (s->opt.mcast_loop)
+	if (s->domain == AF_INET6 ? s->opt.v6_mcast_loop : s->opt.mcast_loop)
 		udp_set_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
 	else
 		udp_clear_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
@@ -179,25 +180,23 @@ udp_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 {
 	struct uvs_addr to = *a;
 	struct netif *n;
-	const ip_addr_t *from;
+	ip_addr_t from;
 	int r;
 
 	if (uvs_addr_is_any(&to.ip))
-		to.ip = (ip_addr_t)IPADDR4_INIT(s->in->conf->loopback == UVS_LOOPBACK_STACK
-							? htonl(INADDR_LOOPBACK)
-							: s->in->conf->address.addr.s_addr);
+		to.ip = uvs_addr_self(s->domain, s->opt.v6only);
 	if (is_broadcast(s, &to.ip) && !s->opt.broadcast)
 		return -EACCES;
 	r = autobind(s);
 	if (r < 0)
 		return r;
-	n = ip_route(&s->local.ip, &to.ip);
-	if (n == NULL || (from = ip_netif_get_local_ip(n, &to.ip)) == NULL)
-		return -ENETUNREACH;
+	r = uvs_addr_source(&s->local.ip, &to.ip, &n, &from);
+	if (r < 0)
+		return r;
 	s->remote = s->use->remote = to;
 	if (uvs_addr_is_any(&s->local.ip)) {
-		s->local.ip = s->use->local.ip = *from;
-		ip_addr_set(&s->udp.pcb->local_ip, from);
+		s->local.ip = s->use->local.ip = from;
+		ip_addr_set(&s->udp.pcb->local_ip, &from);
 	}
 	ip_addr_set(&s->udp.pcb->remote_ip, &to.ip);
 	s->udp.pcb->remote_port = to.port;
@@ -271,13 +270,20 @@ static void
 put_control(const struct uvs_sock *s, struct msghdr *msg, const struct uvs_packet_note *note)
 {
 	size_t used = 0;
-	int ttl = note->ttl;
+	int ttl = note->ttl, tos = note->tos;
 
 	put_pktinfo(s, msg, &used, note);
-	if (s->opt.recvttl)
-		put_cmsg(msg, &used, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
-	if (s->opt.recvtos)
-		put_cmsg(msg, &used, IPPROTO_IP, IP_TOS, &note->tos, sizeof(note->tos));
+	if (IP_IS_V4_VAL(note->dst)) {
+		if (s->opt.recvttl)
+			put_cmsg(msg, &used, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+		if (s->opt.recvtos)
+			put_cmsg(msg, &used, IPPROTO_IP, IP_TOS, &note->tos, sizeof(note->tos));
+	} else {
+		if (s->opt.v6_recvhops)
+			put_cmsg(msg, &used, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof(ttl));
+		if (s->opt.v6_recvtclass)
+			put_cmsg(msg, &used, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
+	}
 	msg->msg_controllen = used;
 }
 
@@ -328,33 +334,89 @@ udp_recv_msg(struct uvs_sock *s, struct msghdr *msg, int flags)
 /* ------------------------------------------------------------------------------------------ send
  */
 
+/* Where a datagram goes, and how; what its control messages say goes before the socket's options.
+ */
 struct destination {
 	struct uvs_addr to;
+	struct netif *netif;
 	ip_addr_t from;
-	bool has_from;
+	int tos, ttl; /* -1: the socket's */
 };
+
+static bool
+is_cmsg(const struct cmsghdr *c, int level, int type, size_t len)
+{
+	return c->cmsg_level == level && c->cmsg_type == type && c->cmsg_len >= CMSG_LEN(len);
+}
+
+static int
+take_number(const struct cmsghdr *c, int *out)
+{
+	int v;
+
+	memcpy(&v, CMSG_DATA(c), sizeof(v));
+	if (v < -1 || v > 255)
+		return -EINVAL;
+	*out = v;
+	return 0;
+}
+
+/* The source; -EADDRNOTAVAIL (IPv4: -EINVAL) if it is none of this host's. */
+static int
+take_pktinfo4(const struct cmsghdr *c, struct destination *d)
+{
+	struct in_pktinfo info;
+
+	memcpy(&info, CMSG_DATA(c), sizeof(info));
+	if (info.ipi_spec_dst.s_addr == 0)
+		return 0;
+	d->from = (ip_addr_t)IPADDR4_INIT(info.ipi_spec_dst.s_addr);
+	return uvs_addr_is_local(&d->from) ? 0 : -EINVAL;
+}
+
+static int
+take_pktinfo6(const struct cmsghdr *c, struct destination *d)
+{
+	struct in6_pktinfo info;
+	struct sockaddr_in6 a = {.sin6_family = AF_INET6};
+	struct uvs_addr from;
+	int r;
+
+	memcpy(&info, CMSG_DATA(c), sizeof(info));
+	a.sin6_addr = info.ipi6_addr;
+	a.sin6_scope_id = info.ipi6_ifindex;
+	if (IN6_IS_ADDR_UNSPECIFIED(&info.ipi6_addr))
+		return 0;
+	r = uvs_addr_from(&from, AF_INET6, true, (struct sockaddr *)&a, sizeof(a));
+	if (r < 0)
+		return r;
+	d->from = from.ip;
+	return uvs_addr_is_local(&d->from) ? 0 : -EINVAL;
+}
 
 static int
 read_control(const struct uvs_sock *s, const struct msghdr *msg, struct destination *d)
 {
 	/* CMSG_NXTHDR wants a non-const msghdr. */
 	struct msghdr copy = *msg;
+	int r = 0;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&copy); c != NULL; c = CMSG_NXTHDR(&copy, c)) {
-		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO &&
-		    c->cmsg_len >= CMSG_LEN(sizeof(struct in_pktinfo))) {
-			struct in_pktinfo info;
-
-			memcpy(&info, CMSG_DATA(c), sizeof(info));
-			if (info.ipi_spec_dst.s_addr != 0) {
-				d->from = (ip_addr_t)IPADDR4_INIT(info.ipi_spec_dst.s_addr);
-				d->has_from = true;
-			}
-		} else if (c->cmsg_level == SOL_SOCKET && s->domain == AF_INET) {
-			return -EINVAL;
-		}
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&copy); c != NULL && r == 0;
+	     c = CMSG_NXTHDR(&copy, c)) {
+		if (is_cmsg(c, IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo)))
+			r = take_pktinfo4(c, d);
+		else if (is_cmsg(c, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(struct in6_pktinfo)))
+			r = take_pktinfo6(c, d);
+		else if (is_cmsg(c, IPPROTO_IP, IP_TOS, sizeof(int)) ||
+			 is_cmsg(c, IPPROTO_IPV6, IPV6_TCLASS, sizeof(int)))
+			r = take_number(c, &d->tos);
+		else if (is_cmsg(c, IPPROTO_IP, IP_TTL, sizeof(int)) ||
+			 is_cmsg(c, IPPROTO_IPV6, IPV6_HOPLIMIT, sizeof(int)))
+			r = take_number(c, &d->ttl);
+		else if (c->cmsg_level == SOL_SOCKET && s->domain == AF_INET)
+			r = -EINVAL;
 	}
-	return 0;
+	return r;
 }
 
 static int
@@ -362,7 +424,8 @@ find_destination(struct uvs_sock *s, const struct msghdr *msg, struct destinatio
 {
 	int r;
 
-	d->has_from = false;
+	d->from = s->local.ip;
+	d->tos = d->ttl = -1;
 	if (msg->msg_name != NULL && msg->msg_namelen != 0) {
 		r = uvs_addr_from(&d->to, s->domain, s->opt.v6only, msg->msg_name,
 				  msg->msg_namelen);
@@ -377,7 +440,12 @@ find_destination(struct uvs_sock *s, const struct msghdr *msg, struct destinatio
 	}
 	if (is_broadcast(s, &d->to.ip) && !s->opt.broadcast)
 		return -EACCES;
-	return msg->msg_controllen != 0 && msg->msg_control != NULL ? read_control(s, msg, d) : 0;
+	if (msg->msg_controllen != 0 && msg->msg_control != NULL) {
+		r = read_control(s, msg, d);
+		if (r < 0)
+			return r;
+	}
+	return uvs_addr_source(&d->from, &d->to.ip, &d->netif, &d->from);
 }
 
 static int
@@ -408,26 +476,12 @@ gather(const struct msghdr *msg, size_t len)
 static err_t
 transmit(struct uvs_sock *s, struct pbuf *p, const struct destination *d)
 {
-	struct netif *n = ip_route(&s->local.ip, &d->to.ip);
-	const ip_addr_t *from = &s->local.ip;
-	/* A NIC sums what it sees: one fragment. */
-	bool fragments = p->tot_len + 28u > s->in->conf->mtu;
-	err_t err;
+	struct udp_pcb *pcb = s->udp.pcb;
 
-	if (n == NULL)
-		return ERR_RTE;
-	if (d->has_from)
-		from = &d->from;
-	else if (uvs_addr_is_any(from) || ip_addr_ismulticast(from))
-		from = ip_netif_get_local_ip(n, &d->to.ip);
-	if (from == NULL)
-		return ERR_RTE;
-	if (fragments)
-		uvs_netif_udp_offload(s->in, false);
-	err = udp_sendto_if_src(s->udp.pcb, p, &d->to.ip, d->to.port, n, from);
-	if (fragments)
-		uvs_netif_udp_offload(s->in, true);
-	return err;
+	pcb->tos = d->tos < 0 ? uvs_opts_tos(&s->opt, &d->to.ip) : (u8_t)d->tos;
+	pcb->ttl = d->ttl < 0 ? uvs_opts_ttl(&s->opt, &d->to.ip) : (u8_t)d->ttl;
+	pcb->mcast_ttl = pcb->ttl;
+	return udp_sendto_if_src(pcb, p, &d->to.ip, d->to.port, d->netif, &d->from);
 }
 
 static ssize_t
@@ -441,7 +495,7 @@ udp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (len > MAX_DATAGRAM)
+	if (len > MAX_DATAGRAM4)
 		return -EMSGSIZE;
 	r = uvs_sock_take_error(s);
 	if (r == 0 && s->shut_wr)
@@ -450,6 +504,8 @@ udp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 		r = find_destination(s, msg, &d);
 	if (r == 0)
 		r = autobind(s);
+	if (r == 0 && IP_IS_V6_VAL(d.to.ip) && len > MAX_DATAGRAM6)
+		r = -EMSGSIZE;
 	if (r < 0)
 		return r;
 	p = gather(msg, len);

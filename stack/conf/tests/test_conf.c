@@ -73,6 +73,19 @@ static const struct {
 	{BASE "gateway = 10.0.1.1\n", "t:3: gateway: is not within address's prefix"},
 	{BASE "gateway = 10.0.0.1\n", "t:3: gateway: is the host's own address"},
 	{BASE "gateway = 10.0.0.1/24\n", "t:3: gateway: \"10.0.0.1/24\" is not an IPv4 address"},
+	{BASE "address6 = fd00::1\n",
+	 "t:3: address6: \"fd00::1\" is not an IPv6 address with a prefix, a:b::c/n"},
+	{BASE "address6 = ff02::1/64\n", "t:3: address6: is not a unicast address a host can have"},
+	{BASE "address6 = fd00::1/64\nmtu = 1279\n",
+	 "t:4: mtu: IPv6 (address6) needs at least 1280"},
+	{BASE "gateway6 = fd00::1\n", "t:3: gateway6: needs address6"},
+	{BASE "address6 = fd00::1/64\ngateway6 = fd01::1\n",
+	 "t:4: gateway6: is not within a prefix of address6"},
+	{BASE "route = 10.9.0.0/16\n",
+	 "t:3: route: \"10.9.0.0/16\" is not DESTINATION/n via ROUTER"},
+	{BASE "route = 10.9.0.0/16 via 10.7.0.1\n",
+	 "t:3: route: a router is in none of the host's networks"},
+	{BASE "route = fd09::/48 via fe80::1\n", "t:3: route: a route for IPv6 needs address6"},
 	{BASE "mac = 02:00:00:00:00\n",
 	 "t:3: mac: \"02:00:00:00:00\" is not an Ethernet address, aa:bb:cc:dd:ee:ff"},
 	{BASE "mac = 01:00:5e:00:00:01\n", "t:3: mac: is a multicast address"},
@@ -132,7 +145,10 @@ test_round_trip(void)
 	struct uvs_conf a, b;
 	FILE *f = open_memstream(&printed, &len), *g = open_memstream(&again, &len2);
 
-	OK(uvs_conf_parse(&a, BASE "gateway = 10.0.0.254\nmac = 02:00:00:00:00:07\npoll = busy\n",
+	OK(uvs_conf_parse(&a,
+			  BASE "gateway = 10.0.0.254\naddress6 = auto, fd00::1/64\n"
+			       "route = 10.9.0.0/16 via 10.0.0.3, fd09::/48 via fe80::3\n"
+			       "mac = 02:00:00:00:00:07\npoll = busy\n",
 			  "t", &err) == 0,
 	   "%s", err.text);
 	uvs_conf_print(&a, f);
@@ -154,7 +170,7 @@ test_table(void)
 	uvs_conf_defaults(&c);
 	for (unsigned int i = 0; i < uvs_conf_nkeys; i++) {
 		const struct uvs_conf_key *k = &uvs_conf_keys[i];
-		char text[UVS_CONF_STR];
+		char text[UVS_CONF_TEXT];
 
 		OK(strlen(k->help) > 20, "%s has no help", k->name);
 		uvs_conf_format(&c, k, text, sizeof(text));

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Addresses and routes of the interface, as the configuration says. */
+#include "stack/core/instance.h"
+#include "stack/core/log.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "lwip/etharp.h"
+#include "lwip/nd6.h"
+
+/* ------------------------------------------------------------------------------------------ IPv4
+ */
+
+static ip4_addr_t
+mask_of(unsigned int prefix)
+{
+	return (ip4_addr_t){prefix == 0 ? 0 : htonl(0xffffffffu << (32 - prefix))};
+}
+
+static void
+add_ip4(struct uvs_instance *in)
+{
+	const struct uvs_conf *c = in->conf;
+	ip4_addr_t gw = {c->gateway.addr.s_addr};
+
+	for (unsigned int i = 0; i < c->addresses.n; i++) {
+		ip4_addr_t addr = {c->addresses.net[i].v4.s_addr};
+		ip4_addr_t mask = mask_of(c->addresses.net[i].prefix);
+
+		if (i == 0) {
+			/* Announces the address, the interface being up: gratuitous ARP. */
+			netif_set_addr(&in->netif, &addr, &mask, &gw);
+		} else {
+			uvl_ip4_add(&in->netif, &addr, &mask);
+			etharp_request(&in->netif, &addr);
+		}
+	}
+}
+
+/* ------------------------------------------------------------------------------------------ IPv6
+ */
+
+static ip_addr_t
+ip6_of(const struct in6_addr *a, struct netif *n)
+{
+	ip_addr_t ip = IPADDR6_INIT(0, 0, 0, 0);
+
+	memcpy(ip_2_ip6(&ip)->addr, a, sizeof(*a));
+	ip6_addr_assign_zone(ip_2_ip6(&ip), IP6_UNICAST, n);
+	return ip;
+}
+
+/* RFC 4429: used at once, and probed. */
+static void
+use_ip6(struct netif *n, s8_t i)
+{
+	netif_ip6_addr_set_state(n, i, IP6_ADDR_PREFERRED);
+	uvl_nd6_probe(n, i);
+}
+
+static void
+add_ip6_address(struct netif *n, const struct uvs_conf_net *net)
+{
+	ip_addr_t ip = ip6_of(&net->v6, n);
+	s8_t i;
+
+	if (netif_add_ip6_address(n, ip_2_ip6(&ip), &i) != ERR_OK)
+		return; /* there are as many places as addresses: it was the link-local one */
+	use_ip6(n, i);
+	uvl_route_add(n, &ip, net->prefix, NULL);
+}
+
+/* A duplicate is of no use, and nobody else will tell. */
+static void
+on_change(struct netif *n, netif_nsc_reason_t reason, const netif_ext_callback_args_t *args)
+{
+	char text[INET6_ADDRSTRLEN];
+	s8_t i;
+
+	if (!(reason & LWIP_NSC_IPV6_ADDR_STATE_CHANGED))
+		return;
+	i = args->ipv6_addr_state_changed.addr_index;
+	if (!ip6_addr_isduplicated(netif_ip6_addr_state(n, i)))
+		return;
+	inet_ntop(AF_INET6, netif_ip6_addr(n, i)->addr, text, sizeof(text));
+	uvs_log(UVS_LOG_WARNING,
+		"address6: another host has %s already: it is not used here (give it to one of "
+		"them "
+		"only)",
+		text);
+}
+
+static void
+add_ip6(struct uvs_instance *in)
+{
+	const struct uvs_conf *c = in->conf;
+	struct netif *n = &in->netif;
+	/* ff02::1 is never joined: every node is in it. */
+	static const struct rte_ether_addr all_nodes = {{0x33, 0x33, 0, 0, 0, 1}};
+
+	if (!uvs_conf_has_ipv6(c))
+		return;
+	uvs_port_hear(&in->port, &all_nodes);
+	netif_add_ext_callback(&in->on_change, on_change);
+	netif_create_ip6_linklocal_address(n, 1);
+	use_ip6(n, 0);
+	n->rs_count = 0;
+	for (unsigned int i = 0; i < c->addresses6.n; i++)
+		add_ip6_address(n, &c->addresses6.net[i]);
+	if (c->addresses6.automatic || c->gateway6.family == 0) {
+		netif_set_ip6_autoconfig_enabled(n, c->addresses6.automatic);
+		n->rs_count = LWIP_ND6_MAX_MULTICAST_SOLICIT;
+		nd6_tmr(); /* asks for routers now, not in a second */
+	}
+}
+
+bool
+uvs_addresses_ready(const struct uvs_instance *in)
+{
+	const struct netif *n = &in->netif;
+
+	if (!in->conf->addresses6.automatic)
+		return true;
+	for (s8_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++)
+		if (ip6_addr_isvalid(netif_ip6_addr_state(n, i)) && !netif_ip6_addr_isstatic(n, i))
+			return true;
+	return n->rs_count == 0; /* nobody answers: there is no router */
+}
+
+/* ---------------------------------------------------------------------------------------- routes
+ */
+
+static ip_addr_t
+ip_of(const struct uvs_conf_net *net, struct netif *n)
+{
+	return net->family == AF_INET6 ? ip6_of(&net->v6, n)
+				       : (ip_addr_t)IPADDR4_INIT(net->v4.s_addr);
+}
+
+static void
+add_routes(struct uvs_instance *in)
+{
+	const struct uvs_conf *c = in->conf;
+	struct netif *n = &in->netif;
+	static const ip_addr_t all6 = IPADDR6_INIT(0, 0, 0, 0);
+
+	for (unsigned int i = 0; i < c->routes.n; i++) {
+		ip_addr_t dest = ip_of(&c->routes.route[i].dest, n);
+		ip_addr_t via = ip_of(&c->routes.route[i].via, n);
+
+		uvl_route_add(n, &dest, c->routes.route[i].dest.prefix, &via);
+	}
+	if (c->gateway6.family != 0) {
+		ip_addr_t via = ip_of(&c->gateway6, n);
+
+		uvl_route_add(n, &all6, 0, &via);
+	}
+}
+
+void
+uvs_addresses_add(struct uvs_instance *in)
+{
+	uvl_self->ip4_df_ = UVL_DF_IF_IT_FITS;
+	add_ip4(in);
+	add_ip6(in);
+	add_routes(in);
+}
