@@ -110,6 +110,7 @@ struct uvs_conf {
 	uint32_t memory_mb;
 	uint32_t mbufs;
 	uint32_t hugepages; /* enum uvs_conf_tristate */
+	uint32_t depot_mb;
 
 	/* sockets */
 	uint32_t tcp_sndbuf, tcp_rcvbuf, udp_sndbuf, udp_rcvbuf;

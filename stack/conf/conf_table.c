@@ -180,6 +180,9 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	 "of each slot; 0: 4096.", NULL},
 	{"hugepages", UVS_CONF_ENUM, AT(hugepages), "auto", 0, 0, names_tristate, "Memory",
 	 "Huge pages for DPDK's memory. auto: if enough are free. mode = shared needs them.", NULL},
+	{"depot_mb", UVS_CONF_UINT, AT(depot_mb), "64", 0, 65536, NULL, "Memory",
+	 "Megabytes of ordinary memory for packets when mbufs are short: unsent and unread data goes "
+	 "there, and a socket that holds much of it gets no more when half is taken. 0: none.", NULL},
 
 	{"tcp_sndbuf", UVS_CONF_SIZE, AT(tcp_sndbuf), "256k", 4096, 1048576, NULL, "Sockets",
 	 "Send buffer of a new TCP socket in bytes (SO_SNDBUF changes it).", NULL},

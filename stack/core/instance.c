@@ -176,7 +176,7 @@ static void
 feed_starved(struct uvs_instance *in)
 {
 	/* Not one by one at the edge: wait until a good number is free again. */
-	if (in->starved == NULL || uvs_mem_avail(&in->mem) < in->mem.reserve + in->mem.reserve / 4)
+	if (in->starved == NULL || !uvs_mem_relaxed(&in->mem))
 		return;
 	while (in->starved != NULL) {
 		struct uvs_starved *s = in->starved;
@@ -274,6 +274,7 @@ start_pool(struct uvs_instance *in)
 
 	snprintf(name, sizeof(name), "uvs_%u", in->port.id);
 	r = uvs_mem_init(&in->mem, name, mbufs, reserve);
+	in->mem.depot = (uint64_t)in->conf->depot_mb << 20;
 	if (r < 0)
 		uvs_log(UVS_LOG_ERROR, "no memory for %u mbufs: %s (memory_mb, mbufs)", mbufs,
 			strerror(-r));
@@ -321,6 +322,7 @@ start_lwip(struct uvs_instance *in)
 	in->now_ns = uvs_clock_ns();
 	uvl_init(lwip);
 	set_limits(lwip, in);
+	in->mem.depot = (uint64_t)in->conf->depot_mb << 20;
 	uvl_enter(lwip);
 	r = uvs_netif_add(in);
 	uvl_enter(NULL);

@@ -43,6 +43,8 @@ struct uvs_inst_stats {
 	uint64_t asserts;
 	/* by sock/ */
 	uint64_t udp_rcvbuf_full, udp_no_socket, tcp_backlog_full, starved;
+	uint64_t udp_no_memory;  /* datagrams dropped, memory being full */
+	uint64_t tcp_rx_refused; /* segments kept back, memory being full */
 };
 
 /* Something to be run when mbufs are there again; in a list of the instance. */

@@ -124,6 +124,14 @@ note_span(struct rte_mempool *mp, void *opaque, struct rte_mempool_memhdr *hdr, 
 		m->last = addr + hdr->len;
 }
 
+static void
+set_marks(struct uvs_mem *m, uint32_t total, uint32_t reserve)
+{
+	m->total = total;
+	m->reserve = reserve;
+	m->low = reserve + (total - reserve) / 4;
+}
+
 int
 uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reserve)
 {
@@ -134,8 +142,7 @@ uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reser
 	if (m->pool == NULL)
 		return -rte_errno;
 	rte_mempool_mem_iter(m->pool, note_span, m);
-	m->total = mbufs;
-	m->reserve = reserve;
+	set_marks(m, mbufs, reserve);
 	return 0;
 }
 
@@ -236,8 +243,7 @@ uvs_mem_join(struct uvs_mem *m, struct rte_mempool *pool, uint32_t reserve)
 	m->pool = pool;
 	m->joined = true;
 	rte_mempool_mem_iter(pool, note_span, m);
-	m->total = pool->size;
-	m->reserve = reserve;
+	set_marks(m, pool->size, reserve);
 	return 0;
 }
 
@@ -355,26 +361,73 @@ uvs_pbuf_tailroom(const struct uvs_mem *m, const struct pbuf *p)
 	return (uint32_t)((char *)mbuf->buf_addr + mbuf->buf_len - ((char *)p->payload + p->len));
 }
 
+/* What was received and lies in plain memory now. */
+struct unpinned {
+	struct uvs_mbuf_priv priv;
+	size_t size;
+};
+
 static void
 heap_free(struct pbuf *p)
 {
-	free(container_of(p, struct uvs_mbuf_priv, custom.pbuf));
+	struct unpinned *block = container_of(p, struct unpinned, priv.custom.pbuf);
+
+	uvs_self->mem.heap_bytes -= block->size;
+	free(block);
+}
+
+/* For what is made here. */
+static bool
+depot_has(const struct uvs_mem *m, size_t size)
+{
+	return m->heap_bytes + size <= m->depot;
+}
+
+/* For what was received: a quarter stays for answers. */
+static bool
+depot_keeps(const struct uvs_mem *m, size_t size)
+{
+	return m->heap_bytes + size <= m->depot / 4 * 3;
+}
+
+bool
+uvs_mem_tight(const struct uvs_mem *m)
+{
+	return m->heap_bytes > m->depot / 2 && uvs_mem_avail(m) <= m->low;
+}
+
+bool
+uvs_mem_full(const struct uvs_mem *m)
+{
+	return uvs_mem_avail(m) <= m->reserve && !depot_keeps(m, UVS_MBUF_DATA_ROOM);
+}
+
+bool
+uvs_mem_relaxed(const struct uvs_mem *m)
+{
+	return uvs_mem_avail(m) >= m->reserve + m->reserve / 4 ||
+	       (m->depot != 0 && m->heap_bytes < m->depot / 4);
 }
 
 struct pbuf *
 uvs_pbuf_unpin(struct uvs_mem *m, struct pbuf *p)
 {
-	struct uvs_mbuf_priv *block;
+	size_t size = sizeof(struct unpinned) + p->tot_len;
+	struct unpinned *block;
 	struct pbuf *copy;
 
-	if (likely(uvs_mem_avail(m) > m->reserve))
+	if (likely(uvs_mem_avail(m) > m->low))
 		return p;
-	block = malloc(sizeof(*block) + p->tot_len);
-	if (block == NULL)
+	block = depot_keeps(m, size) ? malloc(size) : NULL;
+	if (block == NULL) {
+		m->depot_full++;
 		return p;
-	block->custom.custom_free_function = heap_free;
-	block->note = *uvs_pbuf_note(m, p);
-	copy = pbuf_alloced_custom(PBUF_RAW, p->tot_len, PBUF_REF, &block->custom, block + 1,
+	}
+	block->size = size;
+	m->heap_bytes += size;
+	block->priv.custom.custom_free_function = heap_free;
+	block->priv.note = *uvs_pbuf_note(m, p);
+	copy = pbuf_alloced_custom(PBUF_RAW, p->tot_len, PBUF_REF, &block->priv.custom, block + 1,
 				   p->tot_len);
 	pbuf_copy_partial(p, copy->payload, p->tot_len, 0);
 	pbuf_free(p);
@@ -413,12 +466,18 @@ void *
 uvl_pbuf_malloc(size_t size)
 {
 	struct uvs_mem *m = &uvs_self->mem;
-	uint32_t floor = size <= CONTROL_FRAME ? m->reserve / 2 : m->reserve;
+	bool control = size <= CONTROL_FRAME;
+	uint32_t avail = uvs_mem_avail(m);
 	struct rte_mbuf *mbuf;
 
 	if (size > m->data_room)
 		return big_alloc(m, size);
-	if (uvs_mem_avail(m) <= floor || (mbuf = rte_mbuf_raw_alloc(m->pool)) == NULL) {
+	if (unlikely(avail <= m->low) && !control && depot_has(m, size)) {
+		m->depot_allocs++;
+		return big_alloc(m, size);
+	}
+	if (avail <= (control ? m->reserve / 2 : m->reserve) ||
+	    (mbuf = rte_mbuf_raw_alloc(m->pool)) == NULL) {
 		m->alloc_failed++;
 		return NULL;
 	}

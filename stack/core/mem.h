@@ -10,10 +10,16 @@
  * the bytes may not change (see port.c). A PBUF_RAM too large for the data room is plain memory
  * behind a struct uvs_big.
  *
- * One pool per instance, a last-in-first-out array without atomics (the hottest buffer is the next
- * one): whoever takes or gives must hold the instance. Where processes share a NIC the pools and
- * their arrays lie in shared memory, one for each slot (stack/share/host.h): the stack of the slot
- * alone takes from its pool; who frees a buffer of another slot's sends it home (share.h).
+ * Two levels. L1 is the pool. When it is down to its low mark, packets made here come from L2, the
+ * depot: ordinary memory up to a limit, copied into an mbuf when they are sent; and what a socket
+ * keeps unread moves there, so that its mbufs go back. When that pressure ends, all that is new is
+ * in the pool again. When half of the depot is taken, too, each socket may hold but little unsent
+ * (uvs_mem_tight), so that some thousands that nobody reads from leave room for the others.
+ *
+ * L1 is one pool per instance, a last-in-first-out array without atomics (the hottest buffer is the
+ * next one): whoever takes or gives must hold the instance. Where processes share a NIC the pools
+ * and their arrays lie in shared memory, one for each slot (stack/share/host.h): the stack of the
+ * slot alone takes from its pool; who frees a buffer of another slot's sends it home (share.h).
  * `reserve` mbufs are kept for receiving: allocations made here fail below it, and the sockets that
  * were refused hear when there is room.
  *
@@ -59,10 +65,12 @@ struct uvs_mem {
 	struct rte_mempool *pool;
 	uintptr_t first, last; /* addresses of the pool's objects: is this pbuf in an mbuf? */
 	uint32_t reserve;      /* mbufs that only receiving may use, but for small control frames */
+	uint32_t low;          /* down to here packets made here are mbufs */
 	uint32_t total;
 	uint32_t data_room;
+	uint64_t depot; /* bytes of plain memory that packets may take */
 	/* counters; written under the instance */
-	uint64_t alloc_failed, big_allocs, heap_bytes, unpinned;
+	uint64_t alloc_failed, big_allocs, heap_bytes, unpinned, depot_allocs, depot_full;
 	bool joined; /* the pool is the manager's */
 };
 
@@ -96,6 +104,15 @@ uvs_mbuf_of_owner(uint64_t owner_at)
 {
 	return (struct rte_mbuf *)(uintptr_t)(owner_at - offsetof(struct uvs_mbuf_priv, owner)) - 1;
 }
+
+/* Neither pool nor depot have much left: who holds something unsent gets no more. */
+bool uvs_mem_tight(const struct uvs_mem *m);
+
+/* Nothing more can be kept: the pool is down to its reserve and the depot is full. */
+bool uvs_mem_full(const struct uvs_mem *m);
+
+/* There is enough again for those that were refused. */
+bool uvs_mem_relaxed(const struct uvs_mem *m);
 
 /* mbufs free now. */
 uint32_t uvs_mem_avail(const struct uvs_mem *m);

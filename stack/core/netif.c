@@ -165,7 +165,9 @@ offload(const struct uvs_port *port, struct rte_mbuf *m)
 static struct rte_mbuf *
 copy_frame(struct uvs_instance *in, const struct pbuf *p)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(in->mem.pool);
+	/* What the NIC receives into is not for sending. */
+	bool room = uvs_mem_avail(&in->mem) > in->mem.reserve / 2;
+	struct rte_mbuf *m = room ? rte_pktmbuf_alloc(in->mem.pool) : NULL;
 	char *to;
 
 	in->port.stats.tx_copied++;

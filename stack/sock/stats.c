@@ -87,6 +87,7 @@ drops(struct out *o, const struct uvs_instance *in)
 	number(o, "tx_full", in->port.stats.tx_full);
 	number(o, "tx_no_mbuf", in->port.stats.tx_no_mbuf);
 	number(o, "udp_rcvbuf_full", in->stats.udp_rcvbuf_full);
+	number(o, "udp_no_memory", in->stats.udp_no_memory);
 	close_object(o);
 }
 
@@ -102,6 +103,10 @@ memory(struct out *o, const struct uvs_instance *in)
 	number(o, "big_allocs", in->mem.big_allocs);
 	number(o, "heap_bytes", in->mem.heap_bytes);
 	number(o, "unpinned", in->mem.unpinned);
+	number(o, "tcp_rx_refused", in->stats.tcp_rx_refused);
+	number(o, "depot_bytes", in->mem.depot);
+	number(o, "depot_allocs", in->mem.depot_allocs);
+	number(o, "depot_full", in->mem.depot_full);
 	close_object(o);
 }
 

@@ -25,11 +25,16 @@ ports(const struct uvs_sock *s)
 
 /* ---------------------------------------------------------------------------------------- level */
 
+/* What a socket may hold unsent when memory is tight. */
+#define TIGHT_SNDBUF 16384u
+
 static uint32_t
 send_limit(const struct uvs_sock *s)
 {
 	uint32_t limit = (uint32_t)s->opt.sndbuf / 2;
 
+	if (unlikely(uvs_mem_tight(&s->in->mem)))
+		return MIN(limit, TIGHT_SNDBUF);
 	/* As the kernel: unless the application has chosen, twice what may be on its way. */
 	if (!s->opt.sndbuf_chosen && s->tcp.pcb != NULL)
 		limit = MAX(limit, 2 * s->tcp.pcb->cwnd);
@@ -260,6 +265,12 @@ on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 
 	(void)pcb;
 	(void)err;
+	/* lwIP keeps this one segment, drops what follows it, and asks again: the peer waits. But who
+	 * reads gets on. */
+	if (p != NULL && s->tcp.rx.bytes > 0 && unlikely(uvs_mem_full(&s->in->mem))) {
+		s->in->stats.tcp_rx_refused++;
+		return ERR_MEM;
+	}
 	if (p == NULL) {
 		s->tcp.fin = true;
 		let_time_wait_go(s);

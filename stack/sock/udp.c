@@ -61,6 +61,11 @@ on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr, u
 		pbuf_free(p);
 		return;
 	}
+	if (s->udp.rx.bytes > 0 && unlikely(uvs_mem_full(&s->in->mem))) {
+		s->in->stats.udp_no_memory++;
+		pbuf_free(p);
+		return;
+	}
 	note = uvs_pbuf_note(&s->in->mem, p);
 	note->src = *addr;
 	note->sport = port;

@@ -27,7 +27,7 @@ configure(int host, uint32_t mbufs)
 
 	snprintf(text, sizeof(text),
 		 "nic = ring\naddress = 10.0.0.%d/24\nmbufs = %u\nmac = 02:00:00:00:00:0%d\n"
-		 "hugepages = no\npoll = busy\nmemory_mb = 192\nlog_level = error\n",
+		 "hugepages = no\ndepot_mb = 4\npoll = busy\nmemory_mb = 192\nlog_level = error\n",
 		 host + 1, mbufs, host + 1);
 	if (uvs_conf_parse(&confs[host], text, "test", &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
