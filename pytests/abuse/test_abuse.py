@@ -83,6 +83,28 @@ def test_storms(town, chance):
     assert answers < 20 + 8000 / 7, f"{answers} answers: but for a FIN far off, which is data, hardly any"
 
 
+def test_out_of_order_hoard(town):
+    """Connections with a hole at their beginning, each as much behind it as it may have."""
+    ports = list(range(7000, 7016))
+    ours = handshakes(town, ports, window=8192)
+    attacker, at = town.attacker, dict.fromkeys(ports, 1002)
+
+    def burst():
+        frames = []
+        for port in ports:
+            for _ in range(4):
+                frames.append(attacker.tcp(port, ACK, seq=at[port], ack=ours[port], data=b"behind"))
+                at[port] += 7
+        return frames
+
+    for _ in range(120):  # 7680 of 8192 buffers
+        attacker.wire.send(burst())
+    rate, flood = town.ask(burst, frames=4000)
+    counters = town.counters()
+    assert rate > FLOOR, f"{rate:.0f} answers/s beside {flood:.0f} segments/s"
+    assert counters["limits.ooseq_dropped"] > 0
+
+
 def test_fragments(town, chance):
     """Beginnings and ends of datagrams that never have a middle."""
 

@@ -186,6 +186,22 @@ feed_starved(struct uvs_instance *in)
 	}
 }
 
+/* Receive buffers are short. What is out of order keeps them for nothing that anybody could read,
+ * and a peer can make it so: it goes, and no more is kept until there are enough again. */
+#define PRUNE_NS (100 * UVS_NS_PER_MS)
+
+static void
+prune(struct uvs_instance *in)
+{
+	struct uvl_guard *g = &in->lwip->guard;
+
+	g->no_ooseq = uvs_mem_avail(&in->mem) <= in->mem.low;
+	if (!g->no_ooseq || in->now_ns - in->pruned_ns < PRUNE_NS)
+		return;
+	in->pruned_ns = in->now_ns;
+	uvl_ooseq_drop();
+}
+
 unsigned int
 uvs_inst_poll(struct uvs_instance *in)
 {
@@ -200,6 +216,8 @@ uvs_inst_poll(struct uvs_instance *in)
 	if (uvs_inst_timer(in) <= in->now_ns)
 		sys_check_timeouts();
 	feed_starved(in);
+	if (unlikely(in->lwip->guard.no_ooseq || uvs_mem_avail(&in->mem) <= in->mem.low))
+		prune(in);
 	uvs_inst_flush(in);
 	in->stats.polls++;
 	in->stats.work_polls += n != 0;

@@ -68,6 +68,7 @@ struct uvs_instance {
 	struct netif lo;                /* 127.0.0.1 and ::1, with loopback = stack */
 	netif_ext_callback_t on_change; /* addresses.c */
 	struct uvs_starved *starved;
+	uint64_t pruned_ns; /* when out-of-order data was dropped last */
 	struct uvs_inst_stats stats;
 
 	struct uvs_share *share; /* the slot it has in a shared host; NULL: the port is its own */

@@ -116,6 +116,7 @@ void uvl_free(void *mem);
 #define TCP_QUEUE_OOSEQ            1
 #define TCP_OOSEQ_MAX_BYTES        TCP_WND
 #define TCP_OOSEQ_MAX_PBUFS        1024
+#define TCP_OOSEQ_PBUFS_LIMIT(pcb) uvl_ooseq_limit(TCP_OOSEQ_MAX_PBUFS)
 #define TCP_LISTEN_BACKLOG         1
 #define TCP_DEFAULT_LISTEN_BACKLOG 1024
 /* Tells the socket layer when a PCB is freed, TIME_WAIT over: the port is free then. */

@@ -51,6 +51,7 @@ struct uvl_guard_stats {
 	uint64_t accept_queue_full;               /* SYNs and handshakes that found no room */
 	uint64_t pcbs_full;                       /* connections refused by limits.pcbs */
 	uint64_t time_wait_full;                  /* cut short by limits.time_wait or limits.pcbs */
+	uint64_t ooseq_dropped;                   /* connections whose out-of-order data went */
 	uint64_t challenges, challenges_left_out; /* RFC 5961 */
 };
 
@@ -61,9 +62,13 @@ struct uvl_guard {
 	uint32_t cookie_sent_at; /* sys_now() */
 	bool cookies;            /* cookie_sent_at means something */
 	uint32_t challenge_second, challenges_left;
+	bool no_ooseq; /* receive buffers are short: out-of-order data is not kept */
 	struct uvl_limits limits;
 	struct uvl_guard_stats stats;
 };
+
+/* Drop all out-of-order data: its senders have it still. A walk along all connections. */
+void uvl_ooseq_drop(void);
 
 /* ---- called by lwIP: see rules/72-tcp-listen.toml, 74-tcp-blind.toml and 76-tcp-limits.toml
  * ----------------------
@@ -125,6 +130,9 @@ uint32_t uvl_tcp_keep_duration(const struct tcp_pcb *pcb, uint32_t by_count, uin
 
 /* Is the retransmission timer's event that pcb gives up? */
 bool uvl_tcp_gives_up(const struct tcp_pcb *pcb);
+
+/* pbufs of out-of-order data that a connection may keep. */
+uint16_t uvl_ooseq_limit(uint16_t most);
 
 /* Room for another PCB: at the limit, the oldest one in TIME_WAIT goes. */
 bool uvl_pcb_room(void);

@@ -110,3 +110,23 @@ uvl_tcp_gives_up(const struct tcp_pcb *pcb)
 			pcb->nrtx >= pcb->listener->defer_accept);
 	return pcb->state != SYN_SENT && pcb->nrtx >= TCP_MAXRTX;
 }
+
+/* ---- out-of-order data ------------------------------------------------------------------------
+ */
+
+uint16_t
+uvl_ooseq_limit(uint16_t most)
+{
+	return guard()->no_ooseq ? 0 : most;
+}
+
+void
+uvl_ooseq_drop(void)
+{
+	for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = pcb->next) {
+		if (pcb->ooseq == NULL)
+			continue;
+		tcp_free_ooseq(pcb);
+		guard()->stats.ooseq_dropped++;
+	}
+}

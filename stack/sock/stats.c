@@ -137,6 +137,7 @@ limits(struct out *o, const struct uvl_guard *g)
 	number(o, "tcp_pcbs_full", g->stats.pcbs_full);
 	number(o, "tcp_time_wait_full", g->stats.time_wait_full);
 	number(o, "tcp_accept_queue_full", g->stats.accept_queue_full);
+	number(o, "ooseq_dropped", g->stats.ooseq_dropped);
 	number(o, "challenge_acks", g->stats.challenges);
 	number(o, "challenge_acks_left_out", g->stats.challenges_left_out);
 	number(o, "syn_cookies_sent", g->stats.cookies_sent);

@@ -265,8 +265,8 @@ on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 
 	(void)pcb;
 	(void)err;
-	/* lwIP keeps this one segment, drops what follows it, and asks again: the peer waits. But who
-	 * reads gets on. */
+	/* lwIP keeps this one segment, drops what follows it, and asks again: the peer waits. But
+	 * who reads gets on. */
 	if (p != NULL && s->tcp.rx.bytes > 0 && unlikely(uvs_mem_full(&s->in->mem))) {
 		s->in->stats.tcp_rx_refused++;
 		return ERR_MEM;

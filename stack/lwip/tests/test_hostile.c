@@ -406,6 +406,29 @@ test_window_shrinks(void)
 	line_close(&line);
 }
 
+/* Buffers are short: what is out of order goes, comes again in order, and is kept no more. */
+static void
+test_out_of_order_dropped(void)
+{
+	struct line line;
+
+	line_open(&line);
+	for (uint16_t i = 1; i < 30; i++)
+		inject(&line, i * 1000u, 0, TCP_ACK, 1000);
+	CHECK(line.s.server->ooseq != NULL, "out-of-order data is not kept at all");
+	sim_enter(victim(&line));
+	victim(&line)->uvl->guard.no_ooseq = true;
+	uvl_ooseq_drop();
+	CHECK(line.s.server->ooseq == NULL && victim(&line)->uvl->guard.stats.ooseq_dropped == 1,
+	      "not dropped");
+	inject(&line, 5000, 0, TCP_ACK, 1000);
+	CHECK(line.s.server->ooseq == NULL, "kept though buffers are short");
+	for (int i = 0; i < 6; i++)
+		inject(&line, 0, 0, TCP_ACK, 1000);
+	CHECK(line.s.received == 6000, "%u bytes in order", (unsigned int)line.s.received);
+	line_close(&line);
+}
+
 struct ids {
 	uint16_t id[100];
 	unsigned int n;
@@ -562,6 +585,7 @@ static const struct simtest tests[] = {
 	TEST(stray_syn),
 	TEST(reset_goes_back),
 	TEST(window_shrinks),
+	TEST(out_of_order_dropped),
 	TEST(identification),
 	TEST(quote_of_several_buffers),
 	TEST(callback_removes_itself),
