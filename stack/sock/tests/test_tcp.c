@@ -6,6 +6,7 @@
 #include "stack/core/clock.h"
 
 #include <linux/tcp.h>
+#include <malloc.h>
 #include <sys/ioctl.h>
 
 /* ------------------------------------------------------------------------------------ conditions
@@ -1270,6 +1271,28 @@ test_out_of_mbufs(void)
 	uvs_sock_put(y);
 }
 
+/* What an idle connection takes at one end, of memory that the C library gives: at 2 KB, 100,000
+ * are 200 MB beside the packet buffers. (docs/limits.md has the figure.) */
+static void
+test_footprint(void)
+{
+	enum { N = 500 };
+	static struct uvs_sock *c[N], *s[N];
+	size_t before, each;
+
+	pair_connect(&c[0], &s[0]); /* what is made once */
+	before = mallinfo2().uordblks;
+	for (int i = 1; i < N; i++)
+		pair_connect(&c[i], &s[i]);
+	each = (mallinfo2().uordblks - before) / (N - 1) / 2;
+	fprintf(stderr, " %zu bytes", each);
+	CHECK(each <= 2048);
+	for (int i = 0; i < N; i++) {
+		uvs_sock_put(c[i]);
+		uvs_sock_put(s[i]);
+	}
+}
+
 /* Many that nobody reads from: what they leave unsent goes to the depot, which has a limit;
  * somebody else's large request is served, and everything comes back. */
 static void
@@ -1360,6 +1383,7 @@ static const struct {
 	{"rcvlowat", test_rcvlowat},
 	{"out_of_mbufs", test_out_of_mbufs},
 	{"depot", test_depot},
+	{"footprint", test_footprint},
 };
 
 int
