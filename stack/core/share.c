@@ -233,6 +233,9 @@ uvs_share_start(struct uvs_share *s, struct uvs_instance *in)
 	in->port.share = s;
 	uvs_softq_open(&s->end, &s->host->x, s->slot);
 	uvs_steer_open(&s->steer, &s->map, &s->end, uvs_share_own, in);
+	/* Without a key no port is better than another. */
+	uvs_home_open(&s->home, &s->map, s->slot, s->host->rss_hf, s->host->rss_key,
+		      s->host->rss_key_len);
 	in->share = s;
 	return 0;
 }
@@ -276,6 +279,12 @@ uint32_t
 uvs_share_slot(const struct uvs_share *s)
 {
 	return s->slot;
+}
+
+const struct uvs_home *
+uvs_share_home(const struct uvs_share *s)
+{
+	return &s->home;
 }
 
 struct uvs_claims *

@@ -21,6 +21,7 @@
 #include "stack/share/host.h"
 
 struct uvs_claims;
+struct uvs_home;
 struct uvs_instance;
 struct uvs_share;
 struct pbuf;
@@ -41,6 +42,8 @@ void uvs_share_close(struct uvs_share *s, struct uvs_instance *in);
 uint32_t uvs_share_slot(const struct uvs_share *s);
 /* Of the ports of all processes of the host. */
 struct uvs_claims *uvs_share_claims(const struct uvs_share *s);
+/* Which source ports bring answers to the slot's own queue. */
+const struct uvs_home *uvs_share_home(const struct uvs_share *s);
 /* Memory for lwIP's state, which tools can read. */
 void *uvs_share_lwip(const struct uvs_share *s);
 

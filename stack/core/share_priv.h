@@ -11,6 +11,7 @@
 #include "stack/core/port.h"
 #include "stack/core/share.h"
 #include "stack/share/proto.h"
+#include "stack/share/home.h"
 #include "stack/share/steer.h"
 
 struct uvs_share {
@@ -22,6 +23,7 @@ struct uvs_share {
 	struct uvs_softq_end end;
 	struct uvs_steer_map map;
 	struct uvs_steer steer;
+	struct uvs_home home;
 
 	/* Buffers of others, as many as did not fit into a ring on the way home. */
 	struct rte_mbuf *homeless;

@@ -356,6 +356,21 @@ read_reta(struct mgr *m)
 		m->reta[i] = group[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
 }
 
+/* So that stacks can foretell where an answer will arrive. */
+static void
+read_rss_key(struct mgr *m)
+{
+	struct rte_eth_dev_info info;
+	struct rte_eth_rss_conf rss = {.rss_key = m->host->rss_key};
+
+	if (m->port.rss_hf == 0 || rte_eth_dev_info_get(m->port.id, &info) != 0 ||
+	    info.hash_key_size > sizeof(m->host->rss_key))
+		return;
+	rss.rss_key_len = info.hash_key_size;
+	if (rte_eth_dev_rss_hash_conf_get(m->port.id, &rss) == 0)
+		m->host->rss_key_len = info.hash_key_size;
+}
+
 static int
 start_port(struct mgr *m, char err[UVS_ERR_LEN])
 {
@@ -370,6 +385,7 @@ start_port(struct mgr *m, char err[UVS_ERR_LEN])
 	if (rc < 0)
 		return uvs_fail(err, rc, "the port does not start: %s", strerror(-rc));
 	read_reta(m);
+	read_rss_key(m);
 	describe(m);
 	return 0;
 }

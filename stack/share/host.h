@@ -85,6 +85,8 @@ struct uvs_host {
 	uint16_t mtu;
 	uint16_t rx_desc, tx_desc;
 	uint64_t rx_offloads, tx_offloads, rss_hf;
+	uint32_t rss_key_len; /* 0: the NIC does not hash, or does not tell its key */
+	uint8_t rss_key[64];
 	uint8_t mac[6];
 	uint8_t prefix;
 	uint8_t intr;              /* receive interrupts were asked for and the driver has them */

@@ -56,6 +56,7 @@ uvs_steer_map(struct uvs_steer_map *m, const struct uvs_steer_size *s, void *mem
 	m->everything = (void *)at;
 	at += UVS_LINE;
 	m->reta_size = (void *)at;
+	m->queued = (void *)(at + sizeof(uint64_t));
 	m->reta = (void *)(at + UVS_LINE);
 	at += nic_bytes();
 	m->stats = (void *)at;
@@ -242,6 +243,23 @@ opened(const struct uvs_steer *s, const struct uvs_flow *f)
 	return uvs_claim_opened(s->map->claims, space_of(f), f->lport);
 }
 
+/* Of the others who listen, is there one that no queue leads to? Then the NIC does not spread what
+ * opens connections over all of them, and we do. */
+static bool
+some_without_queue(struct uvs_steer *s, uint64_t open)
+{
+	uint64_t queued = atomic_load_explicit(s->map->queued, memory_order_relaxed);
+
+	return living(s, open & ~queued & ~me(s)) != 0;
+}
+
+/* May we keep what opens a connection? What another has chosen us for, in any case. */
+static bool
+ours_to_open(struct uvs_steer *s, const struct uvs_frame *f, uint64_t open)
+{
+	return (open & me(s)) != 0 && (seen(s, f) != 0 || !some_without_queue(s, open));
+}
+
 static void
 send_to(struct uvs_steer *s, struct uvs_frame *f, struct work *w, uint32_t to,
 	enum uvs_steer_count why)
@@ -293,7 +311,7 @@ decide(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 		here(s, f, UVS_STEER_OWN);
 		return;
 	}
-	if (w->p.opens && flow->proto == IPPROTO_TCP && (opened(s, flow) & me(s)) != 0) {
+	if (w->p.opens && flow->proto == IPPROTO_TCP && ours_to_open(s, f, opened(s, flow))) {
 		here(s, f, UVS_STEER_LISTENER);
 		return;
 	}
@@ -306,13 +324,13 @@ decide(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 static void
 for_listeners(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 {
-	uint64_t open = opened(s, &w->p.flow);
+	uint64_t open = opened(s, &w->p.flow), among = open & (w->others | me(s));
+	uint32_t to = among != 0 ? uvs_flow_rendezvous(w->hash, among) : 0;
 
-	if (open & me(s))
+	if (to == s->self || ours_to_open(s, f, open))
 		here(s, f, UVS_STEER_LISTENER);
-	else if ((open & w->others) != 0)
-		send_to(s, f, w, uvs_flow_rendezvous(w->hash, open & w->others),
-			UVS_STEER_TO_LISTENER);
+	else if (to != 0)
+		send_to(s, f, w, to, UVS_STEER_TO_LISTENER);
 	else if ((open & seen(s, f)) != 0)
 		drop(s, f, UVS_DROP_STALE);
 	else
@@ -676,15 +694,19 @@ uvs_steer_wake_manager(struct uvs_steer *s)
 void
 uvs_steer_reta(const struct uvs_steer_map *m, const uint8_t *slot, uint32_t size)
 {
+	uint64_t queued = 0;
+
 	if (size > UVS_RETA_MAX)
 		size = 0;
 	for (uint32_t i = 0; i < size; i++) {
 		uint32_t old = atomic_load_explicit(&m->reta[i], memory_order_relaxed);
 
+		queued |= 1ULL << (slot[i] & 63);
 		if ((old & 0xff) != slot[i])
 			atomic_store_explicit(&m->reta[i], (uint16_t)(slot[i] | (old & 0xff) << 8),
 					      memory_order_relaxed);
 	}
+	atomic_store_explicit(m->queued, queued, memory_order_relaxed);
 	atomic_store_explicit(m->reta_size, size, memory_order_relaxed);
 }
 

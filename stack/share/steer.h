@@ -32,7 +32,7 @@
  *   only we do                   HERE
  *   only one other does          to it
  *   several: our own connection? HERE                              (one look into lwIP's table)
- *   a SYN, and we listen         HERE
+ *   a SYN, and we listen         HERE, unless somebody listens whom no queue leads to (see below)
  *   a flow rule (rules.h)?       to the slot it names
  *   a SYN, a datagram            HERE if we want it; else to one of those who do, by rendezvous
  * hash the middle of a connection   to whom the hash led before the RETA was changed; else to the
@@ -44,7 +44,9 @@
  * hops, not connections; and nothing waits for the manager. A frame carries the set of slots that
  * have seen it (its trail), so it visits each at most once.
  *
- * A listener set that changes moves no connection: only SYNs go by it.
+ * A listener set that changes moves no connection: only SYNs go by it. Where each listener has a
+ * queue the NIC spreads the SYNs, and each keeps its own; where one has none (more stacks than
+ * queues), all of them are spread by rendezvous hash.
  *
  *   ARP, neighbour discovery, IGMP, MLD   to every live slot (a copy each)
  *   group addresses, broadcast            to the members that hold the port
@@ -155,6 +157,7 @@ struct uvs_steer_map {
 	struct uvs_group *group;       /* [UVS_GROUPS] */
 	_Atomic uint64_t *everything;  /* slots that get every group: the table was full */
 	_Atomic uint32_t *reta_size;   /* 0: the NIC does not hash */
+	_Atomic uint64_t *queued;      /* slots that the table leads to */
 	_Atomic uint16_t *reta;        /* [UVS_RETA_MAX] slot now | slot before << 8; 0: none */
 	struct uvs_steer_stats *stats; /* [nb_slots] */
 };

@@ -100,8 +100,10 @@ spaces_are_apart(void)
 static void
 syns_go_to_listeners(void)
 {
+	static const uint8_t reta[] = {A, B, C};
 	uint32_t to[LAB_SLOTS] = {0};
 
+	uvs_steer_reta(&lab.map, reta, 3);
 	hold_port(B, 4, IPPROTO_TCP, 80, true);
 	hold_port(C, 4, IPPROTO_TCP, 80, true);
 	for (uint16_t port = 1; port <= 200; port++) {
@@ -139,12 +141,38 @@ rendezvous(void)
 	CHECK(to_new > 900 && to_new < 1100);
 }
 
+/* More who listen than queues: whoever has a queue does not keep all of it. */
+static void
+listener_without_queue(void)
+{
+	static const uint8_t reta[] = {A, B};
+	uint32_t to[LAB_SLOTS] = {0};
+
+	uvs_steer_reta(&lab.map, reta, 2);
+	for (uint32_t slot = A; slot <= C; slot++) {
+		hold_port(slot, 4, IPPROTO_TCP, 80, true);
+		hold_port(slot, 4, IPPROTO_UDP, 80, true);
+	}
+	for (uint16_t port = 1; port <= 300; port++) {
+		struct uvs_flow f =
+			steer_flow(4, port % 2 ? IPPROTO_TCP : IPPROTO_UDP, 80, 9, port);
+		uint32_t who = arrives(A, &f, STEER_SYN);
+
+		CHECK(who != 0);
+		CHECK_EQ(arrives(B, &f, STEER_SYN), who); /* wherever it arrives */
+		to[who]++;
+	}
+	CHECK(to[A] > 70 && to[B] > 70 && to[C] > 70);
+}
+
 /* The listener set changes; what is connected stays where it is, rules or not. */
 static void
 listeners_change(void)
 {
+	static const uint8_t reta[] = {A, B, C};
 	struct uvs_flow f[40];
 
+	uvs_steer_reta(&lab.map, reta, 3);
 	hold_port(B, 4, IPPROTO_TCP, 80, true);
 	for (uint16_t i = 0; i < 40; i++) {
 		f[i] = steer_flow(4, IPPROTO_TCP, 80, 9, (uint16_t)(1000 + i));
@@ -436,6 +464,7 @@ main(void)
 	EACH(one_holder);
 	EACH(spaces_are_apart);
 	EACH(syns_go_to_listeners);
+	EACH(listener_without_queue);
 	EACH(listeners_change);
 	EACH(strays);
 	EACH(reta_moved);

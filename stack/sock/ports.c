@@ -2,6 +2,7 @@
 #include "stack/sock/ports.h"
 
 #include <errno.h>
+#include <string.h>
 
 static unsigned int
 slot(uint16_t port)
@@ -219,20 +220,62 @@ in_use(const struct uvs_ports *p, uint16_t port)
 	return false;
 }
 
+static bool
+usable(const struct uvs_ports *p, const struct uvs_port_use *u, bool by_tuple)
+{
+	if (foreign(p, u, u->local.port))
+		return false;
+	return by_tuple ? !uvs_ports_connected(p, u) && uvs_ports_check(p, u) == 0
+			: !in_use(p, u->local.port);
+}
+
+#define EPHEMERAL (UVS_EPHEMERAL_LAST - UVS_EPHEMERAL_FIRST + 1)
+
 /* Random start, then one after the other: an attacker cannot guess, and a free one is found. */
 static bool
 search(struct uvs_ports *p, struct uvs_port_use *u, bool by_tuple)
 {
-	unsigned int range = UVS_EPHEMERAL_LAST - UVS_EPHEMERAL_FIRST + 1;
-	unsigned int start = uvl_rand() % range;
+	unsigned int start = uvl_rand() % EPHEMERAL;
 
-	for (unsigned int i = 0; i < range; i++) {
-		u->local.port = (uint16_t)(UVS_EPHEMERAL_FIRST + (start + i) % range);
-		if (foreign(p, u, u->local.port))
-			continue;
-		if (by_tuple ? !uvs_ports_connected(p, u) && uvs_ports_check(p, u) == 0
-			     : !in_use(p, u->local.port))
+	for (unsigned int i = 0; i < EPHEMERAL; i++) {
+		u->local.port = (uint16_t)(UVS_EPHEMERAL_FIRST + (start + i) % EPHEMERAL);
+		if (usable(p, u, by_tuple))
 			return true;
+	}
+	u->local.port = 0;
+	return false;
+}
+
+static struct uvs_flow
+flow_of(const struct uvs_ports *p, const struct uvs_port_use *u)
+{
+	bool v6 = IP_IS_V6_VAL(u->remote.ip);
+	struct uvs_flow f = {.rport = u->remote.port,
+			     .proto = p->tcp ? IPPROTO_TCP : IPPROTO_UDP,
+			     .family = v6 ? 6 : 4};
+
+	memcpy(f.local, &u->local.ip, v6 ? 16 : 4);
+	memcpy(f.remote, &u->remote.ip, v6 ? 16 : 4);
+	return f;
+}
+
+/* The same among ports whose answers come home. A few tries: where so many are taken, any will do.
+ */
+#define HOME_TRIES 32
+
+static bool
+search_home(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	struct uvs_flow f = flow_of(p, u);
+	uint16_t port = (uint16_t)(UVS_EPHEMERAL_FIRST + uvl_rand() % EPHEMERAL);
+
+	for (int i = 0; i < HOME_TRIES; i++) {
+		port = uvs_home_next(p->home, &f, port, UVS_EPHEMERAL_FIRST, UVS_EPHEMERAL_LAST);
+		u->local.port = port;
+		if (port == 0 || usable(p, u, false))
+			return port != 0;
+		port = port == UVS_EPHEMERAL_LAST ? (uint16_t)UVS_EPHEMERAL_FIRST
+						  : (uint16_t)(port + 1);
 	}
 	u->local.port = 0;
 	return false;
@@ -244,6 +287,8 @@ uvs_ports_choose(struct uvs_ports *p, struct uvs_port_use *u)
 	bool connecting = u->remote.port != 0;
 	bool reuseaddr = u->reuseaddr;
 
+	if (connecting && p->home != NULL && search_home(p, u))
+		return 0;
 	if (search(p, u, false))
 		return 0;
 	if (!connecting)

@@ -14,6 +14,7 @@
 #define STACK_SOCK_PORTS_H
 
 #include "stack/share/claims.h"
+#include "stack/share/home.h"
 #include "stack/sock/addr.h"
 
 #define UVS_EPHEMERAL_FIRST 32768u
@@ -35,6 +36,7 @@ struct uvs_ports {
 	bool tcp;                  /* a listener tolerates no SO_REUSEADDR */
 	struct uvs_claims *claims; /* of all processes of a shared host; NULL: it is not shared */
 	uint32_t slot;
+	const struct uvs_home *home; /* which ports' answers arrive at this slot; NULL: all */
 };
 
 /* Would this use conflict? 0 or -EADDRINUSE. u itself is ignored. */
@@ -46,8 +48,9 @@ int uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u);
 int uvs_ports_open(struct uvs_ports *p, struct uvs_port_use *u);
 void uvs_ports_remove(struct uvs_port_use *u);
 
-/* Choose a port for u: for bind() one that nobody has; for connect() (remote given), if there is
- * none, one whose four-tuple is free. 0, -EADDRINUSE (bind), -EADDRNOTAVAIL (connect). */
+/* Choose a port for u: for bind() one that nobody has; for connect() (remote given), of those one
+ * whose answers come home, if there is one; if nobody's is left, one whose four-tuple is free. 0,
+ * -EADDRINUSE (bind), -EADDRNOTAVAIL (connect). */
 int uvs_ports_choose(struct uvs_ports *p, struct uvs_port_use *u);
 
 /* Is another use of exactly this four-tuple there? */

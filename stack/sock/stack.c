@@ -117,6 +117,7 @@ uvs_stack_attach(struct uvs_instance *in, uint16_t port_id, struct uvs_share *sh
 	if (share != NULL) {
 		uvs_tables(in)->tcp.claims = uvs_tables(in)->udp.claims = uvs_share_claims(share);
 		uvs_tables(in)->tcp.slot = uvs_tables(in)->udp.slot = uvs_share_slot(share);
+		uvs_tables(in)->tcp.home = uvs_tables(in)->udp.home = uvs_share_home(share);
 	}
 	r = uvs_inst_start(in, port_id, share);
 	if (r < 0)
