@@ -57,6 +57,19 @@ listen front
 """
 
 
+def nginx_config(host: Host, root: Path, port: int = 80, workers: int = 2, extra: str = "") -> Path:
+    """The configuration of `nginx`, written into the host's folder."""
+    paths = "\n    ".join(f"{name}_temp_path {host.folder}/{name};" for name in NGINX_PATHS)
+    config = host.folder / "nginx.conf"
+    processes = f"worker_processes {workers};" if workers else "master_process off;"
+    config.write_text(
+        NGINX.format(
+            processes=processes, folder=host.folder, paths=paths, ip=host.ip, port=port, root=root, extra=extra
+        )
+    )
+    return config
+
+
 def nginx(host: Host, root: Path, port: int = 80, workers: int = 2, extra: str = "") -> App:
     """nginx that serves the files below `root`.
 
@@ -64,13 +77,7 @@ def nginx(host: Host, root: Path, port: int = 80, workers: int = 2, extra: str =
         started serves.
     :param extra: more lines for its `server` block.
     """
-    paths = "\n    ".join(f"{name}_temp_path {host.folder}/{name};" for name in NGINX_PATHS)
-    config = host.folder / "nginx.conf"
-    config.write_text(
-        NGINX.format(
-            processes=f"worker_processes {workers};" if workers else "master_process off;", folder=host.folder, paths=paths, ip=host.ip, port=port, root=root, extra=extra
-        )
-    )
+    config = nginx_config(host, root, port, workers, extra)
     return host.start("nginx", "-c", config, "-p", host.folder).wait_port(port)
 
 

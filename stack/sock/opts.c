@@ -115,10 +115,14 @@ get_linger(struct uvs_sock *s, void *val, socklen_t *len)
 static int
 set_linger(struct uvs_sock *s, const void *val, socklen_t len)
 {
-	if (len < (socklen_t)sizeof(s->opt.linger))
+	struct linger l;
+
+	if (len < (socklen_t)sizeof(l))
 		return -EINVAL;
-	memcpy(&s->opt.linger, val, sizeof(s->opt.linger));
-	s->opt.linger.l_onoff = s->opt.linger.l_onoff != 0;
+	memcpy(&l, val, sizeof(l));
+	s->opt.linger.l_onoff = l.l_onoff != 0;
+	if (l.l_onoff) /* the time stays when it is switched off */
+		s->opt.linger.l_linger = l.l_linger;
 	return 0;
 }
 

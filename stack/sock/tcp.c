@@ -237,6 +237,16 @@ receive_limit(const struct uvs_sock *s)
 	return MIN((uint32_t)s->opt.rcvbuf / 2, (uint32_t)TCP_WND_MAX(s->tcp.pcb));
 }
 
+/* What the peer was told that it may send, and has not sent yet: it has to be taken, whatever the
+ * limit says now (RFC 9293, 3.8.6: a window is not shrunk). */
+static uint32_t
+announced(const struct tcp_pcb *pcb)
+{
+	int32_t left = (int32_t)(pcb->rcv_ann_right_edge - pcb->rcv_nxt);
+
+	return left > 0 ? (uint32_t)left : 0;
+}
+
 /* Bytes were read: open the window. lwIP's tcp_recved() knows neither limits per socket nor more
  * than 64 KiB at once. Tell the peer when it is worth a segment: two segments, or half of a small
  * buffer. */
@@ -245,12 +255,13 @@ open_window(struct uvs_sock *s, size_t n)
 {
 	struct tcp_pcb *pcb = s->tcp.pcb;
 	uint32_t limit, news;
+	size_t wnd;
 
 	if (pcb == NULL || n == 0)
 		return;
 	limit = receive_limit(s);
-	pcb->rcv_wnd =
-		(tcpwnd_size_t)MIN(pcb->rcv_wnd + n, MAX(limit, s->tcp.rx.bytes) - s->tcp.rx.bytes);
+	wnd = MIN(pcb->rcv_wnd + n, MAX(limit, s->tcp.rx.bytes) - s->tcp.rx.bytes);
+	pcb->rcv_wnd = (tcpwnd_size_t)MAX(wnd, announced(pcb));
 	news = tcp_update_rcv_ann_wnd(pcb);
 	if (news >= MIN((uint32_t)pcb->mss * 4, MAX(limit / 2, (uint32_t)pcb->mss))) {
 		tcp_ack_now(pcb);
@@ -504,17 +515,19 @@ child_port(struct uvs_sock *s, struct tcp_pcb *pcb)
 	return 0;
 }
 
-/* The window grew with the peer's window scale option: cut it to what the socket may hold. */
+/* The window grew with the peer's window scale option: cut it to what the socket may hold, and what
+ * lwIP believes to have announced to what a segment with SYN can say (RFC 7323, 2.2). */
 static void
 limit_window(struct uvs_sock *s)
 {
 	struct tcp_pcb *pcb = s->tcp.pcb;
-	uint32_t limit = receive_limit(s);
+	uint32_t most;
 
-	if (pcb->rcv_wnd > limit)
-		pcb->rcv_wnd = (tcpwnd_size_t)limit;
-	if (pcb->rcv_ann_wnd > limit)
-		pcb->rcv_ann_wnd = (tcpwnd_size_t)limit;
+	if (announced(pcb) > UINT16_MAX)
+		pcb->rcv_ann_right_edge = pcb->rcv_nxt + UINT16_MAX;
+	most = MAX(receive_limit(s), announced(pcb));
+	pcb->rcv_wnd = (tcpwnd_size_t)MIN((uint32_t)pcb->rcv_wnd, most);
+	pcb->rcv_ann_wnd = (tcpwnd_size_t)MIN((uint32_t)pcb->rcv_ann_wnd, most);
 }
 
 static err_t

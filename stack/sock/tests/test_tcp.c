@@ -273,6 +273,26 @@ test_small_buffers(void)
 	uvs_sock_put(l);
 }
 
+/* What the window let the peer send is taken, though the buffer is smaller: nothing comes twice. */
+static void
+test_announced_window_is_kept(void)
+{
+	struct uvs_sock *c, *s, *l = pair_listener(4003, 1);
+	uint32_t before = hosts[0]->lwip->lwip_stats_.mib2.tcpretranssegs;
+
+	set(l, SOL_SOCKET, SO_RCVBUF, 4096);
+	c = pair_socket(0, SOCK_STREAM);
+	CHECK_EQ(connect_to(c, 1, 4003), -EINPROGRESS);
+	CHECK(pair_until(readable, l));
+	CHECK_EQ(uvs_sock_accept(l, &s, NULL, NULL), 0);
+	struct flow f = {c, s, 0, 0, 300000};
+	run_flows(&f, 1);
+	CHECK_EQ(hosts[0]->lwip->lwip_stats_.mib2.tcpretranssegs, before);
+	uvs_sock_put(c);
+	uvs_sock_put(s);
+	uvs_sock_put(l);
+}
+
 static void
 test_zero_window(void)
 {
@@ -1344,6 +1364,7 @@ static const struct {
 	{"bulk_both_ways", test_bulk_both_ways},
 	{"bulk_with_loss", test_bulk_with_loss},
 	{"small_buffers", test_small_buffers},
+	{"announced_window_is_kept", test_announced_window_is_kept},
 	{"zero_window", test_zero_window},
 	{"iovecs_and_peek", test_iovecs_and_peek},
 	{"more_is_held_back", test_more_is_held_back},
