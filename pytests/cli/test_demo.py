@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from uvnet_harness import journal, wait
+from uvnet_harness import eal, journal, wait
 from uvnet_harness.fabric import Build
 from uvnet_harness.plugin import build_directory
+from uvnet_harness.shared import MEGABYTES
 
 DEMO = Path(__file__).resolve().parents[2] / "ci" / "demo"
 
@@ -25,11 +26,12 @@ class Demo:
         self.words = ["/usr/bin/python3", DEMO, "--no-setup", "--build", build, "--artifacts", artifacts]
         self.environment = {**os.environ, "UVNET_RUNDIR": str(rundir), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
 
-    def run(self, *options, timeout=90):
+    def run(self, *options, timeout=90, first=()):
         """To its end."""
         return subprocess.run(
-            [*self.words, *options], env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
-        )
+            [*self.words[:2], *first, *self.words[2:], *options],
+            env=self.environment, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
 
     def left(self):
         """Fabrics and journals, and processes that belong to this demo."""
@@ -128,3 +130,15 @@ def test_killed_it_leaves_nothing(demo):
 def test_help_and_bad_options(demo):
     assert "--requests N" in demo.run("--help").stdout
     assert demo.run("--requests", "0").returncode == 2
+
+
+def test_processes_that_share_a_card_are_killed(demo):
+    """One a second: the others lose nothing, and the ledger is clean."""
+    problem = eal.unavailable(MEGABYTES)
+    if problem:
+        pytest.skip(problem)
+    done = demo.run("--json", "--seconds", "3", first=["shared"])
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["kills"], result["lost"], result["ledger_clean"]) == (3, 0, True)
+    assert all(service["answered"] > 0 for service in result["services"].values())

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A shared host and its manager: slots, refusals, orderly ends."""
 
+import re
+import signal
+import subprocess
+import time
+
 import pytest
+
+from uvnet_harness import until
 
 pytestmark = pytest.mark.uvnet(ports=6, queues=4, capture=False)
 
@@ -97,3 +104,86 @@ def test_port_taken_by_another_process(host):
     second = host.start(*command(host, 6379))
     assert second.wait() == 1
     assert "Address already in use" in second.stdout
+
+
+ATTACH = "import socket, sys; s = socket.socket(); s.bind((sys.argv[1], 8000)); s.listen()"
+"""A process that attaches and ends."""
+
+
+def attach(host, ending="", **more):
+    return host.start("/usr/bin/python3", "-c", ATTACH + ending, host.ip, **more)
+
+
+def test_starts_and_ends_leave_nothing(host):
+    """In order or killed: no memory, no file, no buffer more than before."""
+    before = host.show("status")[0]
+    for number in range(6):
+        app = attach(host, "; import os; os.kill(os.getpid(), 9)" if number % 2 else "")
+        app.wait()
+        app.kill()  # the harness is not surprised
+        host.apps.remove(app)
+    until(lambda: host.show("ps") == [], 5, "the last one to be reclaimed")
+    after = host.show("status")[0]
+    assert (after["exits"], after["deaths"]) == (3, 3)
+    assert {key: after[key] for key in ("heap", "files", "free")} == {key: before[key] for key in ("heap", "files", "free")}
+
+
+def test_killed_while_attaching(net, host):
+    """At moments of chance: whatever it held, the next one attaches."""
+    chance = net.random("moments")
+    for _ in range(4):
+        app = attach(host)
+        until(lambda: [row for row in host.show("ps") if row["pid"] == app.pid] or not app.running, 10, "it to attach")
+        time.sleep(chance.random() * 0.1)  # a moment of chance, not a wait
+        app.kill()
+        host.apps.remove(app)
+        late = attach(host)
+        assert late.wait() == 0
+    assert host.show("ps") == []
+
+
+def test_drained(host):
+    """Nobody new comes in; who is there serves on."""
+    server = redis(host)
+    host.tool("drain")
+    assert attach(host).wait() != 0
+    assert "the host is being drained" in host.log
+    host.net.allow_log("the host is being drained")
+    client = host.net.host("client")
+    assert client.run("redis-cli", "-h", host.ip, "ping").stdout == "PONG\n"
+    host.tool("accept")
+    assert attach(host).wait() == 0
+    assert server.running
+
+
+def test_ports_and_who_holds_them(host):
+    server = redis(host, 7001)
+    (port,) = [row for row in host.show("rules") if row["port"] == 7001]
+    (slot,) = host.slots_of(server)
+    assert (port["proto"], port["held_by"], port["open_in"]) == ("tcp", str(slot["slot"]), str(slot["slot"]))
+
+
+def test_stopped_process_keeps_its_connections(net, host):
+    """Its queue's traffic goes to the others after a while, and comes back when it runs again."""
+    stopped, other = redis(host, 7001), redis(host, 7002)
+    stopped.send_signal(signal.SIGSTOP)
+    until(lambda: host.slots_of(stopped)[0]["state"] == "stalled", 5, "it to be noticed")
+    assert (host.slots_of(stopped)[0]["reta"], host.slots_of(other)[0]["reta"]) == (0, 128)
+    stopped.send_signal(signal.SIGCONT)
+    until(lambda: host.slots_of(stopped)[0]["state"] == "live", 5, "it to be noticed")
+    client = net.host("client")
+    assert client.run("redis-cli", "-h", host.ip, "-p", "7001", "ping").stdout == "PONG\n"
+    net.allow_log("is stopped: its queues' traffic|runs again")
+
+
+def test_help_and_completion(net):
+    """Every command that --help names is completed; what there is not is refused."""
+    tool = str(net.build.uvstack)
+    text = subprocess.run([tool, "--help"], capture_output=True, text=True, check=True).stdout
+    script = subprocess.run([tool, "completion"], capture_output=True, text=True, check=True).stdout
+    commands = re.findall(r"^  ([a-z]+)  ", text, re.M)
+    assert {"ps", "queues", "rules", "pools", "ss", "ledger", "drain", "status"} <= set(commands)
+    assert [word for word in commands if not re.search(rf"\b{word}\b", script)] == []
+    wrong = subprocess.run([tool, "frobnicate"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert 'there is no command "frobnicate"' in wrong.stderr

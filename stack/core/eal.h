@@ -23,6 +23,10 @@ struct uvs_eal_role {
  * 0 or a negative errno, logged. */
 int uvs_eal_start(const struct uvs_conf *c, const struct uvs_eal_role *role);
 
+/* rte_malloc() is the process's own memory, not EAL's shared heap (heap.c). Set before EAL starts.
+ */
+extern bool uvs_heap_private __attribute__((visibility("hidden")));
+
 /* A function of the driver that was loaded as a plugin, or NULL. */
 void *uvs_eal_symbol(const char *name);
 

@@ -84,6 +84,8 @@ process_ended(struct mgr *m, struct watch *w)
 {
 	struct client *c = (struct client *)((char *)w - offsetof(struct client, process));
 
+	if (c->state == CLIENT_ATTACHING)
+		m->stats.locks += locks_free();
 	if (c->state == CLIENT_UP || c->state == CLIENT_ATTACHING) {
 		if (c->slots != 0)
 			m->stats.deaths++;

@@ -13,6 +13,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_memzone.h>
+#include <rte_version.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -23,6 +24,7 @@
 #define DEFAULT_MBUFS 4096
 #define RULES4        65536
 #define RULES6        4096
+#define LOCKS_KNOWN   6 /* of EAL and ethdev */
 #define PAGE_MB       2
 #define EAL_MB        24 /* what EAL, ethdev and the driver take */
 #define HUGE_FREE     "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
@@ -415,6 +417,11 @@ memory_make(struct mgr *m, char err[UVS_ERR_LEN])
 	rc = uvs_rules_adopt(&m->rules, &m->map.rules, m->map.claims);
 	if (rc < 0)
 		return uvs_fail(err, rc, "no memory for the rules");
+	if (locks_find(m) < LOCKS_KNOWN)
+		return uvs_fail(err, -EPROTO,
+				"DPDK %s keeps its locks elsewhere than this build expects: build "
+				"against the DPDK that is installed",
+				rte_version());
 	m->host->magic = UVS_HOST_MAGIC;
 	return 0;
 }
@@ -438,21 +445,39 @@ remove_files(const struct mgr *m, bool (*is_its)(const char *name, const void *a
 		closedir(d);
 }
 
-/* mp_socket_PID_TICKS, fbarray_NAME_PID_TICKS */
+/* mp_socket_PID_TICKS, fbarray_NAME_PID */
 static bool
 is_of_process(const char *name, const void *arg)
 {
-	const char *last = strrchr(name, '_'), *p = last;
+	char socket[32], array[32];
+	size_t len = strlen(name), n;
 
-	while (p != NULL && p > name && p[-1] != '_')
-		p--;
-	return p != NULL && p > name && atoi(p) == *(const pid_t *)arg;
+	snprintf(socket, sizeof(socket), "mp_socket_%d_", *(const pid_t *)arg);
+	n = (size_t)snprintf(array, sizeof(array), "_%d", *(const pid_t *)arg);
+	return strncmp(name, socket, strlen(socket)) == 0 ||
+	       (strncmp(name, "fbarray_", 8) == 0 && len > n && strcmp(name + len - n, array) == 0);
 }
 
 void
 memory_forget(struct mgr *m, pid_t pid)
 {
 	remove_files(m, is_of_process, &pid);
+}
+
+uint32_t
+memory_files(const struct mgr *m)
+{
+	char dir[PATH_MAX];
+	uint32_t n = 0;
+	DIR *d;
+
+	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
+	d = opendir(dir);
+	while (d != NULL && readdir(d) != NULL)
+		n++;
+	if (d != NULL)
+		closedir(d);
+	return n;
 }
 
 static bool

@@ -58,6 +58,7 @@ TAILQ_HEAD(client_list, client);
 struct mgr_stats {
 	uint64_t attaches, refused, deaths, exits, resets, attach_killed, bad_messages;
 	uint64_t returned; /* buffers taken from the dead */
+	uint64_t locks;    /* of EAL, freed of the dead */
 };
 
 struct mgr {
@@ -100,8 +101,15 @@ int memory_make(struct mgr *m, char err[UVS_ERR_LEN]);
 void memory_forget(struct mgr *m, pid_t pid);
 /* Has the process the host's memory mapped? One that executed another program has not. */
 bool memory_is_mapped(const struct mgr *m, pid_t pid);
+/* Files that EAL keeps for the host. */
+uint32_t memory_files(const struct mgr *m);
 /* The end: if nobody is left, nothing is. */
 void memory_end(struct mgr *m);
+
+/* locks.c: EAL's locks. Find them, before anybody attaches: how many there are. */
+uint32_t locks_find(struct mgr *m);
+/* After the death of who was attaching. Returns how many it held. */
+uint32_t locks_free(void);
 
 /* clients.c */
 int clients_listen(struct mgr *m);

@@ -3,6 +3,8 @@
 #include "stack/mgr/pcbs.h"
 
 #include <arpa/inet.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -192,6 +194,71 @@ show_ledger(struct mgr *m, struct out *o)
 	return wrong != 0;
 }
 
+/* ---------------------------------------------------------------------------------------- rules */
+
+static void
+show_slots_of(struct out *o, const char *title, uint64_t slots)
+{
+	char text[64];
+
+	slot_list(slots, text, sizeof(text));
+	out_str(o, title, -12, text);
+}
+
+static void
+show_port(struct mgr *m, struct out *o, enum uvs_claim_space space, uint16_t port)
+{
+	static const char *const names[] = {"tcp", "udp", "tcp6", "udp6"};
+	uint64_t held = uvs_claim_held(m->map.claims, space, port);
+
+	if (held == 0)
+		return;
+	out_row(o);
+	out_str(o, "proto", -5, names[space]);
+	out_num(o, "port", 5, port);
+	show_slots_of(o, "held_by", held);
+	show_slots_of(o, "open_in", uvs_claim_opened(m->map.claims, space, port));
+	out_row_end(o);
+}
+
+static void
+flow_address(const struct uvs_flow *f, const uint32_t *addr, uint16_t port, char *text, size_t len)
+{
+	char ip[INET6_ADDRSTRLEN];
+
+	inet_ntop(f->family == 6 ? AF_INET6 : AF_INET, addr, ip, sizeof(ip));
+	snprintf(text, len, f->family == 6 ? "[%s]:%u" : "%s:%u", ip, port);
+}
+
+static void
+show_rule(void *arg, const struct uvs_flow *f, uint32_t slot)
+{
+	char local[64], remote[64];
+	struct out *o = arg;
+
+	flow_address(f, f->local, f->lport, local, sizeof(local));
+	flow_address(f, f->remote, f->rport, remote, sizeof(remote));
+	out_row(o);
+	out_str(o, "proto", -5, f->proto == IPPROTO_TCP ? "tcp" : "udp");
+	out_str(o, "local", -21, local);
+	out_str(o, "remote", -21, remote);
+	out_num(o, "slot", 4, slot);
+	out_row_end(o);
+}
+
+static void
+show_rules(struct mgr *m, struct out *o)
+{
+	out_table(o, "ports");
+	for (int space = 0; space < UVS_CLAIM_SPACES; space++)
+		for (uint32_t port = 1; port < 65536; port++)
+			show_port(m, o, (enum uvs_claim_space)space, (uint16_t)port);
+	out_table_end(o, "no ports");
+	out_table(o, "rules");
+	uvs_rules_walk(&m->map.rules, show_rule, o);
+	out_table_end(o, "no rules: every connection is found by its port");
+}
+
 /* ------------------------------------------------------------------------------------------- ss */
 
 static void
@@ -241,6 +308,19 @@ show_ss(struct mgr *m, struct out *o)
 
 /* --------------------------------------------------------------------------------------- status */
 
+/* Of EAL's shared heaps: whatever a process that is gone has left there. */
+static uint64_t
+heap_bytes(void)
+{
+	struct rte_malloc_socket_stats stats;
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < rte_socket_count(); i++)
+		if (rte_malloc_get_socket_stats(rte_socket_id_by_idx(i), &stats) == 0)
+			n += stats.heap_allocsz_bytes;
+	return n;
+}
+
 static void
 show_status(struct mgr *m, struct out *o)
 {
@@ -262,7 +342,10 @@ show_status(struct mgr *m, struct out *o)
 	out_num(o, "refused", 7, m->stats.refused);
 	out_num(o, "returned", 8, m->stats.returned);
 	out_num(o, "resets", 6, m->stats.resets);
+	out_num(o, "locks", 5, m->stats.locks);
 	out_num(o, "seconds", 7, (mgr_now() - m->started_ns) / UVS_NS_PER_S);
+	out_num(o, "heap", 9, heap_bytes());
+	out_num(o, "files", 5, memory_files(m));
 	out_num(o, "manager", 7, (uint64_t)getpid());
 	out_row_end(o);
 	out_table_end(o, "");
@@ -270,6 +353,14 @@ show_status(struct mgr *m, struct out *o)
 
 /* ------------------------------------------------------------------------------------- answering
  */
+
+/* Nobody new comes in; who is there stays. */
+static void
+set_draining(struct mgr *m, struct out *o, bool draining)
+{
+	m->draining = draining;
+	show_status(m, o);
+}
 
 static int
 tell(struct mgr *m, struct out *o, const char *word)
@@ -284,6 +375,12 @@ tell(struct mgr *m, struct out *o, const char *word)
 		show_pools(m, o);
 	else if (strcmp(word, "ss") == 0)
 		show_ss(m, o);
+	else if (strcmp(word, "rules") == 0)
+		show_rules(m, o);
+	else if (strcmp(word, "drain") == 0)
+		set_draining(m, o, true);
+	else if (strcmp(word, "accept") == 0)
+		set_draining(m, o, false);
 	else if (strcmp(word, "ledger") == 0)
 		return show_ledger(m, o);
 	else

@@ -19,6 +19,9 @@ static const struct command {
 	{"queues", "slots and hardware queues: state, share of the RETA, frames, reclaims"},
 	{"pools", "packet buffers of each slot, by place"},
 	{"ss", "TCP connections, also of a process that has died"},
+	{"rules", "ports and who holds them; connections that are found by a rule"},
+	{"drain", "let no new process in; those that are there stay"},
+	{"accept", "let new processes in again"},
 	{"ledger", "is every buffer in exactly one place? Exit status 1: no"},
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
