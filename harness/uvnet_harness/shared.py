@@ -50,7 +50,7 @@ class SharedHost(Host):
     def _start_manager(self) -> Process:
         words = [*self.group.words, str(self.net.build.uvstackd), "--config", str(self.config_path)]
         manager = self.net.processes.start(f"{self.name}.uvstackd", words, self.folder, env=self.group.env)
-        manager.wait_ready(lambda: (self.directory / "control").exists(), 15)
+        manager.wait_ready(lambda: self.ask("status").ok, 15)
         return manager
 
     def restart_manager(self) -> None:

@@ -75,6 +75,8 @@ struct mgr {
 	struct uvs_rules_writer rules;
 	uint32_t reta_size;
 	uint16_t reta[RTE_ETH_RSS_RETA_SIZE_512]; /* queue of each entry, as in force */
+	uint16_t arp_queue;                       /* where frames go that are not hashed */
+	struct rte_flow *arp_rule;                /* NULL: none is needed */
 	int efd[UVS_PROTO_FDS_MAX];               /* wakes the stack of a slot */
 	uint64_t used;                            /* slots somebody has, a bit each */
 	bool held;                                /* buffers that could not go home yet */
@@ -137,6 +139,9 @@ void slots_reclaim(struct mgr *m, struct client *c);
 /* Buffers that could not go home yet. */
 void slots_tick(struct mgr *m);
 void slots_wake(struct mgr *m, uint64_t slots);
+
+/* unhashed.c: where ARP goes, after the leases have changed. */
+void unhashed_follow(struct mgr *m);
 
 /* reset.c: RST to the peers of a dead stack. Returns how many. */
 uint32_t reset_peers(struct mgr *m, uint32_t slot);

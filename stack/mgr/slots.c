@@ -84,8 +84,10 @@ move(struct mgr *m, uint32_t slot, enum uvs_lease_event event)
 	struct uvs_lease *l = lease_of(m, slot);
 	int rc = l != NULL ? uvs_lease_move(l, event) : 0;
 
-	if (rc == 0 && l != NULL)
+	if (rc == 0 && l != NULL) {
 		follow_reta(m);
+		unhashed_follow(m);
+	}
 	return rc;
 }
 

@@ -175,7 +175,10 @@ open_directory(struct mgr *m, char err[UVS_ERR_LEN])
 	m->dirfd = open(m->path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (m->dirfd < 0)
 		return uvs_fail(err, -errno, "%.180s: %s", m->path, strerror(errno));
-	return take_lock(m, err);
+	rc = take_lock(m, err);
+	if (rc == 0)
+		unlinkat(m->dirfd, UVS_HOST_SOCKET, 0); /* of one that was killed */
+	return rc;
 }
 
 static int

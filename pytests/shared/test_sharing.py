@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What processes of one host do with each other's frames, and without their manager."""
+
+import pytest
+
+from uvnet_harness import until
+
+pytestmark = pytest.mark.uvnet(ports=6, queues=4, capture=False)
+
+
+@pytest.fixture
+def host(net):
+    return net.shared_host("web", queues=4)
+
+
+def redis(host, port):
+    words = ["--save", "", "--protected-mode", "no", "--bind", host.ip, "--port", str(port)]
+    return host.start("redis-server", *words).wait_ready(port=port)
+
+
+def cli(host, port, *words):
+    return ["redis-cli", "-h", host.ip, "-p", str(port), *words]
+
+
+def test_processes_of_a_host_talk_to_each_other(host):
+    """By the host's own address: nothing of it is seen on the wire."""
+    redis(host, 7001)
+    before = host.net.fabric.snapshot()
+    assert host.run(*cli(host, 7001, "set", "key", "x" * 5000)).stdout == "OK\n"
+    assert host.run(*cli(host, 7001, "strlen", "key")).stdout == "5000\n"
+    sent = (host.net.fabric.snapshot() - before)["port.web.tx_packets"]
+    assert sent <= 8  # announcements of the address
+
+
+def test_outgoing_connections_of_all(net, host):
+    """From one address, at the same time, each with the answers that are its own."""
+    server = net.host("server")
+    redis(server, 7001)
+    apps = [
+        host.start(*cli(server, 7001, "-r", "200", "-i", "0.002", "echo", f"answer{number}")) for number in range(3)
+    ]
+    for number, app in enumerate(apps):
+        assert app.wait() == 0
+        assert app.stdout.split() == [f"answer{number}"] * 200
+    assert sum(row["lost"] for row in host.show("queues")) == 0
+
+
+def test_one_port_in_two_processes(net, host):
+    """SO_REUSEPORT: new connections are spread; the end of one process leaves all to the other."""
+    program = (
+        "import socket, sys, os\n"
+        "s = socket.socket()\n"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
+        "s.bind((sys.argv[1], 7000))\n"
+        "s.listen()\n"
+        "print('listening', flush=True)\n"
+        "while True:\n"
+        "    c, _ = s.accept()\n"
+        "    c.sendall(sys.argv[2].encode())\n"
+        "    c.close()\n"
+    )
+    servers = [
+        host.start("/usr/bin/python3", "-c", program, host.ip, name).wait_ready(log="listening")
+        for name in ("left", "right")
+    ]
+    asking = (
+        "import socket, sys\n"
+        "for _ in range(40):\n"
+        "    print(socket.create_connection((sys.argv[1], 7000)).recv(9).decode())\n"
+    )
+    client = net.host("client")
+    answers = client.run("/usr/bin/python3", "-c", asking, host.ip).check().stdout.split()
+    assert len(answers) == 40
+    assert set(answers) == {"left", "right"}
+    servers[0].kill()
+    until(lambda: len(host.show("ps")) == 1, 5, "the death to be seen")
+    answers = client.run("/usr/bin/python3", "-c", asking, host.ip).check().stdout.split()
+    assert answers == ["right"] * 40
+
+
+def test_manager_killed(net, host):
+    """What runs goes on; nobody new comes in; a new manager says who it waits for, and then starts."""
+    server = redis(host, 7001)
+    client = net.host("client")
+    watching = client.start(*cli(host, 7001, "subscribe", "news")).wait_ready(log="^subscribe$")
+    host.manager.kill()
+    caller = net.host("caller")
+    assert caller.run(*cli(host, 7001, "publish", "news", "alive")).stdout == "1\n"
+    watching.process.wait_output("^alive$", 5)
+    assert host.start("redis-server", "--port", "7002").wait() != 0
+    assert "does not run: start it, uvstackd --config FILE" in host.log
+    words = [*host.group.words, net.build.uvstackd, "--config", host.config_path]
+    late = net.processes.run("late", words, net.folder, timeout=10, env=host.group.env)
+    assert late.returncode == 1
+    assert f"these processes of the host live on: {server.pid}." in late.stderr
+    net.allow_log("does not run: start it|the manager of the host has gone")
+    server.kill()
+    watching.kill()
+    host.restart_manager()
+    redis(host, 7003)
