@@ -396,14 +396,14 @@ int
 memory_make(struct mgr *m, char err[UVS_ERR_LEN])
 {
 	uint64_t wake;
-	int rc = find_memory(m, err);
+	int rc = find_huge_dir(m, err);
 
-	if (rc == 0)
-		rc = find_huge_dir(m, err);
 	if (rc < 0)
 		return rc;
 	find_runtime(m);
 	rc = check_survivors(m, err);
+	if (rc == 0)
+		rc = find_memory(m, err);
 	if (rc == 0)
 		rc = start_eal(m, err);
 	if (rc == 0)

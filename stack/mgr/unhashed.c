@@ -10,9 +10,9 @@
 static uint16_t
 first_live(const struct mgr *m)
 {
-	for (uint16_t q = 0; q < m->host->nb_queues; q++)
+	for (uint32_t q = 0; q < m->host->nb_queues; q++)
 		if (uvs_lease_in_reta(UVS_LEASE_STATE(atomic_load(&m->host->lease[q].word))))
-			return q;
+			return (uint16_t)q;
 	return m->arp_queue; /* nobody is there: whoever comes is told */
 }
 
