@@ -18,7 +18,7 @@
 
 #define UVS_TX_BUFFER 256
 #define UVS_RX_BURST  32
-#define UVS_MC_GROUPS    64 /* Ethernet multicast addresses heard one by one; with more, all */
+#define UVS_MC_GROUPS 64 /* Ethernet multicast addresses heard one by one; with more, all */
 
 struct uvs_port_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;

@@ -4,6 +4,7 @@
  * RFC 792; what each code means to a socket: Linux's icmp_err_convert. */
 #include "stack/sock/sock_priv.h"
 
+#include "lwip/inet_chksum.h"
 #include "lwip/prot/icmp.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/udp.h"
@@ -40,6 +41,18 @@ hand_on(struct uvs_instance *in, const uint8_t *inner, size_t len, uint8_t code)
 	uvs_udp_unreachable(in, &local, &remote, errno_of_code(code));
 }
 
+/* lwIP has not looked at it yet. */
+static bool
+sum_holds(struct pbuf *p, size_t off)
+{
+	u16_t sum;
+
+	pbuf_remove_header(p, off);
+	sum = inet_chksum_pbuf(p);
+	pbuf_add_header_force(p, off);
+	return sum == 0;
+}
+
 #define ENOUGH (60 + sizeof(struct icmp_echo_hdr) + 60 + sizeof(struct udp_hdr))
 
 static u8_t
@@ -53,7 +66,12 @@ on_icmp(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_addr_t *addr)
 	if (n < sizeof(struct ip_hdr))
 		return 0;
 	off = (size_t)(bytes[0] & 0xf) * 4;
-	if (n >= off + sizeof(struct icmp_echo_hdr) && bytes[off] == ICMP_DUR)
+	if (n < off + sizeof(struct icmp_echo_hdr) || bytes[off] != ICMP_DUR || !sum_holds(p, off))
+		return 0;
+	if (bytes[off + 1] == ICMP_DUR_FRAG)
+		uvl_ip4_too_big(bytes + off + 8, n - off - 8,
+				(u16_t)(bytes[off + 6] << 8 | bytes[off + 7]));
+	else
 		hand_on(arg, bytes + off + 8, n - off - 8, bytes[off + 1]);
 	return 0; /* not eaten: lwIP answers echoes */
 }
