@@ -69,6 +69,24 @@ uvl_free(void *mem)
 }
 
 void *
+uvl_tcp_pcb_malloc(size_t size)
+{
+	return uvl_malloc(size);
+}
+
+void
+uvl_tcp_pcb_free(void *mem)
+{
+	uvl_free(mem);
+}
+
+err_t
+uvl_loop_input(struct pbuf *p, struct netif *netif)
+{
+	return ip_input(p, netif);
+}
+
+void *
 uvl_pbuf_malloc(size_t size)
 {
 	return uvl_malloc(size);
