@@ -24,13 +24,13 @@ def server(host, kind, port, name):
 
 def asker(client, host, port, count):
     app = client.start("python3", WHOAMI, "ask", host.ip, str(port), str(count))
-    return app, json.loads(app.process.wait_output(r"^\{.*\}$", 15)[0])
+    return app, json.loads(app.process.wait_output(r"^\{.*\}$", 60)[0])
 
 
 def moved(app, times):
     """How many of the asker's connections have somebody else at their other end now?"""
     app.process.send_signal(signal.SIGUSR1)
-    return int(app.process.wait_output(rf"(?:moved \d+\s+){{{times - 1}}}moved (\d+)", 15)[1])
+    return int(app.process.wait_output(rf"(?:moved \d+\s+){{{times - 1}}}moved (\d+)", 60)[1])
 
 
 def total(host, column):
@@ -42,11 +42,11 @@ def test_one_port_of_several_processes(net, host):
     connection moves when listeners come and go."""
     first, second = server(host, "tcp", 7000, "a"), server(host, "tcp", 7000, "b")
     client = net.host("client")
-    app, names = asker(client, host, 7000, 40)
+    app, names = asker(client, host, 7000, 24)
     assert set(names) == {"a", "b"}
     third = server(host, "tcp", 7000, "c")
     assert moved(app, 1) == 0
-    _, later = asker(net.host("later"), host, 7000, 60)
+    _, later = asker(net.host("later"), host, 7000, 36)
     assert set(later) == {"a", "b", "c"}
     third.kill()
     assert moved(app, 2) == 0
