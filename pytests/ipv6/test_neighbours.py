@@ -292,8 +292,8 @@ def test_fragments_in_any_order_are_put_together(net, server, wire):
 
 
 def test_incomplete_datagrams_are_bounded_and_forgotten(net, server, wire):
-    """A thousand first fragments: the host goes on, and whole ones still come together."""
-    for number in range(1000):
+    """More first fragments than are kept: the host goes on, and whole ones still come together."""
+    for number in range(300):
         wire.send(fragments(net, to(wire, server), bytes(3000), 1200, ident=1000 + number)[0], ack=number % 32 == 31)
     wire.send(fragments(net, to(wire, server), bytes(2000), 1200, ident=5))
     wire.expect(IPv6ExtHdrFragment)
