@@ -33,6 +33,7 @@
 
 struct netif;
 struct tcp_pcb;
+struct tcp_seg;
 struct tcp_pcb_listen;
 
 #define UVL_LISTEN_HASH 256
@@ -106,6 +107,11 @@ void uvl_listen_closed(struct tcp_pcb_listen *l);
 
 /* TCP_DEFER_ACCEPT: the ACK at hand brings no data and does not count yet. */
 bool uvl_tcp_defers(struct tcp_pcb *pcb);
+
+/* TCP_CORK, MSG_MORE: before something is written: shall the last segment wait to be full? */
+void uvl_tcp_hold(struct tcp_pcb *pcb, bool on);
+/* tcp_output(), of a connection that is held: is this the segment, and is it still early? */
+bool uvl_tcp_holds_back(const struct tcp_pcb *pcb, const struct tcp_seg *seg);
 /* ... and the SYN-ACK's timer has run out: wait on? */
 bool uvl_tcp_holds_synack(struct tcp_pcb *pcb);
 

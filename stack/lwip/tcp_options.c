@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* TCP_USER_TIMEOUT, TCP_SYNCNT, TCP_DEFER_ACCEPT: what Linux does, in lwIP's ticks. */
+/* TCP_USER_TIMEOUT, TCP_SYNCNT, TCP_DEFER_ACCEPT, TCP_CORK: what Linux does, in lwIP's ticks. */
 #include "uvl.h"
 
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
 
 uint8_t
@@ -69,4 +70,23 @@ uvl_tcp_holds_synack(struct tcp_pcb *pcb)
 	pcb->rto = (s16_t)LWIP_MIN(pcb->rto * 2, UVL_TCP_RTO_MAX / TCP_SLOW_INTERVAL);
 	pcb->rtime = 0;
 	return true;
+}
+
+/* As Linux: no longer than 200 ms; whoever sends next, or the poll that comes twice a second, finds it
+ * over. */
+#define HOLD_TICKS (200 / TCP_SLOW_INTERVAL)
+
+void
+uvl_tcp_hold(struct tcp_pcb *pcb, bool on)
+{
+	if (on && (!pcb->held || pcb->unsent == NULL))
+		pcb->held_since = tcp_ticks;
+	pcb->held = on;
+}
+
+bool
+uvl_tcp_holds_back(const struct tcp_pcb *pcb, const struct tcp_seg *seg)
+{
+	return seg->next == NULL && seg->len < uvl_tcp_room(pcb) && !(pcb->flags & TF_FIN) &&
+	       tcp_ticks - pcb->held_since < HOLD_TICKS;
 }

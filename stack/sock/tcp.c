@@ -384,6 +384,7 @@ tcp_apply(struct uvs_sock *s)
 		tcp_nagle_disable(pcb);
 	else
 		tcp_nagle_enable(pcb);
+	uvl_tcp_hold(pcb, s->opt.cork);
 	if (s->tcp.state == UVS_TCP_OPEN && !s->opt.cork && pcb->unsent != NULL)
 		tcp_output(pcb);
 }
@@ -967,17 +968,6 @@ note_refusal(struct uvs_sock *s)
 	uvs_publish(s, 0);
 }
 
-static bool
-hold_back(const struct uvs_sock *s, int flags)
-{
-	const struct tcp_pcb *pcb = s->tcp.pcb;
-
-	if (!s->opt.cork && !(flags & MSG_MORE))
-		return false;
-	/* Only what does not fill a segment. */
-	return pcb->unsent == NULL || (pcb->unsent->next == NULL && pcb->unsent->len < pcb->mss);
-}
-
 static ssize_t
 tcp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 {
@@ -989,13 +979,13 @@ tcp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 		return err;
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
+	uvl_tcp_hold(s->tcp.pcb, s->opt.cork || (flags & MSG_MORE));
 	n = write_iov(s, msg->msg_iov, msg->msg_iovlen, flags & MSG_MORE, &full);
 	if (full)
 		note_refusal(s);
 	if (n == 0)
 		return full ? -EAGAIN : 0;
-	if (!hold_back(s, flags))
-		tcp_output(s->tcp.pcb);
+	tcp_output(s->tcp.pcb);
 	uvs_publish(s, 0);
 	return (ssize_t)n;
 }
