@@ -72,8 +72,8 @@ uvl_tcp_holds_synack(struct tcp_pcb *pcb)
 	return true;
 }
 
-/* As Linux: no longer than 200 ms; whoever sends next, or the poll that comes twice a second, finds it
- * over. */
+/* As Linux: no longer than 200 ms; whoever sends next, or the poll that comes twice a second, finds
+ * it over. */
 #define HOLD_TICKS (200 / TCP_SLOW_INTERVAL)
 
 void

@@ -132,7 +132,7 @@ own_cell(struct input *in)
 {
 	uint8_t cell = input_u8(in), pos = input_u8(in);
 
-	atomic_store(&uvb_map_cells(&lab.daemon.map, uvb_id(evil), 0)[cell % 64].owner,
+	atomic_store(&uvb_map_cells(&lab.daemon.map, uvb_id(evil), 0).desc[cell % 64].owner,
 		     UVB_OWNER(me->gen - (cell >> 7), uvb_id(me), 0, pos % 32));
 }
 
