@@ -352,13 +352,13 @@ static void
 test_one_pair(void)
 {
 	/* Without interrupts a stack thread that shares its core wakes up every millisecond. */
-	test_ping_pong(1, uvs_model == &uvs_model_separate ? 1000 : 20000);
+	test_ping_pong(1, uvs_model == &uvs_model_separate ? 200 : 20000);
 }
 
 static void
 test_many_pairs(void)
 {
-	test_ping_pong(6, 3000);
+	test_ping_pong(6, uvs_model == &uvs_model_separate ? 300 : 3000);
 }
 
 static void *
