@@ -42,6 +42,16 @@ uvs_waiter_eventfd(void)
 	return uvs_fd_adopt(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
+/* What its last thread was woken for, and did not wait to hear. */
+static void
+forget_calls(struct uvs_waiter *w)
+{
+	uint64_t count;
+
+	__atomic_store_n(&w->state, 0, __ATOMIC_SEQ_CST);
+	uvs_sys_read(w->efd, &count, sizeof(count));
+}
+
 static struct uvs_waiter *
 take_unused(void)
 {
@@ -52,6 +62,8 @@ take_unused(void)
 	if (w != NULL)
 		unused = w->next;
 	uvs_lock_give(&unused_lock);
+	if (w != NULL)
+		forget_calls(w);
 	return w;
 }
 
