@@ -10,7 +10,7 @@ CASES = ["stream", "all_or_nothing", "hold", "datagrams", "beside_posix", "memor
 
 def test_native_interface(net):
     """Both ends in one process, on the host's own address."""
-    host = net.host("server", queues=2, mbufs=8192)
+    host = net.host("server", queues=2, mbufs=8192, depot_mb=4)
     done = host.run(net.build.directory / "stack" / "native_test", host.ip).check()
     assert done.stdout.split() == [word for case in CASES for word in ("ok", case)]
 

@@ -443,9 +443,8 @@ uvs_native_memory(const struct uvs_sock *s)
 		return UVSTACK_PLENTY;
 	avail = uvs_mem_avail(m);
 	if (avail <= m->reserve)
-		return UVSTACK_OUT;
-	return avail < m->reserve + MAX(m->reserve / 4, m->total / 8) ? UVSTACK_LOW
-								      : UVSTACK_PLENTY;
+		return UVSTACK_OUT; /* and so is the depot: it was drawn on from `low` on */
+	return avail <= m->low ? UVSTACK_LOW : UVSTACK_PLENTY;
 }
 
 struct uvs_native_thirst {
