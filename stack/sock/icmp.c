@@ -41,12 +41,14 @@ hand_on(struct uvs_instance *in, const uint8_t *inner, size_t len, uint8_t code)
 	uvs_udp_unreachable(in, &local, &remote, errno_of_code(code));
 }
 
-/* lwIP has not looked at it yet. */
+/* lwIP has not looked at it yet. What the host sends to itself may have none. */
 static bool
 sum_holds(struct pbuf *p, size_t off)
 {
 	u16_t sum;
 
+	if (!(ip_current_input_netif()->chksum_flags & NETIF_CHECKSUM_CHECK_ICMP))
+		return true;
 	pbuf_remove_header(p, off);
 	sum = inet_chksum_pbuf(p);
 	pbuf_add_header_force(p, off);
