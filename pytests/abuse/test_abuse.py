@@ -169,7 +169,7 @@ def test_slow_readers(net, town, program, full):
     greedy = net.host("greedy")
     number = 1500 if full else 150
     before = town.rss_kb()
-    hoard = greedy.start(*program("hoard"), town.server.ip, "7", str(number), "200000")
+    hoard = greedy.start(*program("hoard"), town.server.ip, "7", str(number), "2000000")
     hoard.wait_ready(log="stuck", timeout=60)
     rate, _ = town.ask(lambda: [town.attacker.arp(town.attacker.own)], frames=100)
     grown = town.rss_kb() - before

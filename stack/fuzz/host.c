@@ -105,24 +105,6 @@ uvl_pbuf_trim(void *mem, size_t size)
 	return mem;
 }
 
-void *
-uvl_tcp_pcb_malloc(size_t size)
-{
-	return malloc(size);
-}
-
-void
-uvl_tcp_pcb_free(void *mem)
-{
-	free(mem);
-}
-
-err_t
-uvl_loop_input(struct pbuf *p, struct netif *netif)
-{
-	return ip_input(p, netif);
-}
-
 void
 uvl_on_assert(const char *message, const char *file, int line)
 {

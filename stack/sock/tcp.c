@@ -25,6 +25,9 @@ ports(const struct uvs_sock *s)
 
 /* ---------------------------------------------------------------------------------------- level */
 
+/* What a send buffer grows to by itself: 350 full segments, less than a receive ring holds by
+ * default. More overflows the ring of a receiver that waits for a processor, again and again. */
+#define AUTO_SNDBUF (512u << 10)
 /* What a socket may hold unsent when memory is tight. */
 #define TIGHT_SNDBUF 16384u
 
@@ -37,7 +40,7 @@ send_limit(const struct uvs_sock *s)
 		return MIN(limit, TIGHT_SNDBUF);
 	/* As the kernel: unless the application has chosen, twice what may be on its way. */
 	if (!s->opt.sndbuf_chosen && s->tcp.pcb != NULL)
-		limit = MAX(limit, 2 * s->tcp.pcb->cwnd);
+		limit = MAX(limit, MIN(2 * s->tcp.pcb->cwnd, AUTO_SNDBUF));
 	return MIN(limit, (uint32_t)TCP_SND_BUF);
 }
 
