@@ -112,6 +112,9 @@ bool uvl_tcp_defers(struct tcp_pcb *pcb);
 void uvl_tcp_hold(struct tcp_pcb *pcb, bool on);
 /* tcp_output(), of a connection that is held: is this the segment, and is it still early? */
 bool uvl_tcp_holds_back(const struct tcp_pcb *pcb, const struct tcp_seg *seg);
+/* Nagle: is a segment that was not full still unacknowledged? The segment is sent now. */
+bool uvl_tcp_small_out(struct tcp_pcb *pcb);
+void uvl_tcp_note_small(struct tcp_pcb *pcb, const struct tcp_seg *seg);
 /* ... and the SYN-ACK's timer has run out: wait on? */
 bool uvl_tcp_holds_synack(struct tcp_pcb *pcb);
 

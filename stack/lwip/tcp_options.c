@@ -90,3 +90,20 @@ uvl_tcp_holds_back(const struct tcp_pcb *pcb, const struct tcp_seg *seg)
 	return seg->next == NULL && seg->len < uvl_tcp_room(pcb) && !(pcb->flags & TF_FIN) &&
 	       tcp_ticks - pcb->held_since < HOLD_TICKS;
 }
+
+bool
+uvl_tcp_small_out(struct tcp_pcb *pcb)
+{
+	if (pcb->small_out && TCP_SEQ_LEQ(pcb->small_end, pcb->lastack))
+		pcb->small_out = 0;
+	return pcb->small_out;
+}
+
+void
+uvl_tcp_note_small(struct tcp_pcb *pcb, const struct tcp_seg *seg)
+{
+	if (seg->len == 0 || seg->len >= uvl_tcp_room(pcb))
+		return;
+	pcb->small_out = 1;
+	pcb->small_end = lwip_ntohl(seg->tcphdr->seqno) + seg->len;
+}
