@@ -359,15 +359,5 @@ static const struct kill_case cases[] = {
 int
 main(int argc, char **argv)
 {
-	static const struct kill_program program = {
-		.name = "kill_fabric",
-		.cases = cases,
-		.skip = world_skip,
-		.set_up = world_up,
-		.tear_down = world_down,
-		.save = world_save,
-		.restore = world_restore,
-	};
-
-	return kill_main(argc, argv, &program);
+	return world_main(argc, argv, "kill_fabric", cases);
 }

@@ -19,11 +19,11 @@ static const char *const names[] = {"", "a", "b", "v"};
 
 /* A thousand turns of a loop over private memory, or of one that does the same to each entry of a
  * table; and what only reads /proc. */
-const uintptr_t world_skip[] = {MARKER(uvb_rss_compile), MARKER(uvb_conf_fill),
-				MARKER(uvb_conf_check),  MARKER(uvb_fdb_flush),
-				MARKER(uvb_proc_start),  MARKER(uvb_proc_maps),
-				MARKER(uvb_proc_alive),  MARKER(uvb_copy_words),
-				MARKER(frame_make),      0};
+static const uintptr_t skip[] = {MARKER(uvb_rss_compile), MARKER(uvb_conf_fill),
+				 MARKER(uvb_conf_check),  MARKER(uvb_fdb_flush),
+				 MARKER(uvb_proc_start),  MARKER(uvb_proc_maps),
+				 MARKER(uvb_proc_alive),  MARKER(uvb_copy_words),
+				 MARKER(frame_make),      0};
 
 /* ----------------------------------------------------------------------------------------- talk */
 
@@ -279,7 +279,7 @@ sleep_now(uint8_t at)
 /* --------------------------------------------------------------------------------------- program
  */
 
-void
+static void
 world_up(void)
 {
 	static const struct uvb_hdr shape = {.nb_ports = 8,
@@ -304,13 +304,13 @@ world_up(void)
 		hear(who, dev[A]);
 }
 
-void
+static void
 world_down(void)
 {
 	lab_down(&lab);
 }
 
-void
+static void
 world_save(void)
 {
 	lab_save(&lab);
@@ -318,7 +318,7 @@ world_save(void)
 
 /* Bells are the kernel's: only a v that sleeps has been rung. And the second in
  * which an address was last seen: the way through uvb_fdb_learn() differs when it is another. */
-void
+static void
 world_restore(void)
 {
 	struct uvb_fdb_bucket *bucket = uvb_map_fdb(&lab.daemon.map);
@@ -331,4 +331,20 @@ world_restore(void)
 		uvb_bell_drain(dev[who]->bell[0]);
 	if (asleep(V))
 		uvb_bell_ring(dev[V]->bell[0]);
+}
+
+int
+world_main(int argc, char **argv, const char *name, const struct kill_case *cases)
+{
+	struct kill_program program = {
+		.name = name,
+		.cases = cases,
+		.skip = skip,
+		.set_up = world_up,
+		.tear_down = world_down,
+		.save = world_save,
+		.restore = world_restore,
+	};
+
+	return kill_main(argc, argv, &program);
 }

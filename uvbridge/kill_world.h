@@ -31,12 +31,8 @@ extern struct uvb_dev *dev[4];
 extern bool daemon_is_victim; /* and v is dead already */
 extern bool naming;           /* the name is being written to the slot: it may be lost */
 
-/* Everybody has spoken to everybody. */
-void world_up(void);
-void world_down(void);
-void world_save(void);
-void world_restore(void);
-extern const uintptr_t world_skip[]; /* functions to run through */
+/* The program: kills in a fabric in which everybody has spoken to everybody. */
+int world_main(int argc, char **argv, const char *name, const struct kill_case *cases);
 
 struct uvb_port_shm *port_of(uint8_t who);
 /* A process of the port is another. */

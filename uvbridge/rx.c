@@ -368,7 +368,7 @@ park(struct uvb_rxq *q, struct source *s, uint32_t ref, uint32_t pos)
 		mark_parked(q, s, pos);
 		return;
 	}
-	uvb_chain_free(&s->cells, ref, UVB_OWNER_ANY_GEN(q->owner | UVB_OWNER(0, 0, 0, pos)));
+	uvb_chain_free(&s->cells, ref, UVB_OWNER_ANY_GEN(q->owner | UVB_OWNER_PLACE(pos)));
 	q->nombuf++;
 }
 
@@ -422,7 +422,7 @@ static bool
 hold_frame(struct uvb_rxq *q, struct source *s, uint32_t ref, struct uvb_rx_frame *f)
 {
 	uint32_t pos = s->pos++;
-	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, pos);
+	uint64_t owner = q->owner | UVB_OWNER_PLACE(pos);
 
 	if (UVB_UNLIKELY(!check_cell(q, s, ref, owner)))
 		return false;
@@ -610,7 +610,7 @@ park_ahead(struct uvb_rxq *q, struct source *s)
 {
 	while (source_avail(q, s) != 0 && touch(q, s)) {
 		uint32_t ref = reference(q, s, s->pos);
-		uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, s->pos);
+		uint64_t owner = q->owner | UVB_OWNER_PLACE(s->pos);
 		bool good = check_cell(q, s, ref, owner);
 
 		if (good && deliver_at(s, ref) == 0)
@@ -667,7 +667,7 @@ static bool
 show_parked(struct uvb_rxq *q, const struct uvb_parked *p, struct uvb_rx_frame *f)
 {
 	struct source *s = &q->source[p->source];
-	uint64_t owner = q->owner | UVB_OWNER(0, 0, 0, p->pos);
+	uint64_t owner = q->owner | UVB_OWNER_PLACE(p->pos);
 
 	touch(q, s);
 	if (!check_cell(q, s, p->cell, owner) || !hold_cells(q, s, p->cell, owner, f)) {

@@ -206,15 +206,15 @@ dest_settle(struct uvb_txq *q, struct dest *d)
 static bool
 over_threshold(struct uvb_txq *q, struct dest *d)
 {
-	if (UVB_LIKELY(d->sent - d->done + q->held < q->nb_cells))
+	if (UVB_LIKELY(d->sent - d->done + q->held < q->cells.nb))
 		return false;
 	dest_settle(q, d);
-	if (d->sent - d->done + q->held < q->nb_cells)
+	if (d->sent - d->done + q->held < q->cells.nb)
 		return false;
 	for (uint32_t i = 0; i < q->dev->map.nb_ports; i++)
 		if (q->dest[i] != NULL)
 			dest_settle(q, q->dest[i]);
-	return d->sent - d->done + q->held >= q->nb_cells;
+	return d->sent - d->done + q->held >= q->cells.nb;
 }
 
 static bool
@@ -245,7 +245,7 @@ cells_turn(struct uvb_txq *q)
 	const struct uvb_desc *first = &q->cells.desc[q->warm], *last = first + q->window - 1;
 
 	if (q->skipped > q->window / 4) {
-		q->warm = q->cursor & (q->nb_cells - 1);
+		q->warm = q->cursor & (q->cells.nb - 1);
 	} else if (atomic_load_explicit(&first->owner, memory_order_relaxed) == UVB_OWNER_FREE &&
 		   atomic_load_explicit(&last->owner, memory_order_relaxed) == UVB_OWNER_FREE) {
 		q->cursor = q->warm;
@@ -259,14 +259,14 @@ cells_turn(struct uvb_txq *q)
 static inline uint32_t
 cell_at(const struct uvb_txq *q, uint32_t n)
 {
-	return ((n & ~31u) | (n & 7) << 2 | (n >> 3 & 3)) & (q->nb_cells - 1);
+	return ((n & ~31u) | (n & 7) << 2 | (n >> 3 & 3)) & (q->cells.nb - 1);
 }
 
 /* The cell we shall most likely want AHEAD frames from now: its receiver has the lines. */
 static inline void
 prefetch_cell(const struct uvb_txq *q, uint32_t at)
 {
-	at = (at + AHEAD) & (q->nb_cells - 1);
+	at = (at + AHEAD) & (q->cells.nb - 1);
 	if (UVB_UNLIKELY(((at ^ q->warm) & ~(q->window - 1)) != 0))
 		at = q->warm + (at & (q->window - 1));
 	uvb_prefetch_write(&q->cells.desc[at]);
@@ -278,7 +278,7 @@ uvb_tx_cells(const struct uvb_txq *q, uint32_t n)
 {
 	uint32_t in_vain = 0;
 
-	for (uint32_t i = 0; n > 0 && i < q->nb_cells; i++) {
+	for (uint32_t i = 0; n > 0 && i < q->cells.nb; i++) {
 		const struct uvb_desc *e = &q->cells.desc[cell_at(q, q->cursor + i)];
 
 		if (atomic_load_explicit(&e->owner, memory_order_relaxed) == UVB_OWNER_FREE)
@@ -1230,7 +1230,7 @@ static inline uint16_t
 run_allowance(const struct uvb_txq *q, const struct dest *d, uint16_t n)
 {
 	uint32_t taken = d->sent - d->done + q->held;
-	uint32_t left = taken < q->nb_cells ? (q->nb_cells - taken + 1) / 2 : 0;
+	uint32_t left = taken < q->cells.nb ? (q->cells.nb - taken + 1) / 2 : 0;
 
 	return n < left ? n : (uint16_t)left;
 }
@@ -1319,7 +1319,7 @@ burst_begin(struct uvb_txq *q)
 		q->run->checked = q->burst;
 	else
 		run_end(q);
-	q->scan_left = q->nb_cells < SCAN_MAX ? q->nb_cells : SCAN_MAX;
+	q->scan_left = q->cells.nb < SCAN_MAX ? q->cells.nb : SCAN_MAX;
 	q->capture = atomic_load_explicit(&hdr->capture_port, memory_order_relaxed);
 	if (UVB_UNLIKELY(q->capture != 0))
 		uvb_tx_now(q);
@@ -1444,8 +1444,7 @@ uvb_txq_new(struct uvb_dev *dev, uint16_t txq)
 	q->port = dev->id;
 	q->txq = txq;
 	q->cells = uvb_map_cells(&dev->map, dev->id, txq);
-	q->nb_cells = dev->map.cells_per_txq;
-	q->window = q->nb_cells < WINDOW ? q->nb_cells : WINDOW;
+	q->window = q->cells.nb < WINDOW ? q->cells.nb : WINDOW;
 	q->depth = dev->map.voq_depth;
 	q->source = uvb_map_queue_index(&dev->map, dev->id, txq);
 	q->shm = uvb_map_txq(&dev->map, dev->id, txq);

@@ -107,7 +107,6 @@ struct tag_edit {
 struct uvb_txq {
 	struct uvb_dev *dev;
 	struct uvb_cells cells;
-	uint32_t nb_cells;
 	uint32_t cursor;    /* next cell to look at */
 	uint32_t window;    /* cells of a round */
 	uint32_t warm;      /* where the round began */

@@ -96,7 +96,7 @@ room_for(const struct uvb_txq *q, const struct uvb_gso *gso, uint32_t nb_segs)
 	uint32_t seg_len = (uint32_t)gso->header_len + gso->size;
 	uint32_t cells = nb_segs * ((seg_len + UVB_CELL_ROOM - 1) / UVB_CELL_ROOM);
 
-	return uvb_tx_cells(q, cells < q->nb_cells / 2 ? cells : q->nb_cells / 2);
+	return uvb_tx_cells(q, cells < q->cells.nb / 2 ? cells : q->cells.nb / 2);
 }
 
 static enum uvb_gso_sent

@@ -54,8 +54,8 @@ memory_needed(const struct uvs_conf *c)
 	return 24 + 2 * c->queues + mbufs / 1024 * 5 / 2;
 }
 
-static long
-free_huge_pages(void)
+long
+uvs_eal_huge_pages_free(void)
 {
 	FILE *f = fopen(HUGE_FREE, "re");
 	long n = 0;
@@ -72,7 +72,7 @@ static bool
 use_huge_pages(const struct uvs_conf *c)
 {
 	if (c->hugepages == UVS_AUTO)
-		return geteuid() == 0 && free_huge_pages() >= memory_needed(c);
+		return geteuid() == 0 && uvs_eal_huge_pages_free() >= memory_needed(c);
 	return c->hugepages == UVS_YES;
 }
 

@@ -38,6 +38,9 @@ int uvs_eal_port(const struct uvs_conf *c);
 int uvs_eal_args(const struct uvs_conf *c, const struct uvs_eal_role *role,
 		 char *argv[UVS_EAL_MAX_ARGS], char *text, size_t len);
 
+/* Huge pages of 2 MiB that nobody has; 0 too where there are none. */
+long uvs_eal_huge_pages_free(void);
+
 /* Run fn on a fresh thread with all signals blocked; wait for it. Its result or -EAGAIN. */
 int uvs_aside(int (*fn)(void *arg), void *arg);
 

@@ -27,23 +27,8 @@
 #define LOCKS_KNOWN   6 /* of EAL and ethdev */
 #define PAGE_MB       2
 #define EAL_MB        24 /* what EAL, ethdev and the driver take */
-#define HUGE_FREE     "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
 
 /* ---------------------------------------------------------------------------------- huge pages */
-
-static long
-free_pages(void)
-{
-	FILE *f = fopen(HUGE_FREE, "re");
-	long n = 0;
-
-	if (f == NULL)
-		return 0;
-	if (fscanf(f, "%ld", &n) != 1)
-		n = 0;
-	fclose(f);
-	return n;
-}
 
 static uint32_t
 mbufs_of(const struct mgr *m)
@@ -84,12 +69,12 @@ find_memory(struct mgr *m, char err[UVS_ERR_LEN])
 		return uvs_fail(err, -EINVAL,
 				"hugepages = no: a shared host needs huge pages, for its memory is "
 				"mapped by several processes");
-	if (free_pages() >= pages)
+	if (uvs_eal_huge_pages_free() >= pages)
 		return 0;
 	return uvs_fail(err, -ENOMEM,
 			"%u slots of %u mbufs take %ld huge pages of 2 MB, and %ld are free: as "
 			"root, sysctl vm.nr_hugepages=%ld; or fewer slots, or fewer mbufs",
-			m->conf.slots, mbufs_of(m), pages, free_pages(), pages + 16);
+			m->conf.slots, mbufs_of(m), pages, uvs_eal_huge_pages_free(), pages + 16);
 }
 
 static bool
