@@ -424,6 +424,7 @@ enum uvb_pair_drop {
 	UVB_PD_UPLINK,      /* its adapter's uplink is down, or has no bandwidth left */
 	UVB_PD_FLOW,        /* one of its flow rules says so */
 	UVB_PD_ISOLATED,    /* isolated, and none of its flow rules wants it */
+	UVB_PD_DELAY,       /* behind delayed frames, which take all of the voq or all cells */
 	UVB_PD_MAX = 16
 };
 
@@ -693,7 +694,7 @@ struct uvb_adapter_shm {
  * between tail and head are FREE already, or taken again for another place, is what reclaim expects
  * after the death of a receiver in the middle of a burst, too. A receiver that dies loses what it
  * had parked, as its NIC would. A link can so hold back voq_depth frames for each pair of queues;
- * more are dropped there as "full".
+ * more are dropped there as "link_delay_full".
  */
 #define UVB_FAULTS_MAX  64
 #define UVB_FAULT_INSNS 480 /* instructions of a filter */

@@ -31,6 +31,7 @@ const char *const uvb_pd_name[UVB_PD_MAX] = {
 	[UVB_PD_VLAN_EGRESS] = "vlan_egress", [UVB_PD_GROUP] = "isolated",
 	[UVB_PD_LINK_DOWN] = "rx_link_down",  [UVB_PD_UPLINK] = "uplink",
 	[UVB_PD_FLOW] = "flow_drop",          [UVB_PD_ISOLATED] = "flow_isolated",
+	[UVB_PD_DELAY] = "link_delay_full",
 };
 
 const char *

@@ -700,13 +700,16 @@ drop_no_cell(struct uvb_txq *q, struct dest *d, uint32_t rxq, struct passage *p)
 	drop_full(&d->lane[rxq], p);
 }
 
-/* The ring, or the destination's share of cells, is full. A patient sender waits as long as the
+/* The ring, or the destination's share of cells, is full: of delayed frames if this one has to keep
+ * its place among such. A patient sender waits as long as the
  * receiver goes on. What a fault has decided of is not decided again: that frame does not wait. */
 static enum outcome
 no_room(struct uvb_txq *q, struct dest *d, struct lane *l, struct passage *p)
 {
 	uint64_t now;
 
+	if (p->deliver_at != 0)
+		return uvb_tx_drop_for(d, p, UVB_PD_DELAY);
 	if (q->patience_ns == 0 || ((q->special | d->special) & UVB_SPECIAL_FAULT))
 		return drop_full(l, p);
 	now = uvb_now_ns();

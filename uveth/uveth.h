@@ -30,11 +30,12 @@
  * If the primary dies, the daemon sees its control connection close: the port is detached and its
  * frames in flight are freed or delivered, as abi.h has it; with life=any that waits for the last
  * secondary. If a secondary dies nothing happens but that its queues stand still. The mbufs are in
- * EAL's memory (no mbuf is ever inside the fabric: both bursts copy). Nobody holds a lock of ours:
- * the driver has none.
+ * EAL's memory (no mbuf is ever inside the fabric: both bursts copy). Nobody outside
+ * the process waits for a lock of ours: the driver has none but tx_busy, which dies with it.
  *
  * Threads: as ethdev's defaults. One thread per queue and direction at a time; different queues
  * freely in parallel; control operations of one port one at a time, in parallel with the bursts.
+ * Transmit queues with RTE_ETH_TX_OFFLOAD_MT_LOCKFREE: any number of threads of one process.
  */
 #ifndef UVETH_H
 #define UVETH_H
@@ -73,7 +74,7 @@
 	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS |    \
 	 RTE_ETH_TX_OFFLOAD_VLAN_INSERT | RTE_ETH_TX_OFFLOAD_QINQ_INSERT | \
 	 RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_UDP_TSO |         \
-	 RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE)
+	 RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE | RTE_ETH_TX_OFFLOAD_MT_LOCKFREE)
 
 #define UVETH_TX_TAGS (RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_TX_QINQ)
 #define UVETH_TX_SEG  (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
@@ -210,6 +211,10 @@ struct uveth_local {
 	/* The turns in which the queues were taken. Writer: the thread that polls the queue. */
 	uint32_t rx_turn[UVB_MAX_QUEUES];
 	uint32_t tx_turn[UVB_MAX_QUEUES];
+	/* A thread is in the queue's burst; MT_LOCKFREE alone. Set by whoever enters (acquire),
+	 * cleared by the same (release). Not in the queue's memory: there it would outlive the
+	 * process. */
+	bool tx_busy[UVB_MAX_QUEUES];
 	bool watching; /* an alarm looks after the link */
 	bool seen_up;  /* the link, when the application was last told */
 };

@@ -15,12 +15,14 @@
  *             per frame  one line of the mbuf read, 32 bytes of descriptor written to the stack;
  *                        the copy is the fabric's; no atomic (mbufs with a reference count above
  *                        one excepted, as in any driver)
+ *             MT_LOCKFREE  per burst, if asked for: one exchange, one more release store
  *             checksum   per frame that asks for it, the payload is read once more; it is then in
  *                        the cache for the copy
  */
 #include <rte_branch_prediction.h>
 #include <rte_mbuf.h>
 #include <rte_memcpy.h>
+#include <rte_pause.h>
 #include <rte_prefetch.h>
 
 #include "uveth/uveth.h"
@@ -347,17 +349,14 @@ tx_super(struct uveth_txq *q, struct uvb_txq *u, struct rte_mbuf *m)
 	return rc;
 }
 
-uint16_t
-uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
+static uint16_t
+tx_burst(struct uveth_txq *q, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct uveth_txq *q = txq;
 	struct tx_chunk c;
 	uint16_t taken, sent = 0;
 	struct uvb_txq *u;
 	int why;
 
-	if (unlikely(q == NULL))
-		return 0;
 	u = uveth_txq_handle(q);
 	if (unlikely(u == NULL))
 		return 0;
@@ -382,4 +381,38 @@ uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
 			break; /* every cell is in flight: the application decides what to do */
 	}
 	return sent;
+}
+
+/* How often a thread looks whether the other one has left the queue: some ten microseconds, several
+ * bursts. One that was put off its processor takes longer, and is not waited for. */
+#define TX_BUSY_LOOKS 256
+
+/* One of several threads (RTE_ETH_TX_OFFLOAD_MT_LOCKFREE). A queue that stays busy is, for this
+ * burst, a full one. */
+static uint16_t
+tx_burst_of_many(struct uveth_txq *q, struct rte_mbuf **pkts, uint16_t n)
+{
+	bool *busy = &uveth_local(&rte_eth_devices[q->port_id])->tx_busy[q->id];
+	uint16_t sent;
+
+	for (unsigned int looks = 0; __atomic_exchange_n(busy, true, __ATOMIC_ACQUIRE); looks++) {
+		if (looks == TX_BUSY_LOOKS)
+			return 0;
+		rte_pause();
+	}
+	sent = tx_burst(q, pkts, n);
+	__atomic_store_n(busy, false, __ATOMIC_RELEASE);
+	return sent;
+}
+
+uint16_t
+uveth_tx_burst(void *txq, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct uveth_txq *q = txq;
+
+	if (unlikely(q == NULL))
+		return 0;
+	if (unlikely((q->offloads & RTE_ETH_TX_OFFLOAD_MT_LOCKFREE) != 0))
+		return tx_burst_of_many(q, pkts, n);
+	return tx_burst(q, pkts, n);
 }

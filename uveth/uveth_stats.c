@@ -205,7 +205,7 @@ static const struct name port_names[] = {
 	{"rx_drop_link_queue_full", UVB_PD_QUEUE}, {"rx_drop_flow", UVB_PD_FLOW},
 	{"rx_drop_isolated", UVB_PD_ISOLATED},     {"rx_drop_vlan_egress", UVB_PD_VLAN_EGRESS},
 	{"rx_drop_group", UVB_PD_GROUP},           {"rx_drop_link_down", UVB_PD_LINK_DOWN},
-	{"rx_drop_uplink", UVB_PD_UPLINK},
+	{"rx_drop_uplink", UVB_PD_UPLINK},         {"rx_drop_link_delay_full", UVB_PD_DELAY},
 };
 
 static uint64_t

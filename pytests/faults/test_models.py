@@ -110,6 +110,20 @@ def test_jitter_keeps_the_order_unless_told_otherwise(net):
     assert sorted(got) == list(range(100)) != got
 
 
+def test_a_cable_holds_as_many_frames_as_a_voq(net):
+    """What is beyond has a name of its own: the receiver is not to blame."""
+    a, b = net.wire("a"), net.wire("b")
+    net.clock.stop()
+    net.link(b).delay("1s", "rx")
+    room = net.fabric.snapshot()["fabric.voq_depth"]
+    a.send(numbered(a, b, room + 7), ack=False)
+    counters = net.fabric.snapshot()
+    assert counters["port.b.drops.link_delay_full"] == 7
+    assert counters["port.b.rxq.0.imissed"] == 0
+    net.clock.step(1)
+    assert numbers(b.drain()) == list(range(room))
+
+
 @pytest.mark.parametrize("normal", [False, True], ids=["uniform", "normal"])
 def test_distribution_of_jitter(net, normal):
     a, b = net.wire("a"), net.wire("b")

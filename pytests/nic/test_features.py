@@ -16,6 +16,7 @@ COVERED = {
     "Link status event": ["intr: link event", "test_fabric_restarted_under_a_port"],
     "Removal event": ["test_unplugged_under_traffic", "test_fabric_taken_down_under_two_ports"],
     "Rx interrupt": ["intr: per queue", "intr: no lost wake-up", "intr: not configured"],
+    "Lock-free Tx queue": ["burst: many threads, one queue"],
     "Fast mbuf free": ["burst: fast free", "burst: clone"],
     "Free Tx mbuf on demand": ["control: information"],
     "Queue start/stop": ["control: queue start and stop", "control: deferred start"],

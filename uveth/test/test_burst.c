@@ -2,6 +2,8 @@
  *
  * test_burst.c - frames of every size and shape, from one port to the other.
  */
+#include <pthread.h>
+
 #include "uveth/test/test.h"
 
 static void
@@ -301,6 +303,74 @@ fast_free(void)
 	pair_close(&a, &b);
 }
 
+/* Threads that share a transmit queue: each numbers its frames behind the Ethernet header. */
+enum { SENDERS = 4, EACH = 4000 };
+
+struct stamp {
+	uint32_t sender, number;
+};
+
+struct sender {
+	pthread_t thread;
+	const struct port *from;
+	const struct rte_ether_addr *to;
+	uint32_t me;
+};
+
+static void *
+send_numbered(void *arg)
+{
+	const struct sender *s = arg;
+	struct rte_mbuf *m[4];
+
+	for (uint32_t i = 0; i < EACH; i += RTE_DIM(m)) {
+		uint16_t sent = 0;
+
+		for (uint32_t k = 0; k < RTE_DIM(m); k++) {
+			m[k] = plain_frame(s->from, s->to, 64);
+			*rte_pktmbuf_mtod_offset(m[k], struct stamp *, RTE_ETHER_HDR_LEN) =
+				(struct stamp){s->me, i + k};
+		}
+		while (sent < RTE_DIM(m))
+			sent += rte_eth_tx_burst(s->from->id, 0, m + sent, RTE_DIM(m) - sent);
+	}
+	return NULL;
+}
+
+/* Each thread's frames arrive whole, once, and in the order in which it sent them. */
+static void
+many_threads(void)
+{
+	struct setup s = {.tx_offloads = RTE_ETH_TX_OFFLOAD_MT_LOCKFREE};
+	uint32_t next[SENDERS] = {0}, total = 0;
+	struct sender sender[SENDERS];
+	struct rte_mbuf *in[BURST];
+	struct port a, b;
+
+	pair_open(&a, &b, &s);
+	for (uint32_t i = 0; i < SENDERS; i++) {
+		sender[i] = (struct sender){.from = &a, .to = &b.mac, .me = i};
+		CHECK_EQ(pthread_create(&sender[i].thread, NULL, send_numbered, &sender[i]), 0);
+	}
+	while (total + xstat(&b, "rx_drop_ring_full") < SENDERS * EACH) {
+		uint16_t n = receive(&b, 0, in, BURST);
+
+		for (uint16_t i = 0; i < n; i++) {
+			const struct stamp *st =
+				rte_pktmbuf_mtod_offset(in[i], struct stamp *, RTE_ETHER_HDR_LEN);
+
+			CHECK(st->sender < SENDERS && st->number >= next[st->sender]);
+			next[st->sender] = st->number + 1;
+			rte_pktmbuf_free(in[i]);
+		}
+		total += n;
+	}
+	for (uint32_t i = 0; i < SENDERS; i++)
+		CHECK_EQ(pthread_join(sender[i].thread, NULL), 0);
+	CHECK_EQ(basic(&a).opackets, SENDERS * EACH);
+	pair_close(&a, &b);
+}
+
 /* A clone is sent, and its data is still there for the other holder. */
 static void
 cloned(void)
@@ -357,6 +427,7 @@ const struct test burst_tests[] = {
 	{"burst: ring full", ring_full},
 	{"burst: cells run out", cells_run_out},
 	{"burst: fast free", fast_free},
+	{"burst: many threads, one queue", many_threads},
 	{"burst: clone", cloned},
 	{"burst: runt", runt},
 	{NULL, NULL},
