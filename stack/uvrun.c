@@ -274,8 +274,8 @@ set_environment(const struct options *o)
 	char library[PATH_MAX], config[PATH_MAX], preload[2 * PATH_MAX];
 
 	find_library(library);
-	snprintf(preload, sizeof(preload), "%s%s%s", library, already && *already ? ":" : "",
-		 already ? already : "");
+	snprintf(preload, sizeof(preload), UVS_PRELOAD_FIRST "%s%s%s", library,
+		 already && *already ? ":" : "", already ? already : "");
 	set_env("LD_PRELOAD", preload);
 	if (!realpath(o->config, config))
 		die(EXIT_OURS, "%s: %s", o->config, strerror(errno));

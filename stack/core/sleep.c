@@ -67,7 +67,8 @@ uvs_sleep_in_kernel(struct uvs_sleep *s, const int *ports, unsigned int ports_n,
 	f[n++] = (struct pollfd){.fd = s->w->efd, .events = POLLIN};
 	for (unsigned int i = 0; i < ports_n; i++)
 		f[n++] = (struct pollfd){.fd = ports[i], .events = POLLIN};
-	memcpy(f + n, s->k->fds, s->k->nfds * sizeof(*f));
+	if (s->k->nfds != 0)
+		memcpy(f + n, s->k->fds, s->k->nfds * sizeof(*f));
 	r = uvs_sys_ppoll(f, n + s->k->nfds, ns == UINT64_MAX ? NULL : &t, s->k->sigmask);
 	s->now = uvs_clock_ns();
 	if (r == -EINTR)

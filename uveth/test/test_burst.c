@@ -328,8 +328,8 @@ send_numbered(void *arg)
 
 		for (uint32_t k = 0; k < RTE_DIM(m); k++) {
 			m[k] = plain_frame(s->from, s->to, 64);
-			*rte_pktmbuf_mtod_offset(m[k], struct stamp *, RTE_ETHER_HDR_LEN) =
-				(struct stamp){s->me, i + k};
+			memcpy(rte_pktmbuf_mtod_offset(m[k], void *, RTE_ETHER_HDR_LEN),
+			       &(struct stamp){s->me, i + k}, sizeof(struct stamp));
 		}
 		while (sent < RTE_DIM(m))
 			sent += rte_eth_tx_burst(s->from->id, 0, m + sent, RTE_DIM(m) - sent);
@@ -356,11 +356,12 @@ many_threads(void)
 		uint16_t n = receive(&b, 0, in, BURST);
 
 		for (uint16_t i = 0; i < n; i++) {
-			const struct stamp *st =
-				rte_pktmbuf_mtod_offset(in[i], struct stamp *, RTE_ETHER_HDR_LEN);
+			struct stamp st;
 
-			CHECK(st->sender < SENDERS && st->number >= next[st->sender]);
-			next[st->sender] = st->number + 1;
+			memcpy(&st, rte_pktmbuf_mtod_offset(in[i], void *, RTE_ETHER_HDR_LEN),
+			       sizeof(st));
+			CHECK(st.sender < SENDERS && st.number >= next[st.sender]);
+			next[st.sender] = st.number + 1;
 			rte_pktmbuf_free(in[i]);
 		}
 		total += n;
