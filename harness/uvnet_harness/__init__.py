@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Networks of user-space hosts for pytest: see docs/harness.md."""
 
+from uvnet_harness.dpdk import DpdkHost, DpdkPort
 from uvnet_harness.fabric import Build, Difference, Fabric, Snapshot
 from uvnet_harness.host import App, Host
 from uvnet_harness.kernel import KernelHost
@@ -14,6 +15,8 @@ __all__ = [
     "Build",
     "Deadline",
     "Difference",
+    "DpdkHost",
+    "DpdkPort",
     "Fabric",
     "Flow",
     "HashType",

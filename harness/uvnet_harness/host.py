@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from uvnet_harness import wait
 from uvnet_harness.fabric import numbers
@@ -15,16 +15,32 @@ from uvnet_harness.proc import Process, Result
 from uvnet_harness.rss import Rss
 
 if TYPE_CHECKING:
-    from uvnet_harness.kernel import KernelHost
     from uvnet_harness.net import Net
 
 CommandWord = str | os.PathLike[str]
 
 
+class AppHost(Protocol):
+    """What applications run on."""
+
+    net: Net
+
+    def attached(self) -> bool:
+        """True if its ports are attached and started."""
+
+
+@runtime_checkable
+class Addressed(AppHost, Protocol):
+    """A host with a TCP/IP stack."""
+
+    ip: str
+    mac: str
+
+
 class App:
     """An application in the background on a host."""
 
-    def __init__(self, host: Host | KernelHost, process: Process) -> None:
+    def __init__(self, host: AppHost, process: Process) -> None:
         self.host = host
         self.process = process
 
@@ -83,8 +99,11 @@ class App:
         return self.wait_ready(port=port, timeout=timeout)
 
     def _wait_listening(self, port: int, timeout: float) -> None:
-        with self.host.net.probe() as probe:
-            self.process.wait_ready(lambda: probe.tcp_listens(self.host, port), timeout)
+        if not isinstance(self.host, Addressed):
+            raise ValueError(f"{self.host} has no address to ask: wait for log= or condition=")
+        host: Addressed = self.host
+        with host.net.probe() as probe:
+            self.process.wait_ready(lambda: probe.tcp_listens(host, port), timeout)
 
     def wait(self, timeout: float = 30) -> int:
         """Wait for its end.

@@ -8,21 +8,23 @@ hands it out as the fixture ``net``.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uvnet_harness import artifacts, journal, names
 from uvnet_harness.clock import Clock
+from uvnet_harness.dpdk import DpdkHost
 from uvnet_harness.eal import unavailable as huge_pages_problem
 from uvnet_harness.fabric import LOG_TROUBLE, Build, Fabric, Snapshot
 from uvnet_harness.faults import Link
-from uvnet_harness.host import Host
+from uvnet_harness.host import Addressed, Host
 from uvnet_harness.kernel import KernelHost, unavailable
 from uvnet_harness.proc import Process, Processes
 
@@ -37,6 +39,9 @@ NICS = {"uveth": "uveth:fabric={fabric},name={port}"}
 
 PROBE_HOST = 253
 """Host number of the wire that asks whether a TCP port listens."""
+
+FIRST_CABLE = 3000
+"""VLAN of the first cable; each has one of its own."""
 
 
 class Missing(Exception):
@@ -106,7 +111,7 @@ class Probe:
         self._wire = wire
         self._random = source
 
-    def tcp_listens(self, host: Host | KernelHost, port: int, timeout: float = 0.3) -> bool:
+    def tcp_listens(self, host: Addressed, port: int, timeout: float = 0.3) -> bool:
         """Send a SYN, and a RST if it is answered by SYN/ACK.
 
         :param timeout: seconds to wait for the answer.
@@ -154,6 +159,8 @@ class Net:
         self.hosts: dict[str, Host] = {}
         self.shared_hosts: list[SharedHost] = []
         self.kernel_hosts: dict[str, KernelHost] = {}
+        self.dpdk_hosts: dict[str, DpdkHost] = {}
+        self._cables = itertools.count(FIRST_CABLE)
         self.wires: dict[str, Wire] = {}
         self._wire_set: WireSet | None = None
         self._numbers = iter(range(1, PROBE_HOST))
@@ -236,6 +243,34 @@ class Net:
         self.kernel_hosts[name] = host
         return host.up()
 
+    def dpdk(
+        self,
+        name: str | None = None,
+        *,
+        ports: int = 1,
+        queues: int = 1,
+        lcores: int = 1,
+        memory: int = 64,
+        eal: Sequence[str] = (),
+    ) -> DpdkHost:
+        """Add a host for a DPDK application that is not ours: ``.start(program, …)`` runs it with
+        these ports.
+
+        :param name: default dpdk1, dpdk2, …; its ports are NAME.0, NAME.1, …
+        :param ports: how many ethdevs it finds.
+        :param queues: most queues of each direction of a port.
+        :param lcores: how many EAL gives it; the first one is its main one.
+        :param memory: megabytes, without huge pages.
+        :param eal: more arguments for EAL.
+        """
+        numbers = [next(self._numbers) for _ in range(ports)]
+        name = name or f"dpdk{numbers[0]}"
+        self._check_name(name)
+        macs = [self.addresses.mac(number) for number in numbers]
+        host = DpdkHost(self, name, macs, queues=queues, lcores=lcores, memory=memory, eal=eal)
+        self.dpdk_hosts[name] = host
+        return host
+
     def note_netns(self, name: str) -> None:
         """Write down that a network namespace is about to be made."""
         self._journal.add("netns", name)
@@ -291,7 +326,7 @@ class Net:
         )
 
     def _check_name(self, name: str) -> None:
-        if name in self.hosts or name in self.wires or name in self.kernel_hosts:
+        if name in {*self.hosts, *self.wires, *self.kernel_hosts, *self.dpdk_hosts}:
             raise ValueError(f"there is a {name!r} in this network already")
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,31}", name):
             raise ValueError(f"{name!r} cannot name a port: 1 to 31 of A-Z a-z 0-9 _ . -")
@@ -319,6 +354,15 @@ class Net:
         if kind not in NICS:
             raise ValueError(f"--nic={kind}: there is only {', '.join(NICS)} so far")
         return NICS[kind].format(fabric=self.name, port=port)
+
+    def need_driver(self) -> None:
+        """Check that the driver of uveth ports is built.
+
+        :raises NotBuilt: it is not; in pytest the test is then skipped.
+        """
+        problem = self.build.missing(self.build.pmd)
+        if problem:
+            raise NotBuilt(problem)
 
     def need_stack(self) -> None:
         """Check that the stack is built.
@@ -352,6 +396,13 @@ class Net:
     ) -> None:
         """Put a port into VLANs; see `Switch.vlan`."""
         self.switch.vlan(port, access=access, trunk=trunk, native=native)
+
+    def cable(self, one: Port, other: Port) -> None:
+        """Connect two ports with each other alone, as a cable without a switch would: what either
+        sends, whatever its address, only the other one gets."""
+        number = next(self._cables)
+        for end in (one, other):
+            self.switch.vlan(end, access=number)
 
     def adapter(self, name: str, vfs: int, uplink_rate: str | None = None) -> Adapter:
         """Make an SR-IOV adapter: hosts and wires by the names of its functions are on it."""
