@@ -201,8 +201,12 @@ class Net:
         """
         return self._add_host(Host, name, queues, ipv6, config)
 
-    def shared_host(self, name: str | None = None, queues: int = 1, **config: str | int) -> SharedHost:
+    def shared_host(
+        self, name: str | None = None, queues: int = 1, *, ipv6: bool = False, **config: str | int
+    ) -> SharedHost:
         """Add a host whose network card is shared by all that runs on it, at the same time.
+
+        :param ipv6: give it an IPv6 address as well.
 
         :raises NotPossible: not here; in pytest the test is then skipped.
         """
@@ -211,7 +215,7 @@ class Net:
         problem = huge_pages_problem(MEGABYTES)
         if problem:
             raise NotPossible(problem)
-        host = self._add_host(SharedHost, name, queues, False, config)
+        host = self._add_host(SharedHost, name, queues, ipv6, config)
         assert isinstance(host, SharedHost)
         self.shared_hosts.append(host)
         return host

@@ -18,12 +18,13 @@ def host(net):
     return net.shared_host("web", queues=2)
 
 
-def server(host, kind, port, name):
-    return host.start("python3", WHOAMI, kind, host.ip, str(port), name).wait_ready(log="^ready$")
+def server(host, kind, port, name, address=None):
+    words = ["python3", WHOAMI, kind, address or host.ip, str(port), name]
+    return host.start(*words).wait_ready(log="^ready$")
 
 
-def asker(client, host, port, count):
-    app = client.start("python3", WHOAMI, "ask", host.ip, str(port), str(count))
+def asker(client, host, port, count, address=None):
+    app = client.start("python3", WHOAMI, "ask", address or host.ip, str(port), str(count))
     return app, json.loads(app.process.wait_output(r"^\{.*\}$", 60)[0])
 
 
@@ -102,3 +103,87 @@ def test_answers_come_home(net, host):
     assert names == {"peer": 30}
     assert total(host, "forwarded") - before <= 2  # ARP is everybody's
     assert app.running
+
+
+def test_connected_datagrams(net, host):
+    """Sockets that are connected have their peers' datagrams, though another process has bound the port,
+    too, and takes what is anybody's."""
+    client = net.host("client")
+    words = [host.ip, "7000", "connected", client.ip, "9000", "12"]
+    connected = host.start("python3", WHOAMI, "peers", *words).wait_ready(log="^ready$")
+    server(host, "udp", 7000, "anybody")
+    script = (
+        "import socket\n"
+        "for port in [*range(9000, 9012), *range(9100, 9112)]:\n"
+        "    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)\n"
+        "    s.bind(('0.0.0.0', port))\n"
+        f"    s.sendto(b'?', ('{host.ip}', 7000)); print(s.recv(100).decode())\n"
+    )
+    done = client.run("python3", "-c", script).check()
+    assert done.stdout.split() == ["connected"] * 12 + ["anybody"] * 12
+    assert connected.stop() is not None
+    assert [row for row in host.show("rules") if row.get("remote")] == []
+
+
+def test_groups(net, host):
+    """What is sent to a group reaches its members in all processes, from without and from within; those
+    that have left hear no more."""
+    group, port = "239.1.2.3", "7000"
+    members = [host.start("python3", WHOAMI, "group", group, port).wait_ready(log="^ready$") for _ in range(3)]
+    peer = net.host("peer")
+    peer.run("python3", WHOAMI, "send", group, port, "outside", "1").check()
+    for member in members:
+        member.process.wait_output("^heard outside$", 5)
+    host.run("python3", WHOAMI, "send", group, port, "inside", "1").check()
+    for member in members:
+        member.process.wait_output("^heard inside$", 5)
+    peer.run("python3", WHOAMI, "send", group, port, "leave", "1").check()
+    for member in members:
+        member.process.wait_output("^left$", 5)
+    late = host.start("python3", WHOAMI, "group", group, port).wait_ready(log="^ready$")
+    peer.run("python3", WHOAMI, "send", group, port, "late", "1").check()
+    late.process.wait_output("^heard late$", 5)
+    assert all("late" not in member.stdout for member in members)
+
+
+@pytest.mark.parametrize("sender", ["peer", "host"])
+def test_large_datagrams(net, host, sender):
+    """In fragments from the wire, in one piece from a process of the host: whole at whose they are."""
+    apps = [
+        host.start("python3", WHOAMI, "udp", host.ip, str(7000 + number), f"u{number}").wait_ready(log="^ready$")
+        for number in range(2)
+    ]
+    at = host if sender == "host" else net.host("peer")
+    script = (
+        "import socket\n"
+        "for number in range(2):\n"
+        "    for size in (3000, 20000, 60000):\n"
+        "        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5)\n"
+        f"        s.sendto(b'?' * size, ('{host.ip}', 7000 + number)); print(s.recv(100).decode())\n"
+    )
+    done = at.run("python3", "-c", script).check()
+    assert done.stdout.split() == [f"u{number}" for number in range(2) for _ in range(3)]
+    assert all(app.running for app in apps)
+
+
+def test_ipv6(net):
+    """As with IPv4: a shared port, ports of one process each, datagrams, the end of a process."""
+    host = net.shared_host("six", queues=2, ipv6=True)
+    first = server(host, "tcp", 7000, "a", host.ip6)
+    server(host, "tcp", 7000, "b", host.ip6)
+    server(host, "udp", 7001, "c", host.ip6)
+    client = net.host("client", ipv6=True)
+    app, names = asker(client, host, 7000, 16, host.ip6)
+    assert set(names) == {"a", "b"}
+    assert moved(app, 1) == 0
+    script = (
+        "import socket\n"
+        "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.settimeout(5)\n"
+        f"s.sendto(b'?' * 4000, ('{host.ip6}', 7001)); print(s.recv(100).decode())\n"
+    )
+    assert net.host("other", ipv6=True).run("python3", "-c", script).check().stdout == "c\n"
+    app.process.send_signal(signal.SIGSTOP)
+    first.kill()
+    app.process.send_signal(signal.SIGCONT)
+    app.process.send_signal(signal.SIGUSR1)
+    app.process.wait_output("ConnectionResetError", 5)

@@ -165,7 +165,7 @@ make_buffer(struct rte_mempool *mp, void *slot, void *obj, unsigned int i)
 	rte_pktmbuf_init(mp, NULL, obj, i);
 	priv = uvs_mbuf_priv(obj);
 	memset(priv, 0, sizeof(*priv));
-	priv->ref = UVS_REF(*(uint32_t *)slot, i);
+	priv->label.ref = UVS_REF(*(uint32_t *)slot, i);
 }
 
 struct rte_mempool *
@@ -204,7 +204,8 @@ refill_one(struct rte_mempool *mp, void *opaque, void *obj, unsigned int i)
 	struct lifo *l = mp->pool_data;
 
 	(void)opaque;
-	if (__atomic_load_n(&uvs_mbuf_priv(obj)->owner, __ATOMIC_ACQUIRE) != UVS_OWNER_HOME)
+	if (atomic_load_explicit(&uvs_mbuf_priv(obj)->label.owner, memory_order_acquire) !=
+	    UVS_OWNER_HOME)
 		return;
 	make_buffer(mp, &l->slot, obj, i);
 	l->objs[l->n++] = obj;

@@ -31,6 +31,7 @@
 #include "stack/core/rte.h"
 
 #include "stack/lwip/uvl.h"
+#include "stack/share/softq.h"
 #include "lwip/pbuf.h"
 
 struct uvs_instance;
@@ -47,8 +48,8 @@ struct uvs_packet_note {
 
 struct uvs_mbuf_priv {
 	/* Of buffers that may change hands (stack/share/softq.h, steer.h). */
-	uint64_t owner, trail;
-	uint32_t ref;   /* its own; constant */
+	struct uvs_label label;
+	uint64_t trail;
 	uint32_t proxy; /* a frame to be sent, not received */
 
 	struct pbuf_custom custom;
@@ -100,9 +101,9 @@ uvs_mbuf_priv(const struct rte_mbuf *mbuf)
 }
 
 static inline struct rte_mbuf *
-uvs_mbuf_of_owner(uint64_t owner_at)
+uvs_mbuf_of_label(uint64_t label_at)
 {
-	return (struct rte_mbuf *)(uintptr_t)(owner_at - offsetof(struct uvs_mbuf_priv, owner)) - 1;
+	return (struct rte_mbuf *)(uintptr_t)(label_at - offsetof(struct uvs_mbuf_priv, label)) - 1;
 }
 
 /* Neither pool nor depot have much left: who holds something unsent gets no more. */

@@ -286,6 +286,8 @@ uvs_port_hear(struct uvs_port *p, const struct rte_ether_addr *mac)
 		g->users++;
 		return;
 	}
+	if (p->share != NULL)
+		uvs_share_join(p->share, mac);
 	if (p->ngroups < UVS_MC_GROUPS)
 		p->groups[p->ngroups++] = (struct uvs_mc_group){.mac = *mac, .users = 1};
 	else
@@ -300,6 +302,9 @@ uvs_port_unhear(struct uvs_port *p, const struct rte_ether_addr *mac)
 
 	if (g != NULL && --g->users != 0)
 		return;
+	/* One that is not in the list may have other users: the slot stays a member of it. */
+	if (g != NULL && p->share != NULL)
+		uvs_share_quit(p->share, mac);
 	if (g != NULL)
 		*g = p->groups[--p->ngroups];
 	else if (p->groups_unlisted != 0)

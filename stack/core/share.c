@@ -13,6 +13,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "lwip/udp.h"
+
 struct uvs_link uvs_link_up = {.control = -1};
 
 /* -------------------------------------------------------------------------------------- attach */
@@ -299,20 +301,62 @@ uvs_share_lwip(const struct uvs_share *s)
 	return s->me->lwip;
 }
 
+/* ------------------------------------------------------------------------------------- groups */
+
+void
+uvs_share_join(struct uvs_share *s, const struct rte_ether_addr *mac)
+{
+	uvs_steer_join(&s->map, s->slot, mac->addr_bytes);
+}
+
+void
+uvs_share_quit(struct uvs_share *s, const struct rte_ether_addr *mac)
+{
+	uvs_steer_leave(&s->map, s->slot, mac->addr_bytes);
+}
+
 /* ------------------------------------------------------------------------------------- PCBs */
 
 /* As steering names it. */
-static void
-flow_of(const struct tcp_pcb *pcb, struct uvs_flow *f)
+static struct uvs_flow
+flow_of(uint8_t proto, const ip_addr_t *local, uint16_t lport, const ip_addr_t *remote,
+	uint16_t rport)
 {
-	bool v6 = IP_IS_V6_VAL(pcb->remote_ip);
+	bool v6 = IP_IS_V6(remote);
+	struct uvs_flow f = {.lport = lport, .rport = rport, .proto = proto, .family = v6 ? 6 : 4};
 
-	*f = (struct uvs_flow){.lport = pcb->local_port,
-			       .rport = pcb->remote_port,
-			       .proto = IPPROTO_TCP,
-			       .family = v6 ? 6 : 4};
-	memcpy(f->local, &pcb->local_ip, v6 ? sizeof(f->local) : sizeof(f->local[0]));
-	memcpy(f->remote, &pcb->remote_ip, v6 ? sizeof(f->remote) : sizeof(f->remote[0]));
+	memcpy(f.local, local, v6 ? sizeof(f.local) : sizeof(f.local[0]));
+	memcpy(f.remote, remote, v6 ? sizeof(f.remote) : sizeof(f.remote[0]));
+	return f;
+}
+
+static struct uvs_flow
+udp_flow(const struct udp_pcb *pcb)
+{
+	return flow_of(IPPROTO_UDP, &pcb->local_ip, pcb->local_port, &pcb->remote_ip,
+		       pcb->remote_port);
+}
+
+void
+uvs_share_connected(struct uvs_instance *in, struct udp_pcb *pcb)
+{
+	struct uvs_flow f;
+
+	if (likely(in->share == NULL))
+		return;
+	f = udp_flow(pcb);
+	uvs_steer_connected(&in->share->steer, &f, &pcb->uvl_steer);
+}
+
+void
+uvs_share_disconnected(struct uvs_instance *in, struct udp_pcb *pcb)
+{
+	struct uvs_flow f;
+
+	if (likely(in->share == NULL || pcb->uvl_steer == 0))
+		return;
+	f = udp_flow(pcb);
+	uvs_steer_ended(&in->share->steer, &f, &pcb->uvl_steer);
 }
 
 /* It was found by a rule: that is wrong from now on. */
@@ -323,7 +367,8 @@ forget_rule(struct uvs_share *s, struct tcp_pcb *pcb)
 
 	if (likely(pcb->uvl_steer == 0))
 		return;
-	flow_of(pcb, &f);
+	f = flow_of(IPPROTO_TCP, &pcb->local_ip, pcb->local_port, &pcb->remote_ip,
+		    pcb->remote_port);
 	uvs_steer_ended(&s->steer, &f, &pcb->uvl_steer);
 }
 

@@ -25,6 +25,7 @@ struct uvs_home;
 struct uvs_instance;
 struct uvs_share;
 struct pbuf;
+struct udp_pcb;
 
 /* The process becomes one of the host: asks the manager, starts EAL beside it, checks what it
  * finds, and is given a slot for each of n instances; share[] are they. Once in a process. 0 or a
@@ -50,6 +51,16 @@ void *uvs_share_lwip(const struct uvs_share *s);
 /* TCP PCBs in the slot's table. */
 void *uvs_share_pcb(struct uvs_share *s, size_t size);
 void uvs_share_pcb_free(struct uvs_share *s, void *pcb);
+
+/* The stack is, or no longer is, a member of the groups that have this Ethernet address. Its first
+ * and its last one: the caller counts. */
+void uvs_share_join(struct uvs_share *s, const struct rte_ether_addr *mac);
+void uvs_share_quit(struct uvs_share *s, const struct rte_ether_addr *mac);
+
+/* A UDP socket has a peer; and, before anything of it changes, has it no longer. Nothing to do on a
+ * host that is not shared. */
+void uvs_share_connected(struct uvs_instance *in, struct udp_pcb *pcb);
+void uvs_share_disconnected(struct uvs_instance *in, struct udp_pcb *pcb);
 
 /* May the slot's own queue be polled? Once per burst. */
 bool uvs_share_mine(const struct uvs_share *s);

@@ -225,14 +225,14 @@ zone(const char *name, uint32_t number, size_t size, bool *failed)
 	return z->addr;
 }
 
-/* By index: a stack finds a buffer by its number, and its owner word. */
+/* By index: a stack finds a buffer by its number. */
 static void
-note_owner(struct rte_mempool *mp, void *arg, void *obj, unsigned int i)
+note_label(struct rte_mempool *mp, void *arg, void *obj, unsigned int i)
 {
-	uint64_t *owner_at = arg;
+	uint64_t *label_at = arg;
 
 	(void)mp;
-	owner_at[i] = (uint64_t)(uintptr_t)&uvs_mbuf_priv(obj)->owner;
+	label_at[i] = (uint64_t)(uintptr_t)&uvs_mbuf_priv(obj)->label;
 }
 
 static bool
@@ -240,16 +240,16 @@ make_pool(struct mgr *m, uint32_t slot)
 {
 	struct uvs_pool_view *view = &m->host->x.pool[slot];
 	bool failed = false;
-	uint64_t *owner_at;
+	uint64_t *label_at;
 	char name[32];
 
 	snprintf(name, sizeof(name), "uvs_pool_%u", slot);
 	m->host->slot[slot].pool = uvs_mem_make(name, mbufs_of(m), slot);
-	owner_at = zone("uvs_owner", slot, mbufs_of(m) * sizeof(*owner_at), &failed);
+	label_at = zone("uvs_label", slot, mbufs_of(m) * sizeof(*label_at), &failed);
 	if (m->host->slot[slot].pool == NULL || failed)
 		return false;
-	rte_mempool_obj_iter(m->host->slot[slot].pool, note_owner, owner_at);
-	view->owner_at = owner_at;
+	rte_mempool_obj_iter(m->host->slot[slot].pool, note_label, label_at);
+	view->label_at = label_at;
 	view->count = mbufs_of(m);
 	return true;
 }

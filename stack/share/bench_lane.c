@@ -137,12 +137,12 @@ open_pools(struct host *h)
 
 	h->data = memory((size_t)LANES * LANE_BUFFERS * LANE_BUFFER);
 	h->trail = memory(LANES * LANE_BUFFERS * sizeof(*h->trail));
-	h->owner = memory(LANES * LANE_BUFFERS * sizeof(*h->owner));
+	h->label = memory(LANES * LANE_BUFFERS * sizeof(*h->label));
 	for (uint32_t i = 0; i < LANES * LANE_BUFFERS; i++)
-		at[i] = (uintptr_t)&h->owner[i];
+		at[i] = (uintptr_t)&h->label[i];
 	for (uint32_t slot = 0; slot < LANES; slot++) {
 		h->x.pool[slot].count = slot == UVS_SLOT_BOSS ? 0 : LANE_BUFFERS;
-		h->x.pool[slot].owner_at = &at[slot * LANE_BUFFERS];
+		h->x.pool[slot].label_at = &at[slot * LANE_BUFFERS];
 	}
 }
 

@@ -61,7 +61,7 @@ struct host {
 	struct uvs_rules_writer writer;
 	uint8_t *data;   /* [slot][LANE_BUFFERS][LANE_BUFFER] */
 	uint64_t *trail; /* [slot][LANE_BUFFERS] */
-	_Atomic uint64_t *owner;
+	struct uvs_label *label;
 	struct lane *lane; /* [LANES] */
 };
 

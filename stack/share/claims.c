@@ -37,7 +37,8 @@ uvs_claim_take(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, 
 			return -EADDRINUSE;
 		/* Flags of holders that are all gone mean nothing. */
 		wanted = (held & UVS_CLAIM_MASK) | me |
-			 (flags & FLAGS & ((held & UVS_CLAIM_MASK) != 0 ? held : FLAGS));
+			 ((held & UVS_CLAIM_MASK) != 0 ? held & (flags | UVS_CLAIM_CONNECTED)
+						       : flags & FLAGS);
 	} while (!atomic_compare_exchange_weak_explicit(
 		&w->held, &held, wanted, memory_order_acq_rel, memory_order_relaxed));
 	return 0;
@@ -58,6 +59,14 @@ uvs_claim_open(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, 
 	} while (!atomic_compare_exchange_weak_explicit(
 		&w->open, &open, open | me, memory_order_acq_rel, memory_order_relaxed));
 	return 0;
+}
+
+void
+uvs_claim_connect(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port)
+{
+	if (!uvs_claim_connected(c, space, port))
+		atomic_fetch_or_explicit(&c->port[space][port].held, UVS_CLAIM_CONNECTED,
+					 memory_order_acq_rel);
 }
 
 static bool

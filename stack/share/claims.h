@@ -8,8 +8,10 @@
  *            to it, TIME_WAIT included), and two flags:
  *              REUSEPORT  every socket on it has set SO_REUSEPORT
  *              REUSEADDR  every socket on it has set SO_REUSEADDR
+ *              CONNECTED  UDP: there is or was a socket on it that has a peer, whose datagrams it
+ *                         must get whoever else wants the port's
  *   open     a bit for each slot that wants its SYNs (TCP: somebody listens, and SO_REUSEADDR does
- *            not help any more) or datagrams (UDP)
+ *            not help any more) or anybody's datagrams (UDP: a socket without peer)
  *
  * A bind is one compare-and-swap, a close one `and`; the manager is not asked. EADDRINUSE comes as
  * from the kernel's inet_csk_bind_conflict(), for one user and with these limits:
@@ -43,6 +45,7 @@
 
 #define UVS_CLAIM_REUSEPORT (1ULL << 0)
 #define UVS_CLAIM_REUSEADDR (1ULL << 61)
+#define UVS_CLAIM_CONNECTED (1ULL << 62)
 
 enum uvs_claim_space {
 	UVS_CLAIM_TCP4,
@@ -75,6 +78,17 @@ int uvs_claim_take(struct uvs_claims *c, enum uvs_claim_space space, uint16_t po
 /* listen(), or a UDP bind: SYNs or datagrams of the port may come to this slot, which holds it.
  * Where another listens with TCP already: only by REUSEPORT. 0, or -EADDRINUSE. */
 int uvs_claim_open(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, uint32_t slot);
+
+/* The slot holds the UDP port, and a socket of it has a peer. Until the port is free of all. */
+void uvs_claim_connect(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port);
+
+/* Is there, or was there? */
+static inline bool
+uvs_claim_connected(const struct uvs_claims *c, enum uvs_claim_space space, uint16_t port)
+{
+	return (atomic_load_explicit(&c->port[space][port].held, memory_order_relaxed) &
+		UVS_CLAIM_CONNECTED) != 0;
+}
 
 /* The last listener of this slot closes; connections may stay. */
 void uvs_claim_shut(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, uint32_t slot);

@@ -19,6 +19,9 @@
 #define V 2
 #define B 3
 
+/* Buffers from here on are for what the survivors say to each other. */
+#define TALK 40
+
 static struct lab lab;
 
 /* --------------------------------------------------------------------------------------- judge */
@@ -53,10 +56,10 @@ frozen(pid_t victim)
 {
 	(void)victim;
 	if (!asleep(A) && !asleep(B)) {
-		talk(A, B, 40);
-		talk(B, A, 40);
+		talk(A, B, TALK);
+		talk(B, A, TALK);
 	}
-	lab_stage(&lab, A, V, 41);
+	lab_stage(&lab, A, V, TALK + 1);
 	uvs_softq_publish(&lab.end[A]);
 }
 
@@ -65,7 +68,7 @@ static void
 check_arrival(uint32_t at, uint64_t wake)
 {
 	uint32_t want = waiting(at, V), got = 0, n;
-	uvs_ref ref[16];
+	uvs_ref ref[64];
 
 	if (asleep(at) && !(wake >> at & 1)) {
 		if (want != 0)
@@ -73,9 +76,10 @@ check_arrival(uint32_t at, uint64_t wake)
 		return;
 	}
 	uvs_softq_disarm(&lab.end[at]);
-	while ((n = uvs_softq_take(&lab.end[at], ref, 16)) != 0)
+	while ((n = uvs_softq_take(&lab.end[at], ref, 64)) != 0)
 		for (uint32_t i = 0; i < n; i++) {
-			got += UVS_REF_POOL(ref[i]) == V || UVS_REF_POOL(ref[i]) == at;
+			lab_untie(&lab, ref[i]);
+			got += UVS_REF_INDEX(ref[i]) < TALK;
 			if (UVS_REF_POOL(ref[i]) != at)
 				uvs_softq_stage(&lab.end[at], UVS_REF_POOL(ref[i]), ref[i]);
 		}
@@ -127,6 +131,22 @@ send_frames(void *arg)
 	uvs_softq_publish(&lab.end[V]);
 }
 
+/* A frame of three buffers, and one behind it. */
+static void
+tie_frame(void)
+{
+	lab_tie(&lab, V, 0, 3);
+}
+
+static void
+send_large(void *arg)
+{
+	(void)arg;
+	uvs_softq_stage(&lab.end[V], A, UVS_REF(V, 0));
+	uvs_softq_stage(&lab.end[V], A, UVS_REF(V, 6));
+	uvs_softq_publish(&lab.end[V]);
+}
+
 static void
 sleep_both(void)
 {
@@ -134,7 +154,7 @@ sleep_both(void)
 	uvs_softq_arm(&lab.end[B]);
 }
 
-static uvs_ref taken[16];
+static uvs_ref taken[64];
 static uint32_t nb_taken;
 
 /* Frames of both, and one of V's own on its way home. */
@@ -155,7 +175,24 @@ static void
 take_frames(void *arg)
 {
 	(void)arg;
-	nb_taken = uvs_softq_take(&lab.end[V], taken, 16);
+	nb_taken = uvs_softq_take(&lab.end[V], taken, 64);
+}
+
+static void
+large_waits(void)
+{
+	lab_tie(&lab, A, 0, 3);
+	lab_stage(&lab, A, V, 0);
+	uvs_softq_publish(&lab.end[A]);
+}
+
+/* Taken, and handed on to a third one. */
+static void
+hand_on(void *arg)
+{
+	take_frames(arg);
+	uvs_softq_stage(&lab.end[V], B, taken[0]);
+	uvs_softq_publish(&lab.end[V]);
 }
 
 static void
@@ -250,6 +287,10 @@ static const struct kill_case cases[] = {
 	{"send-asleep", "the same, they sleep", sleep_both, MARKER(send_frames), frozen, dead},
 	{"take", "takes frames of two, and one of its own", frames_wait, MARKER(take_frames),
 	 frozen, dead},
+	{"send-large", "hands a frame of three buffers over", tie_frame, MARKER(send_large), frozen,
+	 dead},
+	{"hand-on-large", "takes a frame of three buffers, and hands it on", large_waits,
+	 MARKER(hand_on), frozen, dead},
 	{"home", "brings buffers home", frames_taken, MARKER(send_home), frozen, dead},
 	{"arm", "goes to sleep", rings_empty, MARKER(go_to_sleep), frozen, dead},
 	{"arm-waiting", "goes to sleep, frames wait", frames_wait, MARKER(go_to_sleep), frozen,

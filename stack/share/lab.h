@@ -14,7 +14,7 @@ struct lab {
 	struct uvs_crossbar x;
 	void *memory; /* shared with children */
 	size_t size;
-	_Atomic uint64_t *owner; /* [slot][buffer] */
+	struct uvs_label *label; /* [slot][buffer] */
 	struct uvs_softq_end end[LAB_SLOTS];
 };
 
@@ -27,6 +27,11 @@ void lab_close(struct lab *lab);
 
 /* Slot `from` sends its buffer `index` to slot `to`; publish apart. */
 bool lab_stage(struct lab *lab, uint32_t from, uint32_t to, uint32_t index);
+
+/* Make buffers first to first + n - 1 of slot `from` one frame, to be staged by its first. */
+void lab_tie(struct lab *lab, uint32_t from, uint32_t first, uint32_t n);
+
+void lab_untie(struct lab *lab, uvs_ref ref);
 
 /* Slot `at` takes what waits and sends home what is not its own. Returns how many frames. */
 uint32_t lab_serve(struct lab *lab, uint32_t at);

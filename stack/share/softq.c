@@ -9,7 +9,7 @@
 
 _Static_assert((UVS_SOFTQ_DEPTH & (UVS_SOFTQ_DEPTH - 1)) == 0, "a power of two");
 
-/* ------------------------------------------------------------------------------------- places */
+/* ------------------------------------------------------------------------------------- labels */
 
 static struct uvs_softq *
 softq(const struct uvs_crossbar *x, uint32_t to, uint32_t from)
@@ -17,9 +17,9 @@ softq(const struct uvs_crossbar *x, uint32_t to, uint32_t from)
 	return &x->softq[to * x->nb_slots + from];
 }
 
-/* The owner word of a buffer; NULL: there is no such buffer. */
-static _Atomic uint64_t *
-owner_of(const struct uvs_crossbar *x, uvs_ref ref)
+/* The label of a buffer; NULL: there is no such buffer. */
+static struct uvs_label *
+label_of(const struct uvs_crossbar *x, uvs_ref ref)
 {
 	const struct uvs_pool_view *p;
 
@@ -28,19 +28,25 @@ owner_of(const struct uvs_crossbar *x, uvs_ref ref)
 	p = &x->pool[UVS_REF_POOL(ref)];
 	if (UNLIKELY(UVS_REF_INDEX(ref) >= p->count))
 		return NULL;
-	return (_Atomic uint64_t *)(uintptr_t)p->owner_at[UVS_REF_INDEX(ref)];
+	return (struct uvs_label *)(uintptr_t)p->label_at[UVS_REF_INDEX(ref)];
 }
 
 static uint64_t
-owner_read(const _Atomic uint64_t *owner)
+owner_read(const struct uvs_label *p)
 {
-	return atomic_load_explicit(owner, memory_order_relaxed);
+	return atomic_load_explicit(&p->owner, memory_order_relaxed);
 }
 
 static void
-owner_write(_Atomic uint64_t *owner, uint64_t value)
+owner_write(struct uvs_label *p, uint64_t value)
 {
-	atomic_store_explicit(owner, value, memory_order_relaxed);
+	atomic_store_explicit(&p->owner, value, memory_order_relaxed);
+}
+
+static uvs_ref
+rest_of(const struct uvs_label *p)
+{
+	return atomic_load_explicit(&p->rest, memory_order_relaxed);
 }
 
 static void
@@ -97,31 +103,77 @@ uvs_softq_up(const struct uvs_softq_end *e, uint32_t to)
 		       UVS_LIFE_UP;
 }
 
+/* Is there room for n? */
 static bool
-full(struct uvs_softq_end *e, const struct uvs_softq *q, uint32_t to)
+has_room(struct uvs_softq_end *e, const struct uvs_softq *q, uint32_t to, uint32_t n)
 {
-	if (LIKELY(e->head[to] - e->tail[to] < UVS_SOFTQ_DEPTH))
-		return false;
-	/* Acquire: the receiver has read the slot that we are going to write. */
+	if (LIKELY(e->head[to] - e->tail[to] <= UVS_SOFTQ_DEPTH - n))
+		return true;
+	/* Acquire: the receiver has read the slots that we are going to write. */
 	e->tail[to] = atomic_load_explicit(&q->tail, memory_order_acquire);
-	return e->head[to] - e->tail[to] >= UVS_SOFTQ_DEPTH;
+	return e->head[to] - e->tail[to] <= UVS_SOFTQ_DEPTH - n;
+}
+
+static void
+put(struct uvs_softq_end *e, struct uvs_softq *q, uint32_t to, struct uvs_label *p, uvs_ref ref)
+{
+	owner_write(p, UVS_OWNER_RING(to, e->self, e->head[to]));
+	atomic_store_explicit(&q->slot[AT(e->head[to])], ref, memory_order_relaxed);
+	e->head[to]++;
+}
+
+/* The buffers of a frame, in order. 0: too many, or one that there is not. */
+static uint32_t
+segments(const struct uvs_crossbar *x, uvs_ref ref, struct uvs_label *seg[UVS_SEGS_MAX])
+{
+	struct uvs_label *p = label_of(x, ref);
+	uint32_t n = 0;
+
+	while (p != NULL && n < UVS_SEGS_MAX) {
+		seg[n++] = p;
+		if (rest_of(p) == 0)
+			return n;
+		p = label_of(x, rest_of(p));
+	}
+	return 0;
+}
+
+static bool
+stage_all(struct uvs_softq_end *e, struct uvs_softq *q, uint32_t to, uvs_ref ref)
+{
+	struct uvs_label *seg[UVS_SEGS_MAX];
+	uint32_t n = segments(e->x, ref, seg);
+
+	if (n == 0 || !has_room(e, q, to, n))
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		uvs_ref next = rest_of(seg[i]);
+
+		put(e, q, to, seg[i], ref);
+		ref = next;
+	}
+	return true;
 }
 
 bool
 uvs_softq_stage(struct uvs_softq_end *e, uint32_t to, uvs_ref ref)
 {
 	struct uvs_softq *q = softq(e->x, to, e->self);
+	struct uvs_label *p = label_of(e->x, ref);
+	bool staged;
 
-	if (UNLIKELY(full(e, q, to))) {
-		if (UVS_REF_POOL(ref) != to)
-			count(&q->full, 1);
-		return false;
+	if (LIKELY(rest_of(p) == 0)) {
+		staged = has_room(e, q, to, 1);
+		if (LIKELY(staged))
+			put(e, q, to, p, ref);
+	} else {
+		staged = stage_all(e, q, to, ref);
 	}
-	owner_write(owner_of(e->x, ref), UVS_OWNER_RING(to, e->self, e->head[to]));
-	atomic_store_explicit(&q->slot[AT(e->head[to])], ref, memory_order_relaxed);
-	e->head[to]++;
-	e->touched |= 1ULL << to;
-	return true;
+	if (LIKELY(staged))
+		e->touched |= 1ULL << to;
+	else if (UVS_REF_POOL(ref) != to)
+		count(&q->full, 1);
+	return staged;
 }
 
 /* Tell the receiver that slot `from` has something for it. Returns `armed`: odd, it is asleep. */
@@ -172,15 +224,15 @@ owner_taken(uvs_ref ref, uint32_t taker)
 }
 
 /* The buffer at a place of a ring; NULL: the reference there is not a buffer that stands there. */
-static _Atomic uint64_t *
+static struct uvs_label *
 standing(const struct uvs_crossbar *x, uint32_t to, uint32_t from, uint32_t pos, uvs_ref *ref)
 {
 	const struct uvs_softq *q = softq(x, to, from);
-	_Atomic uint64_t *owner;
+	struct uvs_label *p;
 
 	*ref = atomic_load_explicit(&q->slot[AT(pos)], memory_order_relaxed);
-	owner = owner_of(x, *ref);
-	return owner != NULL && owner_read(owner) == UVS_OWNER_RING(to, from, pos) ? owner : NULL;
+	p = label_of(x, *ref);
+	return p != NULL && owner_read(p) == UVS_OWNER_RING(to, from, pos) ? p : NULL;
 }
 
 /* References waiting on a ring. More than fit: its sender scribbles, and they are all given up. */
@@ -207,16 +259,21 @@ take_from(const struct uvs_crossbar *x, uint32_t to, uint32_t from, uint32_t tak
 {
 	struct uvs_softq *q = softq(x, to, from);
 	uint32_t tail, got = 0, i, there = waiting(x, to, from, &tail);
+	uvs_ref rest = 0;
 
 	for (i = 0; i < there && got < n; i++) {
-		_Atomic uint64_t *owner = standing(x, to, from, tail + i, &ref[got]);
+		struct uvs_label *p = standing(x, to, from, tail + i, &ref[got]);
 
-		if (UNLIKELY(owner == NULL)) {
+		if (UNLIKELY(p == NULL)) {
 			if (taker == to)
 				count(&x->inbox[to].bad, 1);
 			continue;
 		}
-		owner_write(owner, owner_taken(ref[got], taker));
+		/* The first of several: not unless all of them fit. */
+		if (UNLIKELY(rest_of(p) != 0 && rest == 0 && n - got < UVS_SEGS_MAX))
+			break;
+		rest = rest_of(p);
+		owner_write(p, owner_taken(ref[got], taker));
 		got++;
 	}
 	if (i != 0)
@@ -331,22 +388,24 @@ static void
 send_home(struct uvs_softq_end *boss, uvs_ref ref)
 {
 	uint32_t home = UVS_REF_POOL(ref);
+	struct uvs_label *label = label_of(boss->x, ref);
 
+	atomic_store_explicit(&label->rest, 0, memory_order_relaxed); /* it goes alone */
 	if (home == boss->self || !slot_is(boss->x, home, UVS_LIFE_UP))
-		owner_write(owner_of(boss->x, ref), UVS_OWNER_HOME);
+		owner_write(label, UVS_OWNER_HOME);
 	else if (!uvs_softq_stage(boss, home, ref))
-		owner_write(owner_of(boss->x, ref), UVS_OWNER_HELD(boss->self));
+		owner_write(label, UVS_OWNER_HELD(boss->self));
 }
 
 /* As the receiver of a slot that nobody has: empty its rings. */
 static uint32_t
 drain(struct uvs_softq_end *boss, uint32_t slot)
 {
-	uvs_ref ref[32];
+	uvs_ref ref[UVS_SEGS_MAX];
 	uint32_t n, total = 0;
 
 	for (uint32_t from = 0; from < boss->x->nb_slots; from++)
-		while ((n = take_from(boss->x, slot, from, boss->self, ref, 32)) != 0) {
+		while ((n = take_from(boss->x, slot, from, boss->self, ref, UVS_SEGS_MAX)) != 0) {
 			total += n;
 			while (n-- > 0)
 				send_home(boss, ref[n]);
@@ -377,13 +436,13 @@ stands(const struct uvs_crossbar *x, uvs_ref ref, uint64_t owner)
 static bool
 in_hands_of(const struct uvs_crossbar *x, uvs_ref ref, uint32_t dead)
 {
-	const _Atomic uint64_t *word = owner_of(x, ref);
-	uint64_t owner = owner_read(word);
+	const struct uvs_label *label = label_of(x, ref);
+	uint64_t owner = owner_read(label);
 
 	if (owner == UVS_OWNER_HELD(dead))
 		return true;
 	return UVS_OWNER_IN_RING(owner) && UVS_OWNER_FROM(owner) == dead &&
-	       !stands(x, ref, owner) && owner_read(word) == owner;
+	       !stands(x, ref, owner) && owner_read(label) == owner;
 }
 
 static uint32_t
@@ -466,7 +525,7 @@ uvs_softq_tick(struct uvs_softq_end *boss, uint64_t *wake)
 	wake_also(boss, wake);
 	for (uint32_t pool = 0; pool < x->nb_slots; pool++)
 		for (uint32_t i = 0; i < x->pool[pool].count; i++)
-			held += owner_read(owner_of(x, UVS_REF(pool, i))) ==
+			held += owner_read(label_of(x, UVS_REF(pool, i))) ==
 				UVS_OWNER_HELD(boss->self);
 	return held;
 }
@@ -478,7 +537,7 @@ uvs_softq_ledger(const struct uvs_crossbar *x, uint32_t pool, struct uvs_softq_l
 	l->total = x->pool[pool].count;
 	for (uint32_t i = 0; i < l->total; i++) {
 		uvs_ref ref = UVS_REF(pool, i);
-		uint64_t owner = owner_read(owner_of(x, ref));
+		uint64_t owner = owner_read(label_of(x, ref));
 
 		if (owner == UVS_OWNER_HOME)
 			l->home++;

@@ -31,6 +31,10 @@
  *    [tail, head) whose buffers do not say RING(this place) are not in the ring any more.
  *  - The position, modulo 2^32, is what makes "stands there" certain, as in the fabric.
  *
+ * A frame of several buffers is as many references, one behind the other, and `rest` of each says
+ * which the next one is; it is staged whole or not at all, and taken whole. Whoever has the buffers
+ * writes `rest`; it is 0 wherever a buffer is not part of such a frame on its way.
+ *
  * A reference is a pool and an index, never a pointer: whoever takes one checks both before use, so
  * that a process that scribbles over its rings loses its own frames.
  *
@@ -39,6 +43,7 @@
  *  word            writer                          order    reader                     order
  *  inbox.life      manager                         release  senders, once per burst    acquire
  *  buffer owner    who has it: see above           relaxed  who takes it, after head   relaxed
+ *  buffer rest     who has it                      relaxed  who takes it, after head   relaxed
  *  softq.head      sender (manager: if it is dead) release  receiver, manager          acquire
  *  softq.tail      receiver (same)                 release  sender, only when full     acquire
  *  softq.slot[]    sender, before head             relaxed  receiver, after head       relaxed
@@ -68,6 +73,7 @@
 #define UVS_SLOT_BOSS   0  /* the manager's */
 #define UVS_SOFTQ_DEPTH 1024
 #define UVS_POOL_MAX    (1u << 24) /* buffers of a pool */
+#define UVS_SEGS_MAX    40         /* buffers of a frame: 64 KiB in 2 KiB each, and some */
 
 /* -------------------------------------------------------------------------------- owner word */
 
@@ -92,6 +98,13 @@ enum uvs_life {
 	UVS_LIFE_FREE = 0, /* nobody's; the manager stands in */
 	UVS_LIFE_UP = 1,
 	UVS_LIFE_DOWN = 2, /* being reclaimed */
+};
+
+/* In each buffer, in a cache line of it that is not written while it is at home. */
+struct uvs_label {
+	_Atomic uint64_t owner;
+	_Atomic uvs_ref rest; /* buffer that the frame goes on in; 0: none, it is the manager's */
+	uvs_ref ref;          /* its own name; constant */
 };
 
 /* life = generation << 8 | enum uvs_life */
@@ -122,8 +135,7 @@ struct uvs_softq {
 struct uvs_pool_view {
 	uint32_t count;
 	uint32_t pad;
-	const uint64_t
-		*owner_at; /* [count] address of each owner word, the same in every process */
+	const uint64_t *label_at; /* [count] address of each label, the same in every process */
 };
 
 /* Everything, mapped at one address in all processes. Writer: the manager, at the start. */
@@ -160,16 +172,18 @@ void uvs_softq_open(struct uvs_softq_end *e, const struct uvs_crossbar *x, uint3
 /* Is that slot's stack up? Once per burst. */
 bool uvs_softq_up(const struct uvs_softq_end *e, uint32_t to);
 
-/* Hand `ref`, which is at home here or held here, to slot `to`: forward a frame, or bring a buffer
- * home. It is seen with the next publish. false: the ring is full; the buffer is still the caller's
- * (a frame that was to be forwarded counts as `full`). */
+/* Hand `ref`, which is at home here or held here, to slot `to`: forward a frame, with all that is
+ * the rest of it, or bring a buffer home. It is seen with the next publish. false: the ring has no
+ * room for all of it; it is still the caller's (a frame that was to be forwarded counts as `full`).
+ */
 bool uvs_softq_stage(struct uvs_softq_end *e, uint32_t to, uvs_ref ref);
 
 /* Let the receivers see what was staged. Afterwards to_ring has the slots that sleep. */
 void uvs_softq_publish(struct uvs_softq_end *e);
 
 /* Up to n references that others have put here, from all of them in turn. A buffer of another's
- * pool is a frame, held here from now on; one of this slot's own has come home. */
+ * pool is a frame, held here from now on; one of this slot's own has come home. Frames of several
+ * buffers are there as one reference after the other, and only if n is UVS_SEGS_MAX or more. */
 uint32_t uvs_softq_take(struct uvs_softq_end *e, uvs_ref *ref, uint32_t n);
 
 /* About to sleep: false if something waits, and then nothing is armed. */

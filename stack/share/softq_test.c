@@ -127,6 +127,34 @@ fair(void)
 	CHECK_EQ(UVS_REF_POOL(ref[0]), 3);
 }
 
+/* A frame of several buffers: all of it or nothing, and never in two pieces. */
+static void
+several_buffers(void)
+{
+	uvs_ref ref[UVS_SEGS_MAX];
+
+	lab_tie(&lab, 1, 10, 5);
+	CHECK(lab_stage(&lab, 1, 2, 7));
+	CHECK(lab_stage(&lab, 1, 2, 10));
+	uvs_softq_publish(&lab.end[1]);
+	expect(1, LAB_BUFFERS - 6, 6, 0);
+	CHECK_EQ(uvs_softq_take(&lab.end[2], ref, 4), 1);
+	CHECK_EQ(uvs_softq_take(&lab.end[2], ref, UVS_SEGS_MAX), 5);
+	for (uint32_t i = 0; i < 5; i++)
+		CHECK(ref[i] == UVS_REF(1, 10 + i));
+	expect(1, LAB_BUFFERS - 6, 0, 6);
+	/* Handed on to a third one, as it is. */
+	CHECK(uvs_softq_stage(&lab.end[2], 3, ref[0]));
+	uvs_softq_publish(&lab.end[2]);
+	CHECK_EQ(lab_serve(&lab, 3), 5);
+	lab_tie(&lab, 1, 20, 3);
+	lab.end[1].head[3] = UVS_SOFTQ_DEPTH - 2;
+	CHECK(!lab_stage(&lab, 1, 3, 20));
+	lab_tie(&lab, 1, 0, UVS_SEGS_MAX + 1);
+	CHECK(!lab_stage(&lab, 1, 2, 0));
+	expect(1, LAB_BUFFERS - 6, 5, 1);
+}
+
 /* The manager cannot get rid of a buffer at once: it holds it, and tries again. */
 static void
 manager_waits(void)
@@ -222,9 +250,9 @@ three_at_once(void)
 int
 main(void)
 {
-	static void (*const tests[])(void) = {over_and_home, full,         nonsense,
-					      sleeping,      fair,         manager_waits,
-					      to_nobody,     three_at_once};
+	static void (*const tests[])(void) = {over_and_home, full,      nonsense,
+					      sleeping,      fair,      several_buffers,
+					      manager_waits, to_nobody, three_at_once};
 
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
 		lab_open(&lab);

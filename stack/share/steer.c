@@ -183,7 +183,7 @@ drop(const struct uvs_steer *s, struct uvs_frame *f, enum uvs_drop why)
 static uint64_t
 seen(const struct uvs_steer *s, const struct uvs_frame *f)
 {
-	return LIKELY(!(f->flags & UVS_FRAME_FORWARDED)) ? 0 : *f->trail & ~me(s);
+	return LIKELY(!(f->flags & UVS_FRAME_FORWARDED)) ? 0 : *f->trail & UVS_CLAIM_MASK & ~me(s);
 }
 
 static void
@@ -320,6 +320,32 @@ decide(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 	uvs_rules_prefetch(&s->map->rules, flow, w->hash);
 }
 
+/* A datagram of a port on which some socket has a peer: is it this one? All who hold the port are
+ * asked. If it is nobody's, the last one has it if he wants anybody's, or else makes a copy for one
+ * who does: the buffer cannot go to where it came from. */
+static void
+for_connected(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
+{
+	uint64_t open = opened(s, &w->p.flow), among = living(s, open & ~me(s));
+
+	if (w->others != 0)
+		send_to(s, f, w, uvs_flow_rendezvous(w->hash, w->others), UVS_STEER_TO_NEXT);
+	else if ((open & me(s)) != 0)
+		here(s, f, UVS_STEER_LISTENER);
+	else if (among != 0)
+		copy(s, f, 1ULL << uvs_flow_rendezvous(w->hash, among), false,
+		     UVS_STEER_TO_LISTENER);
+	else
+		here(s, f, UVS_STEER_NOBODY);
+}
+
+static bool
+may_be_connected(const struct uvs_steer *s, const struct uvs_flow *flow)
+{
+	return flow->proto == IPPROTO_UDP &&
+	       uvs_claim_connected(s->map->claims, space_of(flow), flow->lport);
+}
+
 /* A SYN that we do not listen for, or a datagram. */
 static void
 for_listeners(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
@@ -368,6 +394,8 @@ decide_by_rules(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 
 	if (rule < UVS_CLAIM_SLOTS && (w->others >> rule & 1) != 0)
 		send_to(s, f, w, rule, UVS_STEER_TO_RULE);
+	else if (may_be_connected(s, &w->p.flow))
+		for_connected(s, f, w);
 	else if (w->p.opens)
 		for_listeners(s, f, w);
 	else
@@ -454,7 +482,7 @@ static void
 for_group(struct uvs_steer *s, struct uvs_frame *f, const struct uvs_flow *flow)
 {
 	uint64_t want = members(s->map, f->data) &
-			uvs_claim_opened(s->map->claims, space_of(flow), flow->lport);
+			uvs_claim_held(s->map->claims, space_of(flow), flow->lport);
 	uint64_t others = living(s, want & ~me(s));
 
 	copy(s, f, others, (want & me(s)) != 0 || others == 0, UVS_STEER_GROUP);
@@ -664,6 +692,7 @@ uvs_steer_connected(struct uvs_steer *s, const struct uvs_flow *f, uint8_t *stat
 {
 	uint64_t held = uvs_claim_held(s->map->claims, space_of(f), f->lport);
 
+	uvs_claim_connect(s->map->claims, space_of(f), f->lport);
 	if ((held & ~me(s)) != 0 && *state == 0 && uvs_rules_ask(&s->asks, f))
 		*state = 1;
 }

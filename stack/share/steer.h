@@ -34,8 +34,10 @@
  *   several: our own connection? HERE                              (one look into lwIP's table)
  *   a SYN, and we listen         HERE, unless somebody listens whom no queue leads to (see below)
  *   a flow rule (rules.h)?       to the slot it names
- *   a SYN, a datagram            HERE if we want it; else to one of those who do, by rendezvous
- * hash the middle of a connection   to whom the hash led before the RETA was changed; else to the
+ *   a datagram, somebody has     to the others that hold the port, one after the other; it is
+ *   connected on the port        nobody's: to one of those who want anybody's
+ *   a SYN, a datagram            HERE if we want it; else to one who does, by rendezvous hash
+ *   the middle of a connection   to whom the hash led before the RETA was changed; else to the
  *                                others that hold the port, one after the other
  *   all of them have seen it     HERE: lwIP answers with RST
  *
@@ -257,10 +259,10 @@ uint32_t uvs_steer_late(struct uvs_steer *s, struct uvs_frame *frame, uint32_t n
  * is the copy's: it is not copied again. */
 bool uvs_steer_copy(struct uvs_steer *s, uint32_t to, uvs_ref ref, uint64_t *trail);
 
-/* A UDP socket was connected: asks for a rule if its port is shared, or others that have bound the
- * port would get its datagrams. (TCP connections ask by themselves, when a segment has taken the
- * long way: that alone says that a rule would help.) *state is the byte of uvs_own_fn. Never
- * blocks, never fails. */
+/* A UDP socket was connected: others that hold the port pass its peer's datagrams on to it, and if
+ * its port is shared already a rule is asked for, so that they come by the short way. (TCP
+ * connections ask by themselves, when a segment has taken the long way: that alone says that a rule
+ * would help.) *state is the byte of uvs_own_fn. Never blocks, never fails. */
 void uvs_steer_connected(struct uvs_steer *s, const struct uvs_flow *f, uint8_t *state);
 /* A connection is over, TIME_WAIT included: *state tells whether there is a rule to be revoked. */
 void uvs_steer_ended(struct uvs_steer *s, const struct uvs_flow *f, uint8_t *state);

@@ -129,6 +129,17 @@ uvs_ports_open(struct uvs_ports *p, struct uvs_port_use *u)
 	return r;
 }
 
+void
+uvs_ports_shut(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	if (!u->open)
+		return;
+	for (uint8_t family = 4; family <= 6; family += 2)
+		if (has_family(u, family) && !another(u, family, true))
+			uvs_claim_shut(p->claims, space(p, family), u->local.port, p->slot);
+	u->open = false;
+}
+
 /* Does another process have it? */
 static bool
 foreign(const struct uvs_ports *p, const struct uvs_port_use *u, uint16_t port)
@@ -281,13 +292,19 @@ search_home(struct uvs_ports *p, struct uvs_port_use *u)
 	return false;
 }
 
+uint16_t
+uvs_ports_home(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	return p->home != NULL && search_home(p, u) ? u->local.port : 0;
+}
+
 int
 uvs_ports_choose(struct uvs_ports *p, struct uvs_port_use *u)
 {
 	bool connecting = u->remote.port != 0;
 	bool reuseaddr = u->reuseaddr;
 
-	if (connecting && p->home != NULL && search_home(p, u))
+	if (connecting && uvs_ports_home(p, u) != 0)
 		return 0;
 	if (search(p, u, false))
 		return 0;

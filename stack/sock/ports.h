@@ -46,12 +46,18 @@ int uvs_ports_check(const struct uvs_ports *p, const struct uvs_port_use *u);
 int uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u);
 /* It wants what opens connections. 0, or -EADDRINUSE: another process listens. */
 int uvs_ports_open(struct uvs_ports *p, struct uvs_port_use *u);
+/* It does not any more: UDP, it has a peer now. */
+void uvs_ports_shut(struct uvs_ports *p, struct uvs_port_use *u);
 void uvs_ports_remove(struct uvs_port_use *u);
 
 /* Choose a port for u: for bind() one that nobody has; for connect() (remote given), of those one
  * whose answers come home, if there is one; if nobody's is left, one whose four-tuple is free. 0,
  * -EADDRINUSE (bind), -EADDRNOTAVAIL (connect). */
 int uvs_ports_choose(struct uvs_ports *p, struct uvs_port_use *u);
+
+/* For a socket that is bound by connecting: a port nobody has whose answers from u->remote to
+ * u->local come home. 0: no port is better than another. Changes u->local.port only. */
+uint16_t uvs_ports_home(struct uvs_ports *p, struct uvs_port_use *u);
 
 /* Is another use of exactly this four-tuple there? */
 bool uvs_ports_connected(const struct uvs_ports *p, const struct uvs_port_use *u);

@@ -2,6 +2,7 @@
  *
  * UDP sockets over lwIP's raw API. A datagram's addresses stand in the note of its pbuf: receiving
  * allocates nothing; sending copies once into an mbuf. */
+#include "stack/core/share.h"
 #include "stack/sock/sock_priv.h"
 #include "stack/sock/stack.h"
 
@@ -147,15 +148,46 @@ udp_bind_to(struct uvs_sock *s, const struct uvs_addr *a)
 }
 
 static int
-autobind(struct uvs_sock *s)
+autobind(struct uvs_sock *s, uint16_t port)
 {
-	struct uvs_addr any = {.port = 0};
+	struct uvs_addr any = {.port = port};
 
 	if (s->use != NULL)
 		return 0;
 	any.ip =
 		s->domain == AF_INET ? (ip_addr_t)IPADDR4_INIT(0) : (ip_addr_t)IPADDR_ANY_TYPE_INIT;
 	return udp_bind_to(s, &any);
+}
+
+/* Bound by connecting: any port will do, so one whose answers come to this process, if it is still
+ * free when it is taken. */
+static int
+autobind_towards(struct uvs_sock *s, const struct uvs_addr *from, const struct uvs_addr *to)
+{
+	struct uvs_port_use u = {.local = *from, .remote = *to};
+	uint16_t port = s->use == NULL ? uvs_ports_home(ports(s), &u) : 0;
+
+	if (port != 0 && autobind(s, port) == 0)
+		return 0;
+	return autobind(s, 0);
+}
+
+static void
+set_peer(struct uvs_sock *s, const struct uvs_addr *from, const struct uvs_addr *to)
+{
+	struct udp_pcb *pcb = s->udp.pcb;
+
+	uvs_share_disconnected(s->in, pcb);
+	s->remote = s->use->remote = *to;
+	if (uvs_addr_is_any(&s->local.ip)) {
+		s->local.ip = s->use->local.ip = from->ip;
+		ip_addr_set(&pcb->local_ip, &from->ip);
+	}
+	ip_addr_set(&pcb->remote_ip, &to->ip);
+	pcb->remote_port = to->port;
+	pcb->flags |= UDP_FLAGS_CONNECTED;
+	uvs_share_connected(s->in, pcb);
+	uvs_ports_shut(ports(s), s->use);
 }
 
 static int
@@ -183,30 +215,20 @@ is_broadcast(const struct uvs_sock *s, const ip_addr_t *ip)
 static int
 udp_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 {
-	struct uvs_addr to = *a;
+	struct uvs_addr to = *a, from = {.port = 0};
 	struct netif *n;
-	ip_addr_t from;
 	int r;
 
 	if (uvs_addr_is_any(&to.ip))
 		to.ip = uvs_addr_self(s->domain, s->opt.v6only);
 	if (is_broadcast(s, &to.ip) && !s->opt.broadcast)
 		return -EACCES;
-	r = autobind(s);
-	if (r < 0)
-		return r;
-	r = uvs_addr_source(&s->local.ip, &to.ip, &n, &from);
-	if (r < 0)
-		return r;
-	s->remote = s->use->remote = to;
-	if (uvs_addr_is_any(&s->local.ip)) {
-		s->local.ip = s->use->local.ip = from;
-		ip_addr_set(&s->udp.pcb->local_ip, &from);
-	}
-	ip_addr_set(&s->udp.pcb->remote_ip, &to.ip);
-	s->udp.pcb->remote_port = to.port;
-	s->udp.pcb->flags |= UDP_FLAGS_CONNECTED;
-	return 0;
+	r = uvs_addr_source(&s->local.ip, &to.ip, &n, &from.ip);
+	if (r == 0)
+		r = autobind_towards(s, &from, &to);
+	if (r == 0)
+		set_peer(s, &from, &to);
+	return r;
 }
 
 static int
@@ -214,10 +236,14 @@ udp_disconnect_peer(struct uvs_sock *s)
 {
 	s->remote.port = 0;
 	s->err = 0;
-	if (s->udp.pcb != NULL)
+	if (s->udp.pcb != NULL) {
+		uvs_share_disconnected(s->in, s->udp.pcb);
 		udp_disconnect(s->udp.pcb);
-	if (s->use != NULL)
+	}
+	if (s->use != NULL) {
 		s->use->remote.port = 0;
+		uvs_ports_open(ports(s), s->use);
+	}
 	uvs_publish(s, 0);
 	return 0;
 }
@@ -508,7 +534,7 @@ udp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 	if (r == 0)
 		r = find_destination(s, msg, &d);
 	if (r == 0)
-		r = autobind(s);
+		r = autobind(s, 0);
 	if (r == 0 && IP_IS_V6_VAL(d.to.ip) && len > MAX_DATAGRAM6)
 		r = -EMSGSIZE;
 	if (r < 0)
@@ -535,7 +561,7 @@ uvs_udp_send_pbuf(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to)
 	if (r == 0)
 		r = find_destination(s, to, &d);
 	if (r == 0)
-		r = autobind(s);
+		r = autobind(s, 0);
 	if (r < 0)
 		return r;
 	err = transmit(s, p, &d);
@@ -557,8 +583,10 @@ udp_shutdown_how(struct uvs_sock *s, int how)
 static void
 udp_close(struct uvs_sock *s)
 {
-	if (s->udp.pcb != NULL)
+	if (s->udp.pcb != NULL) {
+		uvs_share_disconnected(s->in, s->udp.pcb);
 		udp_remove(s->udp.pcb);
+	}
 	s->udp.pcb = NULL;
 	if (s->use != NULL) {
 		uvs_ports_remove(s->use);
