@@ -39,7 +39,6 @@ def test_each_address_answers(server, wire, which):
     assert (reply[IP].src, reply[ICMP].type) == (address, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="the refusal comes from the first address: lwIP's icmp.c chooses it")
 def test_a_port_nobody_has_is_refused_at_the_second_address(server, wire):
     wire.send(wire.ether(server.mac) / IP(src=wire.ip, dst=SECOND) / UDP(sport=4000, dport=9))
     refusal = wire.expect("icmp[icmptype] == icmp-unreach")

@@ -291,6 +291,31 @@ def test_fragments_in_any_order_are_put_together(net, server, wire):
     assert got[8:] == payload
 
 
+def test_a_missing_fragment_is_waited_for(net, server, wire):
+    """Also when the one behind the gap is the last to come."""
+    payload = net.random("payload").randbytes(7 * 1200 - 8)
+    parts = fragments(net, to(wire, server), payload, 1200)
+    wire.send([parts[number] for number in (0, 2, 5, 6, 4)])
+    fence(wire, server)
+    assert not [frame for frame in wire.seen if IPv6ExtHdrFragment in frame]
+    wire.send([parts[3], parts[1]])
+    assert bytes(wire.expect(IPv6ExtHdrFragment)[IPv6ExtHdrFragment].payload)[8:] == payload[:1440]
+
+
+@pytest.mark.parametrize("end", ["longer", "shorter"])
+def test_overlapping_fragments_are_dropped_with_their_datagram(net, server, wire, end):
+    """RFC 5722: not even the fragments that would make it whole do so; an exact copy is no overlap."""
+    payload = net.random("payload").randbytes(3000)
+    parts = fragments(net, to(wire, server), payload, 1200)
+    forged = fragments(net, to(wire, server), bytes(3000), 1200 + (8 if end == "longer" else -8))
+    wire.send([parts[0], forged[0], parts[1], parts[2]])
+    fence(wire, server)
+    assert not [frame for frame in wire.seen if IPv6ExtHdrFragment in frame]
+    again = fragments(net, to(wire, server), payload, 1200, ident=78)
+    wire.send([again[0], again[0], again[1], again[2]])
+    assert bytes(wire.expect(IPv6ExtHdrFragment)[IPv6ExtHdrFragment].payload)[8:] == payload[:1440]
+
+
 def test_incomplete_datagrams_are_bounded_and_forgotten(net, server, wire):
     """More first fragments than are kept: the host goes on, and whole ones still come together."""
     for number in range(300):

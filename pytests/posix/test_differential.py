@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-AREAS = ["tcp", "udp", "poll", "select", "epoll", "fd", "signal", "wake"]
+AREAS = ["tcp", "udp", "udp6", "poll", "select", "epoll", "fd", "signal", "wake"]
 
 STRESS = [
     "lost_wakeups", "fd_reuse", "cancellation", "exclusive", "signal_storm", "spawn_while_streaming",
@@ -37,7 +37,7 @@ def tool(net):
 
 @pytest.mark.parametrize("area", AREAS)
 def test_stack_answers_as_the_kernel(net, tool, area):
-    compare(net.host(queues=2, loopback="stack"), tool("diff"), area)
+    compare(net.host(queues=2, loopback="stack", ipv6=area == "udp6"), tool("diff"), area)
 
 
 @pytest.mark.parametrize("stack_model", ["separate"], indirect=True)

@@ -44,6 +44,9 @@ struct uvs_packet_note {
 	uint16_t len; /* payload bytes of the whole chain */
 	uint8_t if_idx;
 	uint8_t tos, ttl;
+	uint8_t extra;    /* datagrams behind the first one (UDP_GRO) ... */
+	uint16_t segment; /* ... and the bytes of each but the last */
+	uint64_t when_ns; /* of the wall clock; 0: nobody asked */
 };
 
 struct uvs_mbuf_priv {

@@ -91,15 +91,13 @@ address(ip_addr_t *ip, const uint32_t *words, bool v6)
 	memcpy(ip, words, v6 ? 4 * sizeof(*words) : sizeof(*words));
 }
 
+/* A connected one: what others of its port get is settled by the claims. */
 static uint8_t *
 own_udp(const ip_addr_t *local, const ip_addr_t *remote, const struct uvs_flow *f)
 {
-	for (struct udp_pcb *p = udp_pcbs; p != NULL; p = p->next)
-		if ((p->flags & UDP_FLAGS_CONNECTED) != 0 && p->local_port == f->lport &&
-		    p->remote_port == f->rport && ip_addr_cmp(&p->remote_ip, remote) &&
-		    (ip_addr_isany(&p->local_ip) || ip_addr_cmp(&p->local_ip, local)))
-			return &p->uvl_steer;
-	return NULL;
+	struct udp_pcb *p = uvl_udp_find(local, f->lport, remote, f->rport);
+
+	return p != NULL && (p->flags & UDP_FLAGS_CONNECTED) != 0 ? &p->uvl_steer : NULL;
 }
 
 uint8_t *

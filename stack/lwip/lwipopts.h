@@ -32,6 +32,8 @@
 #define UVL_TCP_PCB_HOOKS 1
 /* And for what a host sends to itself. */
 #define UVL_LOOP_HOOK 1
+/* Sockets are found by the socket layer, and hear of ICMP (uvl.h). */
+#define UVL_SOCKET_HOOKS 1
 
 void *uvl_malloc(__SIZE_TYPE__ size);
 void *uvl_calloc(__SIZE_TYPE__ count, __SIZE_TYPE__ size);
@@ -78,8 +80,7 @@ void uvl_free(void *mem);
 #define LWIP_IPV6_AUTOCONFIG      1
 
 /* ---- UDP ------------------------------------------------------------------------------------- */
-#define SO_REUSE         1
-#define SO_REUSE_RXTOALL 1
+#define SO_REUSE 1
 
 /* ---- TCP ------------------------------------------------------------------------------------- */
 #define TCP_MSS            1460

@@ -373,6 +373,14 @@ void uvl_free(void *mem);
 /* A packet that the host sends to one of its own addresses comes back: as ip_input(). */
 err_t uvl_loop_input(struct pbuf *p, struct netif *netif);
 
+/* A datagram has arrived, its addresses being the current ones: whose is it? NULL: no socket's,
+ * lwIP looks in its own list. */
+struct udp_pcb *uvl_udp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote,
+			     u16_t remote_port);
+
+/* An ICMPv6 message whose sum is right, from its ICMPv6 header on. It stays lwIP's. */
+void uvl_icmp6_heard(const struct pbuf *p);
+
 /* TCP PCBs, but for listeners: each of the same size, MEM_ALIGNMENT aligned. NULL: no more. */
 void *uvl_tcp_pcb_malloc(size_t size);
 void uvl_tcp_pcb_free(void *mem);

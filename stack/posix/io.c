@@ -593,30 +593,50 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	       msg->msg_iovlen > IOV_MAX ? -EMSGSIZE : uvp_sendmsg(f, fd, msg, flags));
 }
 
+/* Only the stack's, and nothing that would have to be asked of the kernel as well. */
+static bool
+in_batches(const struct uvp_file *f)
+{
+	return f->kind == UVP_SOCKET && f->type != SOCK_STREAM && !uvp_dead(f) &&
+	       uvp_state(f) == UVP_STACK;
+}
+
+/* What is there at once, or, waiting for it, one. Number or -errno. */
+static int
+recv_some(struct uvp_file *f, int fd, struct mmsghdr *v, unsigned int n, int flags)
+{
+	ssize_t r = -EAGAIN;
+
+	if (in_batches(f))
+		r = UVP_IN(uvs_sock_recvmmsg(f->sock, v, n, flags & ~(MSG_DONTWAIT | MSG_WAITALL)));
+	if (r != -EAGAIN)
+		return (int)r;
+	r = uvp_recvmsg(f, fd, &v->msg_hdr, flags);
+	if (r < 0)
+		return (int)r;
+	v->msg_len = (unsigned int)r;
+	return 1;
+}
+
 static int
 file_recvmmsg(struct uvp_file *f, int fd, struct mmsghdr *v, unsigned int n, int flags,
 	      const struct timespec *timeout)
 {
 	uint64_t deadline;
-	unsigned int i;
-	ssize_t r = uvp_deadline_ts(timeout, &deadline);
-	int more = flags & ~MSG_WAITFORONE;
+	unsigned int done = 0;
+	int r = uvp_deadline_ts(timeout, &deadline), more = flags & ~MSG_WAITFORONE;
 
-	if (r < 0)
-		return (int)r;
-	for (i = 0; i < n; i++) {
-		r = uvp_recvmsg(f, fd, &v[i].msg_hdr, more);
+	while (r >= 0 && done < n) {
+		r = recv_some(f, fd, v + done, n - done, more);
 		if (r < 0)
 			break;
-		v[i].msg_len = (unsigned int)r;
+		done += (unsigned int)r;
 		if (flags & MSG_WAITFORONE)
 			more |= MSG_DONTWAIT;
-		if (deadline != UVP_FOREVER && uvp_now() >= deadline) {
-			i++;
+		if (deadline != UVP_FOREVER && uvp_now() >= deadline)
 			break;
-		}
 	}
-	return i > 0 ? (int)i : (int)r;
+	return done > 0 ? (int)done : r;
 }
 
 UVP_EXPORT int
@@ -627,18 +647,35 @@ recvmmsg(int fd, struct mmsghdr *v, unsigned int n, int flags, struct timespec *
 }
 
 static int
+send_some(struct uvp_file *f, int fd, struct mmsghdr *v, unsigned int n, int flags)
+{
+	ssize_t r = -EAGAIN;
+
+	if (in_batches(f))
+		r = UVP_IN(
+			uvs_sock_sendmmsg(f->sock, v, n, flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)));
+	if (r != -EAGAIN)
+		return (int)r;
+	r = uvp_sendmsg(f, fd, &v->msg_hdr, flags);
+	if (r < 0)
+		return (int)r;
+	v->msg_len = (unsigned int)r;
+	return 1;
+}
+
+static int
 file_sendmmsg(struct uvp_file *f, int fd, struct mmsghdr *v, unsigned int n, int flags)
 {
-	unsigned int i;
-	ssize_t r = 0;
+	unsigned int done = 0;
+	int r = 0;
 
-	for (i = 0; i < n; i++) {
-		r = uvp_sendmsg(f, fd, &v[i].msg_hdr, flags);
+	while (done < n) {
+		r = send_some(f, fd, v + done, n - done, flags);
 		if (r < 0)
 			break;
-		v[i].msg_len = (unsigned int)r;
+		done += (unsigned int)r;
 	}
-	return i > 0 ? (int)i : (int)r;
+	return done > 0 ? (int)done : r;
 }
 
 UVP_EXPORT int

@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "lwip/nd6.h"
+
 static int
 from_in(struct uvs_addr *out, const struct sockaddr *addr, socklen_t len)
 {
@@ -168,6 +170,15 @@ uvs_addr_source(const ip_addr_t *local, const ip_addr_t *to, struct netif **out,
 		ip_addr_copy_from_ip4(*from, *uvl_ip4_source(n, ip_2_ip4(to)));
 	}
 	return 0;
+}
+
+uint16_t
+uvs_addr_mtu(const struct netif *n, const ip_addr_t *to)
+{
+	struct netif *out = (struct netif *)(uintptr_t)n;
+
+	return IP_IS_V6(to) ? nd6_get_destination_mtu(ip_2_ip6(to), out)
+			    : uvl_ip4_mtu(n, ip_2_ip4(to));
 }
 
 static bool

@@ -40,6 +40,9 @@ bool uvs_addr_is_local(const ip_addr_t *ip);
 int uvs_addr_source(const ip_addr_t *local, const ip_addr_t *to, struct netif **out,
 		    ip_addr_t *from);
 
+/* Under the instance. The largest packet that fits the way to `to`. */
+uint16_t uvs_addr_mtu(const struct netif *n, const ip_addr_t *to);
+
 /* Under the instance. What connect() to "any" means: this host; v6 first, if the family may. */
 ip_addr_t uvs_addr_self(int domain, bool v6only);
 

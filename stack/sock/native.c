@@ -386,10 +386,10 @@ recv_datagrams(const struct op *o)
 	struct msghdr nothing = {0};
 	unsigned int n = 0;
 
-	if (s->err != 0 || s->udp.rx.head == NULL)
+	if (s->err != 0 || s->dgram.rx.head == NULL)
 		return s->proto->recv(s, &nothing, 0);
-	while (s->udp.rx.head != NULL && pbuf_clen(s->udp.rx.head) <= o->n - n)
-		n += split(uvs_queue_take(s->in, &s->udp.rx), o->seg + n);
+	while (s->dgram.rx.head != NULL && pbuf_clen(s->dgram.rx.head) <= o->n - n)
+		n += split(uvs_queue_take(s->in, &s->dgram.rx), o->seg + n);
 	if (n == 0)
 		return -EMSGSIZE;
 	uvs_publish(s, 0);

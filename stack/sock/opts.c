@@ -13,6 +13,7 @@
 #include <asm-generic/socket.h>
 #include <limits.h>
 #include <linux/tcp.h>
+#include <linux/udp.h>
 #include <stdlib.h>
 #include <sys/param.h>
 #include <sys/time.h>
@@ -431,6 +432,61 @@ get_ttl(struct uvs_sock *s, void *val, socklen_t *len)
 }
 
 static int
+get_stamp(const struct uvs_sock *s, enum uvs_stamp kind, void *val, socklen_t *len)
+{
+	return put_int(s->opt.timestamp == (int)kind, val, len);
+}
+
+/* The one or the other. */
+static int
+set_stamp(struct uvs_sock *s, enum uvs_stamp kind, const void *val, socklen_t len)
+{
+	int v, r = take_int(val, len, &v);
+
+	if (r == 0)
+		s->opt.timestamp = v != 0 ? (int)kind : UVS_STAMP_NONE;
+	return r;
+}
+
+static int
+get_timestamp(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return get_stamp(s, UVS_STAMP_US, val, len);
+}
+
+static int
+set_timestamp(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	return set_stamp(s, UVS_STAMP_US, val, len);
+}
+
+static int
+get_timestampns(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	return get_stamp(s, UVS_STAMP_NS, val, len);
+}
+
+static int
+set_timestampns(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	return set_stamp(s, UVS_STAMP_NS, val, len);
+}
+
+/* Of the way to the peer. */
+static int
+get_mtu(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	struct netif *n;
+	ip_addr_t from;
+	int r;
+
+	if (!s->proto->has_peer(s))
+		return -ENOTCONN;
+	r = uvs_addr_source(&s->local.ip, &s->remote.ip, &n, &from);
+	return r < 0 ? r : put_int(uvs_addr_mtu(n, &s->remote.ip), val, len);
+}
+
+static int
 set_membership(struct uvs_sock *s, const void *val, socklen_t len, bool join)
 {
 	struct ip_mreq m;
@@ -489,6 +545,9 @@ static const struct opt table[] = {
 	{SOL_SOCKET, SO_RCVTIMEO, 0, 0, 0, 0, get_rcvtimeo, set_rcvtimeo},
 	{SOL_SOCKET, SO_SNDTIMEO, 0, 0, 0, 0, get_sndtimeo, set_sndtimeo},
 
+	{SOL_SOCKET, SO_TIMESTAMP, 0, 0, 0, 0, get_timestamp, set_timestamp},
+	{SOL_SOCKET, SO_TIMESTAMPNS, 0, 0, 0, 0, get_timestampns, set_timestampns},
+
 	{IPPROTO_IP, IP_TOS, 0, V(tos), 0, 255, NULL, NULL},
 	{IPPROTO_IP, IP_TTL, 0, V(ttl), 0, 0, get_ttl, set_ttl},
 	{IPPROTO_IP, IP_MULTICAST_TTL, 0, V(mcast_ttl), 0, 255, NULL, NULL},
@@ -496,8 +555,9 @@ static const struct opt table[] = {
 	{IPPROTO_IP, IP_PKTINFO, FLAG, V(pktinfo), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IP, IP_RECVTOS, FLAG, V(recvtos), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IP, IP_RECVTTL, FLAG, V(recvttl), INT_MIN, INT_MAX, NULL, NULL},
-	{IPPROTO_IP, IP_MTU_DISCOVER, 0, V(mtu_discover), 0, 5, NULL, NULL},	       /* no effect */
-	{IPPROTO_IP, IP_RECVERR, FLAG, V(recverr), INT_MIN, INT_MAX, NULL, NULL},      /* no queue */
+	{IPPROTO_IP, IP_MTU_DISCOVER, 0, V(mtu_discover), 0, 5, NULL, NULL},
+	{IPPROTO_IP, IP_MTU, READ_ONLY, 0, 0, 0, get_mtu, NULL},
+	{IPPROTO_IP, IP_RECVERR, FLAG, V(recverr), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, FLAG, V(bind_no_port), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IP, IP_ADD_MEMBERSHIP, UDP_ONLY, 0, 0, 0, NULL, set_join},
 	{IPPROTO_IP, IP_DROP_MEMBERSHIP, UDP_ONLY, 0, 0, 0, NULL, set_leave},
@@ -511,7 +571,8 @@ static const struct opt table[] = {
 	{IPPROTO_IPV6, IPV6_RECVTCLASS, FLAG, V(v6_recvtclass), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_RECVHOPLIMIT, FLAG, V(v6_recvhops), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_RECVERR, FLAG, V(v6_recverr), INT_MIN, INT_MAX, NULL, NULL},
-	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0, V(v6_mtu_discover), 0, 5, NULL, NULL},    /* no effect */
+	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0, V(v6_mtu_discover), 0, 5, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_MTU, READ_ONLY, 0, 0, 0, get_mtu, NULL},
 
 	{IPPROTO_TCP, TCP_NODELAY, TCP_ONLY | FLAG, V(nodelay), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_TCP, TCP_CORK, TCP_ONLY | FLAG, V(cork), INT_MIN, INT_MAX, NULL, NULL},
@@ -531,6 +592,10 @@ static const struct opt table[] = {
 	 set_fastopen_connect},
 	{IPPROTO_TCP, TCP_INFO, TCP_ONLY | READ_ONLY, 0, 0, 0, get_info, NULL},
 	{IPPROTO_TCP, TCP_CONGESTION, TCP_ONLY, 0, 0, 0, get_congestion, set_congestion},
+
+	{IPPROTO_UDP, UDP_CORK, UDP_ONLY | FLAG, V(udp_cork), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_UDP, UDP_SEGMENT, UDP_ONLY, V(segment), 0, UINT16_MAX, NULL, NULL},
+	{IPPROTO_UDP, UDP_GRO, UDP_ONLY | FLAG, V(gro), INT_MIN, INT_MAX, NULL, NULL},
 };
 /* clang-format on */
 
@@ -654,6 +719,7 @@ uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type)
 		.keepcnt = 9,
 		.syncnt = 6,
 		.linger2 = 60,
-		.mtu_discover = 1,
+		.mtu_discover = IP_PMTUDISC_WANT,
+		.v6_mtu_discover = IPV6_PMTUDISC_WANT,
 	};
 }

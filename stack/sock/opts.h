@@ -15,6 +15,9 @@ struct uvs_sock;
 struct uvs_conf;
 struct uvl_tcp_cc;
 
+/* SO_TIMESTAMP, SO_TIMESTAMPNS: with what is received comes when. */
+enum uvs_stamp { UVS_STAMP_NONE, UVS_STAMP_US, UVS_STAMP_NS };
+
 /* Values as getsockopt() returns them. Booleans are int 0 or 1: one type for the table. */
 struct uvs_opts {
 	int reuseaddr, reuseport, keepalive, broadcast, oobinline, dontroute, priority, mark;
@@ -29,7 +32,7 @@ struct uvs_opts {
 
 	int nodelay, cork, quickack, maxseg, keepidle, keepintvl, keepcnt, user_timeout;
 	int defer_accept, linger2, syncnt, window_clamp, notsent_lowat, fastopen, fastopen_connect;
-	int udp_cork;
+	int udp_cork, segment, gro;
 	const struct uvl_tcp_cc *congestion;
 	bool sndbuf_chosen; /* by SO_SNDBUF: it does not grow with the window */
 };

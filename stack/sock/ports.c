@@ -222,6 +222,92 @@ uvs_ports_listener(const struct uvs_ports *p, const struct uvs_port_use *u)
 	return NULL;
 }
 
+/* ------------------------------------------------------------------------ whose is a datagram? */
+
+#define NOT_FOR_IT -1
+
+static int
+score_of_local(const struct uvs_port_use *u, const struct uvs_addr *local)
+{
+	if (IP_IS_ANY_TYPE_VAL(u->local.ip))
+		return 0;
+	if (IP_GET_TYPE(&u->local.ip) != IP_GET_TYPE(&local->ip))
+		return NOT_FOR_IT;
+	if (ip_addr_isany(&u->local.ip))
+		return 1;
+	return ip_addr_cmp(&u->local.ip, &local->ip) ? 2 : NOT_FOR_IT;
+}
+
+static int
+score(const struct uvs_port_use *u, const struct uvs_addr *local, const struct uvs_addr *remote)
+{
+	int s;
+
+	if (u->local.port != local->port || u->owner == NULL)
+		return NOT_FOR_IT;
+	s = score_of_local(u, local);
+	if (s == NOT_FOR_IT || u->remote.port == 0)
+		return s;
+	return u->remote.port == remote->port && ip_addr_cmp(&u->remote.ip, &remote->ip)
+		       ? s + 4
+		       : NOT_FOR_IT;
+}
+
+static uint32_t
+flow_hash(const struct uvs_addr *local, const struct uvs_addr *remote)
+{
+	uint64_t h = uvl_self->secret.k0 ^ remote->port ^ (uint64_t)local->port << 16;
+
+	for (unsigned int i = 0; i < (IP_IS_V6_VAL(remote->ip) ? 4u : 1u); i++)
+		h = (h ^ ip_2_ip6(&remote->ip)->addr[i]) * 0x9e3779b97f4a7c15u;
+	return (uint32_t)(h >> 32);
+}
+
+/* The n-th of those that share `best` by SO_REUSEPORT. */
+static struct uvs_port_use *
+of_group(const struct uvs_ports *p, const struct uvs_addr *local, const struct uvs_addr *remote,
+	 int best, unsigned int n)
+{
+	for (struct uvs_port_use *u = p->bucket[slot(local->port)]; u != NULL; u = u->next)
+		if (u->reuseport && score(u, local, remote) == best && n-- == 0)
+			return u;
+	return NULL;
+}
+
+struct uvs_port_use *
+uvs_ports_find(const struct uvs_ports *p, const struct uvs_addr *local,
+	       const struct uvs_addr *remote)
+{
+	struct uvs_port_use *found = NULL;
+	unsigned int sharing = 0;
+	int best = NOT_FOR_IT;
+
+	for (struct uvs_port_use *u = p->bucket[slot(local->port)]; u != NULL; u = u->next) {
+		int is = score(u, local, remote);
+
+		if (is > best) {
+			best = is;
+			found = u;
+			sharing = 0;
+		}
+		sharing += is == best && is != NOT_FOR_IT && u->reuseport;
+	}
+	if (sharing > 1 && found->reuseport)
+		return of_group(p, local, remote, best, flow_hash(local, remote) % sharing);
+	return found;
+}
+
+struct uvs_port_use *
+uvs_ports_next(const struct uvs_ports *p, const struct uvs_port_use *u,
+	       const struct uvs_addr *local, const struct uvs_addr *remote)
+{
+	struct uvs_port_use *next = u == NULL ? p->bucket[slot(local->port)] : u->next;
+
+	while (next != NULL && score(next, local, remote) == NOT_FOR_IT)
+		next = next->next;
+	return next;
+}
+
 static bool
 in_use(const struct uvs_ports *p, uint16_t port)
 {

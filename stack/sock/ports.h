@@ -62,6 +62,16 @@ uint16_t uvs_ports_home(struct uvs_ports *p, struct uvs_port_use *u);
 /* Is another use of exactly this four-tuple there? */
 bool uvs_ports_connected(const struct uvs_ports *p, const struct uvs_port_use *u);
 
+/* The use that a datagram from remote to local is for: the connected one, else the one with the
+ * more particular address, else the newest; of those that share by SO_REUSEPORT, one chosen by the
+ * flow. NULL: none. */
+struct uvs_port_use *uvs_ports_find(const struct uvs_ports *p, const struct uvs_addr *local,
+				    const struct uvs_addr *remote);
+
+/* All that could have it, one after the other: u NULL begins. NULL: no more. */
+struct uvs_port_use *uvs_ports_next(const struct uvs_ports *p, const struct uvs_port_use *u,
+				    const struct uvs_addr *local, const struct uvs_addr *remote);
+
 /* Another listener of exactly this address that shares by SO_REUSEPORT; its owner. */
 void *uvs_ports_listener(const struct uvs_ports *p, const struct uvs_port_use *u);
 

@@ -22,6 +22,7 @@ void
 uvs_queue_put(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct pbuf *p)
 {
 	note(in, p)->next = NULL;
+	note(in, p)->extra = 0;
 	if (q->head == NULL)
 		q->head = p;
 	else
@@ -40,8 +41,17 @@ uvs_queue_take(struct uvs_instance *in, struct uvs_pbuf_queue *q)
 		return NULL;
 	q->head = note(in, p)->next;
 	q->bytes -= p->tot_len;
-	q->charge -= p->tot_len + CHARGE;
+	q->charge -= p->tot_len + CHARGE * (1u + note(in, p)->extra);
 	return p;
+}
+
+void
+uvs_queue_merge(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct pbuf *p)
+{
+	note(in, q->tail)->extra++;
+	q->bytes += p->tot_len;
+	q->charge += p->tot_len + CHARGE;
+	pbuf_cat(q->tail, p);
 }
 
 static bool

@@ -404,6 +404,9 @@ struct msg_op {
 	int flags;
 };
 
+/* Without any of these there is nothing to receive. */
+#define NEWS (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)
+
 static long
 do_recv(void *arg)
 {
@@ -416,13 +419,74 @@ ssize_t
 uvs_sock_recvmsg(struct uvs_sock *s, struct msghdr *msg, int flags)
 {
 	struct msg_op o = {.s = s, .msg = msg, .flags = flags};
-	uint32_t news = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 	/* An open connection with nothing to read: known without the instance. */
-	if ((uvs_sock_events(s) & news) == 0 && s->opt.rcvlowat <= 1 && !uvs_sock_listening(s) &&
+	if ((uvs_sock_events(s) & NEWS) == 0 && s->opt.rcvlowat <= 1 && !uvs_sock_listening(s) &&
 	    (flags & MSG_OOB) == 0)
 		return s->epoch == uvs_stack_epoch() ? -EAGAIN : -EBADF;
 	return call(s, do_recv, &o);
+}
+
+struct mmsg_op {
+	struct uvs_sock *s;
+	struct mmsghdr *v;
+	unsigned int n;
+	int flags;
+};
+
+static long
+do_recv_many(void *arg)
+{
+	struct mmsg_op *o = arg;
+	unsigned int i;
+	ssize_t r = 0;
+
+	for (i = 0; i < o->n; i++) {
+		r = o->s->proto->recv(o->s, &o->v[i].msg_hdr, o->flags);
+		if (r < 0)
+			break;
+		o->v[i].msg_len = (unsigned int)r;
+	}
+	if (i == 0)
+		return r;
+	if (r < 0 && r != -EAGAIN)
+		uvs_sock_fail(o->s, (int)-r);
+	return i;
+}
+
+int
+uvs_sock_recvmmsg(struct uvs_sock *s, struct mmsghdr *v, unsigned int n, int flags)
+{
+	struct mmsg_op o = {s, v, n, flags};
+
+	if ((uvs_sock_events(s) & NEWS) == 0)
+		return s->epoch == uvs_stack_epoch() ? -EAGAIN : -EBADF;
+	return (int)call(s, do_recv_many, &o);
+}
+
+static long
+do_send_many(void *arg)
+{
+	struct mmsg_op *o = arg;
+	unsigned int i;
+	ssize_t r = 0;
+
+	for (i = 0; i < o->n; i++) {
+		r = o->s->proto->send(o->s, &o->v[i].msg_hdr, o->flags);
+		if (r < 0)
+			break;
+		o->v[i].msg_len = (unsigned int)r;
+	}
+	return i == 0 ? r : i;
+}
+
+int
+uvs_sock_sendmmsg(struct uvs_sock *s, struct mmsghdr *v, unsigned int n, int flags)
+{
+	struct mmsg_op o = {s, v, n, flags};
+	int r = uvs_stack_ready(s->in);
+
+	return r < 0 ? r : (int)call(s, do_send_many, &o);
 }
 
 static long

@@ -75,6 +75,10 @@ ssize_t uvs_sock_recvmsg(struct uvs_sock *s, struct msghdr *msg, int flags);
 /* A stream takes as much as fits (> 0) or -EAGAIN; a datagram all or nothing. -EPIPE without a
  * signal: raising SIGPIPE is the caller's. MSG_MORE honoured. */
 ssize_t uvs_sock_sendmsg(struct uvs_sock *s, const struct msghdr *msg, int flags);
+/* Datagrams: up to n of them in one go, as many as there are or fit now; msg_len of each is set.
+ * Their number, or the errno of the first; one that comes later is told by the next call. */
+int uvs_sock_recvmmsg(struct uvs_sock *s, struct mmsghdr *v, unsigned int n, int flags);
+int uvs_sock_sendmmsg(struct uvs_sock *s, struct mmsghdr *v, unsigned int n, int flags);
 int uvs_sock_shutdown(struct uvs_sock *s, int how);
 int uvs_sock_getsockname(struct uvs_sock *s, struct sockaddr *addr, socklen_t *len);
 int uvs_sock_getpeername(struct uvs_sock *s, struct sockaddr *addr, socklen_t *len);

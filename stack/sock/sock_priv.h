@@ -53,10 +53,20 @@ struct uvs_tcp {
 	struct uvs_sock *group_next;
 };
 
+struct uvs_error;
+struct uvs_cork;
+struct uvs_icmp_error;
+
+/* What sockets of datagrams have in common (dgram.h). */
+struct uvs_dgram {
+	struct uvs_pbuf_queue rx;
+	struct uvs_error *errors; /* MSG_ERRQUEUE, oldest first */
+	uint32_t error_charge;    /* counted against SO_RCVBUF */
+};
+
 struct uvs_udp {
 	struct udp_pcb *pcb;
-	struct uvs_pbuf_queue rx;
-	struct pbuf *cork; /* MSG_MORE: the datagram so far */
+	struct uvs_cork *cork; /* MSG_MORE: the datagram so far; NULL: none */
 };
 
 struct uvs_proto;
@@ -82,7 +92,10 @@ struct uvs_sock {
 	struct uvs_deferred deferred; /* the last put, from where the instance cannot be entered */
 	union {
 		struct uvs_tcp tcp;
-		struct uvs_udp udp;
+		struct {
+			struct uvs_dgram dgram;
+			struct uvs_udp udp;
+		};
 	};
 };
 
@@ -148,6 +161,8 @@ int uvs_sock_bind_port(struct uvs_sock *s, struct uvs_ports *ports, const struct
 void uvs_queue_put(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct pbuf *p);
 /* The first packet whole; NULL. */
 struct pbuf *uvs_queue_take(struct uvs_instance *in, struct uvs_pbuf_queue *q);
+/* Datagrams: make it part of the last packet, which is there. */
+void uvs_queue_merge(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct pbuf *p);
 /* A byte stream: append, joining small pieces. */
 void uvs_queue_append(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct pbuf *p);
 /* Copy up to the iovec's length from the start; unless peek, free what was read. iov NULL: discard.
@@ -179,8 +194,7 @@ int uvs_udp_send_pbuf(struct uvs_sock *s, struct pbuf *p, const struct msghdr *t
 
 /* icmp.c */
 int uvs_icmp_start(struct uvs_instance *in);
-/* udp.c: an ICMP error about a datagram from local to remote */
-void uvs_udp_unreachable(struct uvs_instance *in, const struct uvs_addr *local,
-			 const struct uvs_addr *remote, int err);
+/* udp.c: an ICMP error about a datagram of UDP; the ports are filled in. */
+void uvs_udp_error(struct uvs_instance *in, struct uvs_icmp_error *e);
 
 #endif /* STACK_SOCK_SOCK_PRIV_H */

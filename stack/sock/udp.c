@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * UDP sockets over lwIP's raw API. A datagram's addresses stand in the note of its pbuf: receiving
- * allocates nothing; sending copies once into an mbuf. */
+ * UDP sockets over lwIP's raw API: which socket a datagram is for, segments (UDP_SEGMENT, UDP_GRO)
+ * and datagrams in several pieces (MSG_MORE, UDP_CORK). */
 #include "stack/core/share.h"
-#include "stack/sock/sock_priv.h"
-#include "stack/sock/stack.h"
+#include "stack/sock/dgram.h"
 
-#include <net/if.h>
+#include <linux/udp.h>
 #include <stdlib.h>
 #include <sys/param.h>
 
-/* lwIP keeps a packet's length, headers included, in 16 bits. */
-#define MAX_DATAGRAM4 (65535u - 20 - 8)
-#define MAX_DATAGRAM6 (65535u - 40 - 8)
+#define MAX_DATAGRAM4 (UVS_PACKET_MAX - UVS_IP4_HEADER - UDP_HLEN)
+#define MAX_DATAGRAM6 (UVS_PACKET_MAX - UVS_IP6_HEADER - UDP_HLEN)
+
+/* UDP_SEGMENT and UDP_GRO: datagrams in one call (Linux: UDP_MAX_SEGMENTS). */
+#define MAX_SEGMENTS 64
+
+/* A datagram that is not complete yet. */
+struct uvs_cork {
+	struct uvs_dest dest;
+	size_t len;
+	char data[MAX_DATAGRAM4];
+};
 
 static struct uvs_ports *
 ports(const struct uvs_sock *s)
@@ -20,65 +28,91 @@ ports(const struct uvs_sock *s)
 	return &uvs_tables(s->in)->udp;
 }
 
-/* ---------------------------------------------------------------------------------------- level */
+/* -------------------------------------------------------------------------------------- receive */
 
-/* datagram_poll() of the kernel. */
-static uint32_t
-udp_level(struct uvs_sock *s)
+/* One of the same flow, and as long as those before it: the reader gets them together. A shorter
+ * one ends the row, as in the kernel. */
+static bool
+joins(const struct uvs_packet_note *note, const struct pbuf *row, const struct pbuf *p,
+      const struct uvs_packet_note *row_note)
 {
-	uint32_t level = 0;
-
-	if (s->err != 0)
-		level |= EPOLLERR;
-	if (s->shut_rd)
-		level |= EPOLLIN | EPOLLRDHUP;
-	if (s->shut_rd && s->shut_wr)
-		level |= EPOLLHUP;
-	if (s->udp.rx.head != NULL)
-		level |= EPOLLIN;
-	if (s->starved.prev == NULL)
-		level |= EPOLLOUT;
-	return level;
+	return row_note->segment != 0 && row_note->extra + 1 < MAX_SEGMENTS && p->tot_len != 0 &&
+	       p->tot_len <= row_note->segment && row->tot_len % row_note->segment == 0 &&
+	       row->tot_len + p->tot_len <= MAX_DATAGRAM4 && note->sport == row_note->sport &&
+	       note->tos == row_note->tos && note->ttl == row_note->ttl &&
+	       ip_addr_cmp(&note->src, &row_note->src) && ip_addr_cmp(&note->dst, &row_note->dst);
 }
 
 static void
-on_fed(struct uvs_starved *starved)
+put_in_row(struct uvs_sock *s, struct pbuf *p, uint16_t port)
 {
-	uvs_publish((struct uvs_sock *)((char *)starved - offsetof(struct uvs_sock, starved)),
-		    EPOLLOUT);
+	struct uvs_packet_note *note = uvs_pbuf_note(&s->in->mem, p);
+	struct pbuf *row = s->dgram.rx.tail;
+
+	uvs_dgram_note(s, note, port);
+	if (s->dgram.rx.head != NULL && joins(note, row, p, uvs_pbuf_note(&s->in->mem, row))) {
+		uvs_queue_merge(s->in, &s->dgram.rx, uvs_pbuf_unpin(&s->in->mem, p));
+	} else {
+		note->segment = p->tot_len;
+		uvs_queue_put(s->in, &s->dgram.rx, uvs_pbuf_unpin(&s->in->mem, p));
+	}
+	uvs_publish(s, EPOLLIN);
 }
 
-/* -------------------------------------------------------------------------------------- receive */
+static void
+deliver(struct uvs_sock *s, struct pbuf *p, uint16_t port)
+{
+	if (!uvs_dgram_room(s))
+		pbuf_free(p);
+	else if (s->opt.gro)
+		put_in_row(s, p, port);
+	else
+		uvs_dgram_put(s, p, port);
+}
+
+/* What is sent to many goes to each socket that could have it. */
+static void
+deliver_to_others(const struct uvs_sock *s, const struct pbuf *p, uint16_t port)
+{
+	const struct uvs_addr local = {*ip_current_dest_addr(), s->local.port};
+	const struct uvs_addr remote = {*ip_current_src_addr(), port};
+	struct uvs_port_use *u = NULL;
+
+	while ((u = uvs_ports_next(ports(s), u, &local, &remote)) != NULL) {
+		struct pbuf *copy;
+
+		if (u->owner == s)
+			continue;
+		copy = pbuf_clone(PBUF_RAW, PBUF_RAM, (struct pbuf *)(uintptr_t)p);
+		if (copy == NULL)
+			s->in->stats.udp_no_memory++;
+		else
+			deliver(u->owner, copy, port);
+	}
+}
 
 static void
 on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr, u16_t port)
 {
-	struct uvs_sock *s = arg;
-	struct uvs_packet_note *note;
-
 	(void)pcb;
-	if (s->udp.rx.charge >= (uint32_t)s->opt.rcvbuf) {
-		s->in->stats.udp_rcvbuf_full++;
-		pbuf_free(p);
-		return;
-	}
-	if (s->udp.rx.bytes > 0 && unlikely(uvs_mem_full(&s->in->mem))) {
-		s->in->stats.udp_no_memory++;
-		pbuf_free(p);
-		return;
-	}
-	note = uvs_pbuf_note(&s->in->mem, p);
-	note->src = *addr;
-	note->sport = port;
-	note->dst = *ip_current_dest_addr();
-	note->if_idx = netif_get_index(ip_current_input_netif());
-	note->tos =
-		ip_current_is_v6() ? IP6H_TC(ip6_current_header()) : IPH_TOS(ip4_current_header());
-	note->ttl = ip_current_is_v6() ? IP6H_HOPLIM(ip6_current_header())
-				       : IPH_TTL(ip4_current_header());
-	uvs_queue_put(s->in, &s->udp.rx, uvs_pbuf_unpin(&s->in->mem, p));
-	uvs_publish(s, EPOLLIN);
+	(void)addr;
+	if (ip_addr_ismulticast(ip_current_dest_addr()) ||
+	    ip_addr_isbroadcast(ip_current_dest_addr(), ip_current_netif()))
+		deliver_to_others(arg, p, port);
+	deliver(arg, p, port);
 }
+
+struct udp_pcb *
+uvl_udp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
+{
+	const struct uvs_addr l = {*local, local_port}, r = {*remote, remote_port};
+	struct uvs_sock_tables *t = uvs_tables(uvs_self);
+	struct uvs_port_use *u = t != NULL ? uvs_ports_find(&t->udp, &l, &r) : NULL;
+
+	return u != NULL ? ((struct uvs_sock *)u->owner)->udp.pcb : NULL;
+}
+
+static void flush_cork(struct uvs_sock *s);
 
 static void
 udp_apply(struct uvs_sock *s)
@@ -95,12 +129,12 @@ udp_apply(struct uvs_sock *s)
 		ip_set_option(pcb, SOF_BROADCAST);
 	else
 		ip_reset_option(pcb, SOF_BROADCAST);
-	/* Who may share a port is decided by the port table; lwIP copies to all who do. */
-	ip_set_option(pcb, SOF_REUSEADDR);
 	if (s->domain == AF_INET6 ? s->opt.v6_mcast_loop : s->opt.mcast_loop)
 		udp_set_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
 	else
 		udp_clear_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
+	if (!s->opt.udp_cork && s->udp.cork != NULL)
+		flush_cork(s);
 }
 
 /* ----------------------------------------------------------------------------------- bind, connect
@@ -121,18 +155,7 @@ udp_new_pcb(struct uvs_sock *s)
 	return 0;
 }
 
-/* The port table has decided; lwIP's own udp_bind() would walk its list to decide again. */
-static void
-register_bound(struct uvs_sock *s)
-{
-	struct udp_pcb *pcb = s->udp.pcb;
-
-	ip_addr_set(&pcb->local_ip, &s->local.ip);
-	pcb->local_port = s->local.port;
-	pcb->next = udp_pcbs;
-	udp_pcbs = pcb;
-}
-
+/* The port table finds it (uvl_udp_find): it is in no list of lwIP's. */
 static int
 udp_bind_to(struct uvs_sock *s, const struct uvs_addr *a)
 {
@@ -142,9 +165,11 @@ udp_bind_to(struct uvs_sock *s, const struct uvs_addr *a)
 		r = uvs_sock_bind_port(s, ports(s), a);
 	if (r == 0)
 		r = uvs_ports_open(ports(s), s->use);
-	if (r == 0)
-		register_bound(s);
-	return r;
+	if (r < 0)
+		return r;
+	ip_addr_set(&s->udp.pcb->local_ip, &s->local.ip);
+	s->udp.pcb->local_port = s->local.port;
+	return 0;
 }
 
 static int
@@ -191,28 +216,6 @@ set_peer(struct uvs_sock *s, const struct uvs_addr *from, const struct uvs_addr 
 }
 
 static int
-udp_no_listen(struct uvs_sock *s, int backlog)
-{
-	(void)s;
-	(void)backlog;
-	return -EOPNOTSUPP;
-}
-
-static int
-udp_no_accept(struct uvs_sock *s, struct uvs_sock **out)
-{
-	(void)s;
-	(void)out;
-	return -EOPNOTSUPP;
-}
-
-static bool
-is_broadcast(const struct uvs_sock *s, const ip_addr_t *ip)
-{
-	return IP_IS_V4(ip) && ip4_addr_isbroadcast(ip_2_ip4(ip), &s->in->netif);
-}
-
-static int
 udp_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 {
 	struct uvs_addr to = *a, from = {.port = 0};
@@ -221,7 +224,7 @@ udp_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 
 	if (uvs_addr_is_any(&to.ip))
 		to.ip = uvs_addr_self(s->domain, s->opt.v6only);
-	if (is_broadcast(s, &to.ip) && !s->opt.broadcast)
+	if (uvs_dgram_is_broadcast(s, &to.ip) && !s->opt.broadcast)
 		return -EACCES;
 	r = uvs_addr_source(&s->local.ip, &to.ip, &n, &from.ip);
 	if (r == 0)
@@ -254,330 +257,216 @@ udp_has_peer(const struct uvs_sock *s)
 	return s->remote.port != 0;
 }
 
-/* ----------------------------------------------------------------------------------------- control
- */
-
-static void
-put_cmsg(struct msghdr *msg, size_t *used, int level, int type, const void *data, size_t len)
-{
-	struct cmsghdr *c = (struct cmsghdr *)(void *)((char *)msg->msg_control + *used);
-	size_t room = msg->msg_controllen - *used;
-
-	if (msg->msg_control == NULL || room < CMSG_LEN(len)) {
-		msg->msg_flags |= MSG_CTRUNC;
-		return;
-	}
-	c->cmsg_level = level;
-	c->cmsg_type = type;
-	c->cmsg_len = CMSG_LEN(len);
-	memcpy(CMSG_DATA(c), data, len);
-	*used += MIN(room, CMSG_SPACE(len));
-}
-
-static void
-put_pktinfo(const struct uvs_sock *s, struct msghdr *msg, size_t *used,
-	    const struct uvs_packet_note *note)
-{
-	struct uvs_addr dst = {.ip = note->dst};
-
-	if (s->opt.pktinfo && IP_IS_V4_VAL(note->dst)) {
-		struct in_pktinfo info = {.ipi_ifindex = note->if_idx};
-
-		info.ipi_addr.s_addr = info.ipi_spec_dst.s_addr = ip_2_ip4(&note->dst)->addr;
-		put_cmsg(msg, used, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
-	}
-	if (s->opt.v6_pktinfo && s->domain == AF_INET6) {
-		struct in6_pktinfo info = {.ipi6_ifindex = note->if_idx};
-		struct sockaddr_in6 addr;
-		socklen_t len = sizeof(addr);
-
-		uvs_addr_to(&dst, AF_INET6, (struct sockaddr *)&addr, &len);
-		info.ipi6_addr = addr.sin6_addr;
-		put_cmsg(msg, used, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
-	}
-}
-
-static void
-put_control(const struct uvs_sock *s, struct msghdr *msg, const struct uvs_packet_note *note)
-{
-	size_t used = 0;
-	int ttl = note->ttl, tos = note->tos;
-
-	put_pktinfo(s, msg, &used, note);
-	if (IP_IS_V4_VAL(note->dst)) {
-		if (s->opt.recvttl)
-			put_cmsg(msg, &used, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
-		if (s->opt.recvtos)
-			put_cmsg(msg, &used, IPPROTO_IP, IP_TOS, &note->tos, sizeof(note->tos));
-	} else {
-		if (s->opt.v6_recvhops)
-			put_cmsg(msg, &used, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof(ttl));
-		if (s->opt.v6_recvtclass)
-			put_cmsg(msg, &used, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
-	}
-	msg->msg_controllen = used;
-}
-
-/* ------------------------------------------------------------------------------------------ recv
- */
-
-static ssize_t
-nothing_to_read(struct uvs_sock *s)
-{
-	int err = uvs_sock_take_error(s);
-
-	if (err < 0)
-		return err;
-	return s->shut_rd ? 0 : -EAGAIN;
-}
-
-static ssize_t
-udp_recv_msg(struct uvs_sock *s, struct msghdr *msg, int flags)
-{
-	struct pbuf *p = s->udp.rx.head;
-	struct uvs_packet_note *note;
-	size_t n, whole;
-
-	if (flags & MSG_OOB)
-		return -EOPNOTSUPP;
-	if (flags & MSG_ERRQUEUE)
-		return -EAGAIN;
-	/* An error comes before data, as the kernel reports it. */
-	if (s->err != 0 || p == NULL)
-		return nothing_to_read(s);
-	note = uvs_pbuf_note(&s->in->mem, p);
-	whole = p->tot_len;
-	n = uvs_pbuf_to_iov(p, msg->msg_iov, msg->msg_iovlen);
-	msg->msg_flags = n < whole ? MSG_TRUNC : 0;
-	if (msg->msg_name != NULL) {
-		struct uvs_addr from = {note->src, note->sport};
-
-		uvs_addr_to(&from, s->domain, msg->msg_name, &msg->msg_namelen);
-	}
-	put_control(s, msg, note);
-	if (!(flags & MSG_PEEK)) {
-		pbuf_free(uvs_queue_take(s->in, &s->udp.rx));
-		uvs_publish(s, 0);
-	}
-	return (ssize_t)(flags & MSG_TRUNC ? whole : n);
-}
-
 /* ------------------------------------------------------------------------------------------ send
  */
 
-/* Where a datagram goes, and how; what its control messages say goes before the socket's options.
- */
-struct destination {
-	struct uvs_addr to;
-	struct netif *netif;
-	ip_addr_t from;
-	int tos, ttl; /* -1: the socket's */
-};
-
-static bool
-is_cmsg(const struct cmsghdr *c, int level, int type, size_t len)
+static size_t
+header(const struct uvs_dest *d)
 {
-	return c->cmsg_level == level && c->cmsg_type == type && c->cmsg_len >= CMSG_LEN(len);
+	return (IP_IS_V6_VAL(d->to.ip) ? UVS_IP6_HEADER : UVS_IP4_HEADER) + UDP_HLEN;
 }
 
+/* All that can be wrong with a datagram of so many bytes. */
 static int
-take_number(const struct cmsghdr *c, int *out)
+check_size(struct uvs_sock *s, const struct uvs_dest *d, size_t len)
 {
-	int v;
-
-	memcpy(&v, CMSG_DATA(c), sizeof(v));
-	if (v < -1 || v > 255)
+	if (len > UVS_PACKET_MAX - header(d))
+		return -EMSGSIZE;
+	if (d->segment == 0 || len <= d->segment)
+		return uvs_dgram_fits(s, d, len + header(d));
+	if (len > (size_t)d->segment * MAX_SEGMENTS)
 		return -EINVAL;
-	*out = v;
-	return 0;
-}
-
-/* The source; -EADDRNOTAVAIL (IPv4: -EINVAL) if it is none of this host's. */
-static int
-take_pktinfo4(const struct cmsghdr *c, struct destination *d)
-{
-	struct in_pktinfo info;
-
-	memcpy(&info, CMSG_DATA(c), sizeof(info));
-	if (info.ipi_spec_dst.s_addr == 0)
-		return 0;
-	d->from = (ip_addr_t)IPADDR4_INIT(info.ipi_spec_dst.s_addr);
-	return uvs_addr_is_local(&d->from) ? 0 : -EINVAL;
-}
-
-static int
-take_pktinfo6(const struct cmsghdr *c, struct destination *d)
-{
-	struct in6_pktinfo info;
-	struct sockaddr_in6 a = {.sin6_family = AF_INET6};
-	struct uvs_addr from;
-	int r;
-
-	memcpy(&info, CMSG_DATA(c), sizeof(info));
-	a.sin6_addr = info.ipi6_addr;
-	a.sin6_scope_id = info.ipi6_ifindex;
-	if (IN6_IS_ADDR_UNSPECIFIED(&info.ipi6_addr))
-		return 0;
-	r = uvs_addr_from(&from, AF_INET6, true, (struct sockaddr *)&a, sizeof(a));
-	if (r < 0)
-		return r;
-	d->from = from.ip;
-	return uvs_addr_is_local(&d->from) ? 0 : -EINVAL;
-}
-
-static int
-read_control(const struct uvs_sock *s, const struct msghdr *msg, struct destination *d)
-{
-	/* CMSG_NXTHDR wants a non-const msghdr. */
-	struct msghdr copy = *msg;
-	int r = 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&copy); c != NULL && r == 0;
-	     c = CMSG_NXTHDR(&copy, c)) {
-		if (is_cmsg(c, IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo)))
-			r = take_pktinfo4(c, d);
-		else if (is_cmsg(c, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(struct in6_pktinfo)))
-			r = take_pktinfo6(c, d);
-		else if (is_cmsg(c, IPPROTO_IP, IP_TOS, sizeof(int)) ||
-			 is_cmsg(c, IPPROTO_IPV6, IPV6_TCLASS, sizeof(int)))
-			r = take_number(c, &d->tos);
-		else if (is_cmsg(c, IPPROTO_IP, IP_TTL, sizeof(int)) ||
-			 is_cmsg(c, IPPROTO_IPV6, IPV6_HOPLIMIT, sizeof(int)))
-			r = take_number(c, &d->ttl);
-		else if (c->cmsg_level == SOL_SOCKET && s->domain == AF_INET)
-			r = -EINVAL;
-	}
-	return r;
-}
-
-static int
-find_destination(struct uvs_sock *s, const struct msghdr *msg, struct destination *d)
-{
-	int r;
-
-	d->from = s->local.ip;
-	d->tos = d->ttl = -1;
-	if (msg->msg_name != NULL && msg->msg_namelen != 0) {
-		r = uvs_addr_from(&d->to, s->domain, s->opt.v6only, msg->msg_name,
-				  msg->msg_namelen);
-		if (r < 0)
-			return r;
-		if (d->to.port == 0)
-			return -EINVAL;
-	} else if (udp_has_peer(s)) {
-		d->to = s->remote;
-	} else {
-		return -EDESTADDRREQ;
-	}
-	if (is_broadcast(s, &d->to.ip) && !s->opt.broadcast)
-		return -EACCES;
-	if (msg->msg_controllen != 0 && msg->msg_control != NULL) {
-		r = read_control(s, msg, d);
-		if (r < 0)
-			return r;
-	}
-	return uvs_addr_source(&d->from, &d->to.ip, &d->netif, &d->from);
-}
-
-static int
-starve(struct uvs_sock *s)
-{
-	s->starved.fed = on_fed;
-	uvs_starve(s->in, &s->starved);
-	uvs_publish(s, 0);
-	return -EAGAIN;
-}
-
-static struct pbuf *
-gather(const struct msghdr *msg, size_t len)
-{
-	struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, (u16_t)len, PBUF_RAM);
-	char *to;
-
-	if (p == NULL)
-		return NULL;
-	to = p->payload;
-	for (size_t i = 0; i < msg->msg_iovlen; i++) {
-		memcpy(to, msg->msg_iov[i].iov_base, msg->msg_iov[i].iov_len);
-		to += msg->msg_iov[i].iov_len;
-	}
-	return p;
+	/* Segments are not cut up further. */
+	return d->segment + header(d) > uvs_addr_mtu(d->netif, &d->to.ip) ? -EMSGSIZE : 0;
 }
 
 static err_t
-transmit(struct uvs_sock *s, struct pbuf *p, const struct destination *d)
+transmit(struct uvs_sock *s, struct pbuf *p, const struct uvs_dest *d)
 {
 	struct udp_pcb *pcb = s->udp.pcb;
+	uint8_t df = uvs_df_begin(s, d);
+	err_t err;
 
-	pcb->tos = d->tos < 0 ? uvs_opts_tos(&s->opt, &d->to.ip) : (u8_t)d->tos;
-	pcb->ttl = d->ttl < 0 ? uvs_opts_ttl(&s->opt, &d->to.ip) : (u8_t)d->ttl;
+	pcb->tos = uvs_dest_tos(s, d);
+	pcb->ttl = uvs_dest_ttl(s, d);
 	pcb->mcast_ttl = pcb->ttl;
-	return udp_sendto_if_src(pcb, p, &d->to.ip, d->to.port, d->netif, &d->from);
+	err = udp_sendto_if_src(pcb, p, &d->to.ip, d->to.port, d->netif, &d->from);
+	uvs_df_end(df);
+	return err;
+}
+
+static ssize_t
+send_one(struct uvs_sock *s, const struct msghdr *msg, size_t len, const struct uvs_dest *d)
+{
+	struct pbuf *p = uvs_dgram_gather(msg, 0, len);
+	err_t err;
+
+	if (p == NULL)
+		return uvs_dgram_starve(s);
+	err = transmit(s, p, d);
+	pbuf_free(p);
+	if (err == ERR_MEM)
+		return uvs_dgram_starve(s);
+	return err == ERR_OK ? (ssize_t)len : uvs_errno(err);
+}
+
+static void
+free_segments(struct pbuf *seg[], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		pbuf_free(seg[i]);
+}
+
+/* There are buffers for all of them, or nothing is sent. */
+static ssize_t
+send_segments(struct uvs_sock *s, const struct msghdr *msg, size_t len, const struct uvs_dest *d)
+{
+	struct pbuf *seg[MAX_SEGMENTS];
+	err_t err = ERR_OK;
+	size_t n = 0;
+
+	for (size_t off = 0; off < len; off += d->segment) {
+		seg[n] = uvs_dgram_gather(msg, off, MIN(len - off, (size_t)d->segment));
+		if (seg[n] == NULL) {
+			free_segments(seg, n);
+			return uvs_dgram_starve(s);
+		}
+		n++;
+	}
+	for (size_t i = 0; i < n && err == ERR_OK; i++)
+		err = transmit(s, seg[i], d);
+	free_segments(seg, n);
+	return err == ERR_OK ? (ssize_t)len : uvs_errno(err);
+}
+
+static ssize_t
+send_whole(struct uvs_sock *s, const struct msghdr *msg, size_t len, const struct uvs_dest *d)
+{
+	int r = check_size(s, d, len);
+
+	if (r < 0)
+		return r;
+	return d->segment != 0 && len > d->segment ? send_segments(s, msg, len, d)
+						   : send_one(s, msg, len, d);
+}
+
+static int
+udp_dest(struct uvs_sock *s, const struct msghdr *msg, struct uvs_dest *d)
+{
+	int r = uvs_dgram_dest(s, msg, d);
+
+	if (r == 0 && d->to.port == 0)
+		r = -EINVAL;
+	return r == 0 ? autobind(s, 0) : r;
+}
+
+/* ------------------------------------------------------------------------------ in several pieces
+ */
+
+static void
+drop_cork(struct uvs_sock *s)
+{
+	free(s->udp.cork);
+	s->udp.cork = NULL;
+}
+
+static ssize_t
+send_cork(struct uvs_sock *s)
+{
+	struct uvs_cork *c = s->udp.cork;
+	struct iovec iov = {c->data, c->len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t r = send_whole(s, &msg, c->len, &c->dest);
+
+	if (r == -EAGAIN)
+		return r; /* it is kept for the next try */
+	drop_cork(s);
+	return r;
+}
+
+/* By the option, where nobody can be told. */
+static void
+flush_cork(struct uvs_sock *s)
+{
+	if (send_cork(s) == -EAGAIN)
+		drop_cork(s);
+}
+
+static int
+begin_cork(struct uvs_sock *s, const struct msghdr *msg)
+{
+	struct uvs_cork *c = malloc(sizeof(*c));
+	int r;
+
+	if (c == NULL)
+		return -ENOBUFS;
+	r = udp_dest(s, msg, &c->dest);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
+	c->len = 0;
+	s->udp.cork = c;
+	return 0;
+}
+
+/* The first piece says where it goes. */
+static ssize_t
+send_piece(struct uvs_sock *s, const struct msghdr *msg, size_t len, bool more)
+{
+	int r = s->udp.cork == NULL ? begin_cork(s, msg) : 0;
+	struct uvs_cork *c = s->udp.cork;
+	ssize_t sent;
+
+	if (r < 0)
+		return r;
+	if (len > UVS_PACKET_MAX - header(&c->dest) - c->len) {
+		drop_cork(s);
+		return -EMSGSIZE;
+	}
+	for (size_t i = 0; i < msg->msg_iovlen; i++) {
+		memcpy(c->data + c->len, msg->msg_iov[i].iov_base, msg->msg_iov[i].iov_len);
+		c->len += msg->msg_iov[i].iov_len;
+	}
+	if (more)
+		return (ssize_t)len;
+	sent = send_cork(s);
+	if (sent == -EAGAIN)
+		c->len -= len;
+	return sent < 0 ? sent : (ssize_t)len;
 }
 
 static ssize_t
 udp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 {
 	size_t len = uvs_iov_len(msg->msg_iov, msg->msg_iovlen);
-	struct destination d;
-	struct pbuf *p;
-	err_t err;
+	bool more = (flags & MSG_MORE) || s->opt.udp_cork;
+	struct uvs_dest d;
 	int r;
 
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
 	if (len > MAX_DATAGRAM4)
 		return -EMSGSIZE;
-	r = uvs_sock_take_error(s);
-	if (r == 0 && s->shut_wr)
-		r = -EPIPE;
-	if (r == 0)
-		r = find_destination(s, msg, &d);
-	if (r == 0)
-		r = autobind(s, 0);
-	if (r == 0 && IP_IS_V6_VAL(d.to.ip) && len > MAX_DATAGRAM6)
-		r = -EMSGSIZE;
-	if (r < 0)
-		return r;
-	p = gather(msg, len);
-	if (p == NULL)
-		return starve(s);
-	err = transmit(s, p, &d);
-	pbuf_free(p);
-	if (err == ERR_MEM)
-		return starve(s);
-	return err == ERR_OK ? (ssize_t)len : uvs_errno(err);
+	if (more || s->udp.cork != NULL)
+		return send_piece(s, msg, len, more);
+	r = udp_dest(s, msg, &d);
+	return r < 0 ? r : send_whole(s, msg, len, &d);
 }
 
 int
 uvs_udp_send_pbuf(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to)
 {
-	struct destination d;
+	struct uvs_dest d;
 	err_t err;
-	int r = uvs_sock_take_error(s);
+	int r = udp_dest(s, to, &d);
 
-	if (r == 0 && s->shut_wr)
-		r = -EPIPE;
 	if (r == 0)
-		r = find_destination(s, to, &d);
-	if (r == 0)
-		r = autobind(s, 0);
+		r = uvs_dgram_fits(s, &d, p->tot_len + header(&d));
 	if (r < 0)
 		return r;
 	err = transmit(s, p, &d);
-	return err == ERR_MEM ? starve(s) : uvs_errno(err);
-}
-
-/* ------------------------------------------------------------------------------- shutdown, close
- */
-
-static int
-udp_shutdown_how(struct uvs_sock *s, int how)
-{
-	s->shut_rd |= how != SHUT_WR;
-	s->shut_wr |= how != SHUT_RD;
-	uvs_publish(s, UVS_STATE_CHANGED);
-	return udp_has_peer(s) ? 0 : -ENOTCONN;
+	return err == ERR_MEM ? uvs_dgram_starve(s) : uvs_errno(err);
 }
 
 static void
@@ -588,60 +477,47 @@ udp_close(struct uvs_sock *s)
 		udp_remove(s->udp.pcb);
 	}
 	s->udp.pcb = NULL;
+	drop_cork(s);
 	if (s->use != NULL) {
 		uvs_ports_remove(s->use);
 		free(s->use);
 		s->use = NULL;
 	}
-	uvs_queue_drop(s->in, &s->udp.rx);
-}
-
-static uint32_t
-udp_unread(const struct uvs_sock *s, bool datagram)
-{
-	return datagram && s->udp.rx.head != NULL ? s->udp.rx.head->tot_len : 0;
-}
-
-static uint32_t
-udp_unsent(const struct uvs_sock *s)
-{
-	(void)s;
-	return 0;
+	uvs_dgram_close(s);
 }
 
 /* ----------------------------------------------------------------------------------- ICMP errors
  */
 
-/* Only a connected socket can know whom the error is about (RFC 1122, 4.1.3.3). */
 void
-uvs_udp_unreachable(struct uvs_instance *in, const struct uvs_addr *local,
-		    const struct uvs_addr *remote, int err)
+uvs_udp_error(struct uvs_instance *in, struct uvs_icmp_error *e)
 {
-	struct uvs_ports *p = &uvs_tables(in)->udp;
+	struct uvs_port_use *u;
+	struct udp_hdr udp;
 
-	for (struct uvs_port_use *u = p->bucket[local->port % UVS_PORT_BUCKETS]; u != NULL;
-	     u = u->next) {
-		if (u->local.port == local->port && u->remote.port == remote->port &&
-		    ip_addr_cmp(&u->remote.ip, &remote->ip) && u->owner != NULL) {
-			uvs_sock_fail(u->owner, err);
-			return;
-		}
-	}
+	if (e->len < sizeof(udp))
+		return;
+	memcpy(&udp, e->quoted, sizeof(udp));
+	e->local.port = ntohs(udp.src);
+	e->remote.port = ntohs(udp.dest);
+	u = uvs_ports_find(&uvs_tables(in)->udp, &e->local, &e->remote);
+	if (u != NULL)
+		uvs_error_report(u->owner, e, sizeof(udp));
 }
 
 const struct uvs_proto uvs_proto_udp = {
 	.bind = udp_bind_to,
-	.listen = udp_no_listen,
+	.listen = uvs_dgram_no_listen,
 	.connect = udp_connect_to,
 	.disconnect = udp_disconnect_peer,
-	.accept = udp_no_accept,
-	.recv = udp_recv_msg,
+	.accept = uvs_dgram_no_accept,
+	.recv = uvs_dgram_recv,
 	.send = udp_send_msg,
-	.shutdown = udp_shutdown_how,
+	.shutdown = uvs_dgram_shutdown,
 	.has_peer = udp_has_peer,
-	.level = udp_level,
-	.unread = udp_unread,
-	.unsent = udp_unsent,
+	.level = uvs_dgram_level,
+	.unread = uvs_dgram_unread,
+	.unsent = uvs_dgram_unsent,
 	.apply = udp_apply,
 	.close = udp_close,
 };

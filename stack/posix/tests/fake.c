@@ -325,6 +325,18 @@ uvs_sock_sendmsg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 }
 
 int
+uvs_sock_recvmmsg(struct uvs_sock *s, struct mmsghdr *v, unsigned int n, int flags)
+{
+	return (int)neg(recvmmsg(s->fd, v, n, flags | MSG_DONTWAIT, NULL));
+}
+
+int
+uvs_sock_sendmmsg(struct uvs_sock *s, struct mmsghdr *v, unsigned int n, int flags)
+{
+	return (int)neg(sendmmsg(s->fd, v, n, flags | MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+int
 uvs_sock_shutdown(struct uvs_sock *s, int how)
 {
 	return (int)neg(shutdown(s->fd, how));

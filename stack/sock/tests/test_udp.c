@@ -3,6 +3,8 @@
  * UDP sockets between two hosts. */
 #include "stack/sock/tests/pair.h"
 
+#include <linux/errqueue.h>
+#include <linux/udp.h>
 #include <sys/ioctl.h>
 
 static bool
@@ -307,6 +309,124 @@ test_hairpin(void)
 	uvs_sock_put(b);
 }
 
+/* UDP_GRO: so many of one flow and one length come together, and no more. */
+static void
+test_rows(void)
+{
+	struct uvs_sock *s = bound(1, 611), *c = bound(0, 612);
+	static uint8_t out[100], in[65536];
+
+	set(s, IPPROTO_UDP, UDP_GRO, 1);
+	for (int i = 0; i < 70; i++)
+		CHECK_EQ(send_to(c, pair_addr(1, 611), out, sizeof(out)), sizeof(out));
+	CHECK_EQ(send_to(c, pair_addr(1, 611), out, 10), 10);
+	CHECK_EQ(send_to(c, pair_addr(1, 611), out, 10), 10);
+	pair_run(2);
+	CHECK_EQ(pair_recv(s, in, sizeof(in)), 6400);
+	CHECK_EQ(pair_recv(s, in, sizeof(in)), 610);
+	CHECK_EQ(pair_recv(s, in, sizeof(in)), 10);
+	CHECK_EQ(pair_recv(s, in, sizeof(in)), -EAGAIN);
+	for (int i = 0; i < 50; i++)
+		CHECK_EQ(send_to(c, pair_addr(1, 611), in, 1472), 1472);
+	pair_run(2);
+	CHECK_EQ(pair_recv(s, in, sizeof(in)), 44 * 1472);
+	CHECK_EQ(pair_recv(s, in, sizeof(in)), 6 * 1472);
+	uvs_sock_put(c);
+	uvs_sock_put(s);
+}
+
+/* IP_MTU_DISCOVER: what would be cut up is refused, and the error queue says what would fit. */
+static void
+test_not_to_be_cut(void)
+{
+	struct uvs_sock *s = pair_socket(0, SOCK_DGRAM);
+	struct sockaddr_in to = pair_addr(1, 613);
+	static uint8_t out[1473];
+	char control[128];
+	struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
+	struct sock_extended_err e;
+	int mtu = 0;
+	socklen_t len = sizeof(mtu);
+
+	set(s, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
+	CHECK_EQ(send_to(s, to, out, 1472), 1472);
+	CHECK_EQ(send_to(s, to, out, 1473), -EMSGSIZE);
+	CHECK_EQ(uvs_sock_recvmsg(s, &m, MSG_ERRQUEUE), -EAGAIN);
+	set(s, IPPROTO_IP, IP_RECVERR, 1);
+	CHECK_EQ(send_to(s, to, out, 1473), -EMSGSIZE);
+	CHECK_EQ(uvs_sock_events(s), EPOLLOUT | EPOLLERR);
+	CHECK_EQ(uvs_sock_recvmsg(s, &m, MSG_ERRQUEUE), 0);
+	CHECK_EQ(CMSG_FIRSTHDR(&m)->cmsg_type, IP_RECVERR);
+	memcpy(&e, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(e));
+	CHECK_EQ(e.ee_errno, EMSGSIZE);
+	CHECK_EQ(e.ee_origin, SO_EE_ORIGIN_LOCAL);
+	CHECK_EQ(e.ee_info, 1500);
+	CHECK_EQ(uvs_sock_getsockopt(s, IPPROTO_IP, IP_MTU, &mtu, &len), -ENOTCONN);
+	CHECK_EQ(uvs_sock_connect(s, (struct sockaddr *)&to, sizeof(to)), 0);
+	CHECK_EQ(uvs_sock_getsockopt(s, IPPROTO_IP, IP_MTU, &mtu, &len), 0);
+	CHECK_EQ(mtu, 1500);
+	uvs_sock_put(s);
+	pair_run(1);
+}
+
+/* Errors that nobody fetches share the receive buffer's limit, and go with the socket. */
+static void
+test_errors_are_bounded(void)
+{
+	struct uvs_sock *s = pair_socket(0, SOCK_DGRAM);
+	unsigned int n = 0;
+	struct msghdr m = {0};
+
+	set(s, SOL_SOCKET, SO_RCVBUF, 2000);
+	set(s, IPPROTO_IP, IP_RECVERR, 1);
+	for (int i = 0; i < 45; i++) { /* a burst of ICMP errors is 50 */
+		while (send_to(s, pair_addr(1, 614), "x", 1) != 1)
+			;
+		pair_run(1);
+	}
+	while (uvs_sock_recvmsg(s, &m, MSG_ERRQUEUE) >= 0)
+		n++;
+	CHECK(n > 5 && n < 45);
+	CHECK_EQ(send_to(s, pair_addr(1, 614), "x", 1), 1);
+	pair_run(1);
+	CHECK(failed(s));
+	uvs_sock_put(s);
+}
+
+/* One entry into the stack, one burst of frames, for many datagrams. */
+static void
+test_many_at_once(void)
+{
+	struct uvs_sock *s = bound(1, 615), *c = bound(0, 616);
+	struct sockaddr_in to = pair_addr(1, 615);
+	struct mmsghdr v[16] = {0};
+	char buf[16][8];
+	struct iovec iov[16];
+	uint64_t bursts;
+
+	CHECK_EQ(uvs_sock_connect(c, (struct sockaddr *)&to, sizeof(to)), 0);
+	CHECK_EQ(pair_send(c, "x", 1), 1);
+	pair_run(1);
+	CHECK_EQ(pair_recv(s, buf[0], 1), 1);
+	for (int i = 0; i < 16; i++) {
+		iov[i] = (struct iovec){buf[i], (size_t)i % 8 + 1};
+		v[i].msg_hdr.msg_iov = &iov[i];
+		v[i].msg_hdr.msg_iovlen = 1;
+	}
+	bursts = hosts[0]->port.stats.tx_bursts;
+	CHECK_EQ(uvs_sock_sendmmsg(c, v, 16, 0), 16);
+	CHECK_EQ(hosts[0]->port.stats.tx_bursts, bursts + 1);
+	pair_run(1);
+	for (int i = 0; i < 16; i++)
+		iov[i].iov_len = 8;
+	CHECK_EQ(uvs_sock_recvmmsg(s, v, 10, 0), 10);
+	CHECK_EQ(v[9].msg_len, 2);
+	CHECK_EQ(uvs_sock_recvmmsg(s, v, 10, 0), 6);
+	CHECK_EQ(uvs_sock_recvmmsg(s, v, 10, 0), -EAGAIN);
+	uvs_sock_put(c);
+	uvs_sock_put(s);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -321,6 +441,10 @@ static const struct {
 	{"pktinfo", test_pktinfo},
 	{"ports", test_ports},
 	{"hairpin", test_hairpin},
+	{"rows", test_rows},
+	{"not_to_be_cut", test_not_to_be_cut},
+	{"errors_are_bounded", test_errors_are_bounded},
+	{"many_at_once", test_many_at_once},
 };
 
 int

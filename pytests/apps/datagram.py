@@ -1,0 +1,42 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""One UDP socket, and what it is told.
+
+    datagram.py errors ADDRESS PORT      sends a datagram there; for each error that the error queue has, a
+                                         line: errno, type, code, info, who said so, whom it was sent to
+"""
+
+import errno
+import select
+import socket
+import struct
+import sys
+
+EXTENDED_ERROR = struct.Struct("=IBBBBII")
+RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}
+
+
+def offender(family, data):
+    """The address in the sockaddr behind the error."""
+    at, length = (4, 4) if family == socket.AF_INET else (8, 16)
+    return socket.inet_ntop(family, data[EXTENDED_ERROR.size + at : EXTENDED_ERROR.size + at + length])
+
+
+def errors(address, port):
+    """Send; then tell of each error until the program is ended."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.setsockopt(*RECVERR[family], 1)
+    sock.sendto(b"what is quoted", (address, int(port)))
+    print("sent", flush=True)
+    poll = select.poll()
+    poll.register(sock, 0)
+    while poll.poll():
+        data, control, _, name = sock.recvmsg(500, 500, socket.MSG_ERRQUEUE)
+        said = control[0][2]
+        number, _, kind, code, _, info, _ = EXTENDED_ERROR.unpack(said[: EXTENDED_ERROR.size])
+        print(errno.errorcode[number], kind, code, info, offender(family, said), name[0], data.decode(), flush=True)
+
+
+if __name__ == "__main__":
+    {"errors": errors}[sys.argv[1]](*sys.argv[2:])
