@@ -29,6 +29,7 @@ from uvnet_harness.kernel import KernelHost, unavailable
 from uvnet_harness.proc import Process, Processes
 
 from uvnet_harness.switch import Adapter, Port, Switch
+from uvnet_report.model import Measure
 
 if TYPE_CHECKING:
     from uvnet_harness.shared import SharedHost
@@ -68,6 +69,8 @@ class Settings:
     """Configuration of every host, unless the test asks for something else."""
     keep: bool = False
     worker: str = ""
+    attempt: int = 1
+    """which try this is, with --retry"""
     replay: str = ""
     """The command that runs this test again, without the seed."""
 
@@ -166,6 +169,7 @@ class Net:
         self._numbers = iter(range(1, PROBE_HOST))
         self._allowed = [re.compile(pattern) for pattern in self.shape.allow_log]
         self.start_stats: Snapshot | None = None
+        self.measures: list[Measure] = []
         self.closed = False
 
     def up(self) -> Net:
@@ -425,6 +429,16 @@ class Net:
         """The random stream of that name: the same for the same --seed, test and name."""
         return names.stream(self.settings.seed, self.test_id, stream)
 
+    # --------------------------------------------------------------------------------- figures
+
+    def measured(self, name: str, value: float, unit: str) -> None:
+        """Put a figure into the report (``--report``).
+
+        :param name: what it is, in a few words: ``"goodput"``.
+        :param unit: of `value`, without a prefix: ``"bit/s"``, ``"s"``.
+        """
+        self.measures.append(Measure(name, value, unit))
+
     # ------------------------------------------------------------------------------------ end
 
     def allow_log(self, pattern: str) -> None:
@@ -533,7 +547,8 @@ class Net:
     @property
     def artifacts_folder(self) -> Path:
         """Where the artifacts of this test go if it fails."""
-        return self.settings.artifacts / names.folder_name(self.test_id)
+        again = f"-try{self.settings.attempt}" if self.settings.attempt > 1 else ""
+        return self.settings.artifacts / (names.folder_name(self.test_id) + again)
 
     def __enter__(self) -> Net:
         return self

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -13,10 +14,15 @@ from typing import Any
 
 import pytest
 
-from uvnet_harness import journal
+from uvnet_harness import journal, recording
 from uvnet_harness.fabric import Build
 from uvnet_harness.net import NICS, Missing, Net, Settings, Shape
 from uvnet_harness.reaper import Reaper
+from uvnet_harness.recorder import Recorder
+from uvnet_harness.retry import Retry, attempt
+from uvnet_harness.schedule import Schedule
+from uvnet_report.model import Network
+from uvnet_report.shard import Shard
 
 MODELS = ("shared", "separate")
 """Thread models of the stack; the first is the default."""
@@ -24,7 +30,7 @@ MODELS = ("shared", "separate")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _failure = pytest.StashKey[str]()
-_run = pytest.StashKey["Run"]()
+_observed = pytest.StashKey[Network]()
 
 
 class Run:
@@ -54,6 +60,7 @@ class Run:
             config={"model": model},
             keep=option.keep,
             worker=os.environ.get("PYTEST_XDIST_WORKER", ""),
+            attempt=attempt(item),
             replay=replay(item),
         )
 
@@ -89,8 +96,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options, in a section of ``pytest --help``."""
     group = parser.getgroup("uvnet", "networks of user-space hosts")
     group.addoption("--seed", type=int, help="seed of every random choice (default: a new one)")
+    group.addoption(
+        "--retry", action="store_true", help="run what failed once more; what passes then is called flaky"
+    )
     group.addoption("--keep", action="store_true", help="leave each test's fabric up and its folder in place")
     group.addoption("--artifacts", metavar="DIR", help="where failures are explained (default: artifacts/)")
+    group.addoption("--report", metavar="DIR", help="record the run, and write DIR/index.html, a page about it")
+    group.addoption("--shard", metavar="I/N", type=Shard.parse, help="run part I of N, which are about as long as each other")
     group.addoption("--build-dir", metavar="DIR", help="the build to test (default: $UVNET_BUILD or build/)")
     group.addoption("--nic", default="uveth", help=f"network card of the hosts: {', '.join(NICS)}")
     group.addoption("--model", default=MODELS[0], choices=MODELS, help="thread model of the hosts' stacks")
@@ -111,6 +123,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = random.SystemRandom().randrange(1 << 32)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.stash[_swept] = journal.sweep()
+        if config.option.report:
+            config.pluginmanager.register(recording.Recording(config, build_directory(config)), "uvnet-recording")
+    config.pluginmanager.register(Schedule(config), "uvnet-schedule")
+    if config.option.retry:
+        config.pluginmanager.register(Retry(), "uvnet-retry")
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 
@@ -164,10 +181,13 @@ def net(request: pytest.FixtureRequest, uvnet_run: Run, uvnet_settings: Settings
     At the end everything is stopped, and the test fails if the ledger is not clean, if a process
     died unasked, or if a log has a warning that the test has not allowed.
     """
+    request.node.stash[_failure] = ""  # of an earlier attempt
     network = Net(uvnet_settings, request.node.nodeid, uvnet_run.journal, shape_of(request.node))
     need_build(network)
     try:
-        yield network.up()
+        network.up()
+        with recorded(request.node, network):
+            yield network
     except BaseException as error:
         network.close(failed=True, reason=repr(error))
         raise
@@ -178,6 +198,19 @@ def net(request: pytest.FixtureRequest, uvnet_run: Run, uvnet_settings: Settings
         if not reason:
             text += f"\n\n{where(network)}"
         pytest.fail("at the end of the test: " + text, pytrace=False)
+
+
+@contextlib.contextmanager
+def recorded(item: pytest.Item, network: Net) -> Iterator[None]:
+    """Watch a network within the block, if there is to be a report."""
+    if not item.config.option.report:
+        yield
+        return
+    recorder = Recorder(network)
+    try:
+        yield
+    finally:
+        item.stash[_observed] = recorder.stop()
 
 
 def need_build(network: Net) -> None:
@@ -218,8 +251,15 @@ def pytest_runtest_makereport(
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1], f"Skipped: {call.excinfo.value}")
         return
-    if report.failed and report.when in ("setup", "call"):
-        item.stash[_failure] = report.longreprtext
-        network = getattr(item, "funcargs", {}).get("net")
+    network = getattr(item, "funcargs", None) and item.funcargs.get("net")  # type: ignore[attr-defined]
+    words: dict[str, str] = {}
+    if report.failed:
+        words["replay"] = f"{replay(item)} --seed={item.config.option.seed}"
+        if report.when in ("setup", "call"):
+            item.stash[_failure] = report.longreprtext
         if isinstance(network, Net):
-            report.sections.append(("uvnet", where(network)))
+            words["artifacts"] = str(network.artifacts_folder)
+            if report.when != "teardown":
+                report.sections.append(("uvnet", where(network)))
+    observed = item.stash.get(_observed, None) if report.when == "teardown" else None
+    recording.attach(report, observed, **words)
