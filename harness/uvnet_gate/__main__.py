@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uvnet_gate import results
+from uvnet_harness import journal
 from uvnet_report import make
 from uvnet_report.model import BAD, SCENARIOS, Step, to_json
 from uvnet_report.shard import Shard
@@ -116,7 +118,7 @@ class Gate:
                 self._check()
         finally:
             for process in self._running:
-                process.terminate()
+                os.killpg(process.pid, signal.SIGTERM)
         return self._finish()
 
     def _build(self) -> bool:
@@ -130,7 +132,7 @@ class Gate:
 
     def _check(self) -> None:
         """The checks. What only computes (lint, the build of the fuzz targets) takes the time that
-        the scenarios spend waiting; what measures time is not run beside each other."""
+        the scenarios spend waiting; what measures time does not run beside its like."""
         slow = not self.options.quick
         beside = self._mine([self.lint(), self.fuzz_build()]) if slow else []
         after = self._mine([self.conformance(), self.fuzz()]) if slow else []
@@ -138,6 +140,7 @@ class Gate:
         thread.start()
         for task in [*self._mine([self.unit()]), self.scenarios()]:
             self.do(task)
+        hurry(self._running)
         thread.join()
         for task in after:
             self.do(task)
@@ -189,7 +192,7 @@ class Gate:
         lines = []
         with subprocess.Popen(
             words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", stdin=subprocess.DEVNULL,
+            errors="replace", stdin=subprocess.DEVNULL, process_group=0,
         ) as process, open(log, "w", encoding="utf-8") as file:  # fmt: skip
             self._running.add(process)
             assert process.stdout is not None
@@ -229,6 +232,14 @@ class Gate:
         print(f"{run.count('flaky')} flaky")
         print(f"{passed} passed, {failed} failed, {skipped} skipped")
         return 0 if run.ok else 1
+
+
+def hurry(processes: set[subprocess.Popen[str]]) -> None:
+    """Let what has run beside the others have its share: there are no others any more."""
+    for process in list(processes):
+        for member in journal.members(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setscheduler(member, os.SCHED_OTHER, os.sched_param(0))
 
 
 def parse_options(words: list[str]) -> argparse.Namespace:

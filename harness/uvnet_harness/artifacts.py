@@ -3,12 +3,13 @@
 
 ============================  =======================================================================
 ``summary.txt``               test, failure, seed, and the one-line command that runs it again
-``capture.pcapng``, ``.txt``  all frames of the fabric, and the first of them decoded
+``capture.pcapng``, ``.txt``  all frames of the fabric, and the first of them decoded, with verdicts
+``decisions.jsonl``           what faults have decided, frame by frame
 ``topology.json``             hosts, wires, addresses, processes
 ``stats.json``, ``stats.txt`` the fabric's state at the failure, and what changed since the start
-``ledger.txt``                where every cell is, at the failure and at the end
+``ledger.txt``                where every cell is, at the failure and at the end; what is different
 ``fabric.log``                the daemon's log
-``backtrace-NAME.txt``        all threads of each process, living or crashed, if gdb is there
+``backtrace-NAME.txt``        all threads of each process, living or crashed, or why there are none
 ``HOST/``                     configuration, stack log and output of what ran on the host
 ============================  =======================================================================
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -30,16 +32,16 @@ from uvnet_harness.proc import Process, describe_end
 if TYPE_CHECKING:
     from uvnet_harness.net import Net
 
+CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
+
 GDB_TIMEOUT = 30.0
 """Seconds for one back-trace."""
 
 
 def collect_live(net: Net) -> None:
     """Before anything is stopped: state, ledger and back-traces."""
-    _write(net.folder / "topology.json", lambda: json.dumps(topology(net), indent=1))
+    _collect_state(net)
     if net.fabric.is_up:
-        _write(net.folder / "stats.json", lambda: json.dumps(net.fabric.snapshot().data, indent=1))
-        _write(net.folder / "stats.txt", lambda: _changes(net))
         _write(net.folder / "ledger.txt", lambda: "at the failure:\n" + net.fabric.ledger()[1])
     for process in net.processes.all:
         if process.running and process.name != "capture":
@@ -49,22 +51,38 @@ def collect_live(net: Net) -> None:
 
 def collect_dead(net: Net, reason: str) -> None:
     """After everything was stopped, before the fabric goes."""
-    if not (net.folder / "topology.json").exists():
-        _write(net.folder / "topology.json", lambda: json.dumps(topology(net), indent=1))
+    if not (net.folder / "topology.json").exists():  # it has failed at its end
+        _collect_state(net)
     if net.fabric.is_up:
         _append(net.folder / "ledger.txt", lambda: "at the end:\n" + net.fabric.ledger()[1])
+        _append(net.folder / "ledger.txt", lambda: "different from the start:\n" + ledger_difference(net))
         _write(net.folder / "fabric.log", lambda: net.fabric.log)
-        if not (net.folder / "stats.txt").exists():
-            _write(net.folder / "stats.txt", lambda: _changes(net))
     for process in net.processes.all:
-        core = core_of(process)
-        if core:
-            path = net.folder / f"backtrace-{process.name}.txt"
-            _write(path, partial(backtrace, [executable_of(process, core), str(core)]))
+        if process.crashed:
+            _write(net.folder / f"backtrace-{process.name}.txt", partial(backtrace_of_crash, process))
     capture = net.folder / "capture.pcapng"
     if capture.exists():
         _write(net.folder / "capture.txt", lambda: fabric.decode(capture))
     _write(net.folder / "summary.txt", lambda: summary(net, reason))
+
+
+def _collect_state(net: Net) -> None:
+    """What is there, and what the fabric has counted and decided."""
+    _write(net.folder / "topology.json", lambda: json.dumps(topology(net), indent=1))
+    if net.fabric.is_up:
+        _write(net.folder / "stats.json", lambda: json.dumps(net.fabric.snapshot().data, indent=1))
+        _write(net.folder / "stats.txt", lambda: _changes(net))
+        _write(net.folder / "decisions.jsonl", lambda: net.fabric.decisions)
+
+
+def ledger_difference(net: Net) -> str:
+    """The numbers of the ledger, and of the cells under way from each queue, that are not what they were."""
+    if net.start_stats is None:
+        return "nothing is known of the start"
+    before, after = net.start_stats.values, net.fabric.snapshot().values
+    names = [name for name in before | after if name.startswith("ledger.") or name.endswith(".cells_in_flight")]
+    lines = [f"{n}  {before.get(n, 0)} -> {after.get(n, 0)}" for n in sorted(names) if before.get(n, 0) != after.get(n, 0)]
+    return "\n".join(lines) or "nothing"
 
 
 def publish(net: Net) -> Path:
@@ -128,15 +146,21 @@ def backtrace(target: Sequence[str]) -> str:
     return done.stdout + done.stderr
 
 
+def backtrace_of_crash(process: Process) -> str:
+    """All threads of a process when it crashed, or why they are not known."""
+    core = core_of(process)
+    if core is not None:
+        return backtrace([executable_of(process, core), str(core)])
+    pattern = CORE_PATTERN.read_text(encoding="utf-8").strip()
+    if not re.fullmatch(r"[^|/%]+", pattern):
+        return f"no core: kernel.core_pattern is {pattern!r}; as root: sysctl -w kernel.core_pattern=core\n"
+    return f"no core in {process.folder}: is its size limited (ulimit -H -c)?\n"
+
+
 def core_of(process: Process) -> Path | None:
     """The core file of a crashed process, if the system writes plain ones."""
-    if not process.crashed:
-        return None
-    for name in (f"core.{process.pid}", "core"):
-        path = process.folder / name
-        if path.exists():
-            return path
-    return None
+    found = (process.folder / name for name in (f"core.{process.pid}", "core"))
+    return next((path for path in found if path.exists()), None)
 
 
 def executable_of(process: Process, core: Path) -> str:

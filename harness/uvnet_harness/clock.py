@@ -64,12 +64,15 @@ class Clock:
         """On by so much, at once."""
         self._tool("warp", f"{round(seconds * 1e9)}ns")
 
-    @contextlib.contextmanager
-    def auto(self) -> Iterator[Clock]:
-        """Virtual, and it goes by itself: whenever nobody has anything to do, to when somebody has.
-        At the end it stands still."""
+    def run(self) -> None:
+        """Virtual, and it goes by itself: whenever nobody has anything to do, to when somebody has."""
         self.stop()
         self._tool("auto", "on")
+
+    @contextlib.contextmanager
+    def auto(self) -> Iterator[Clock]:
+        """`run` within the block. At its end the clock stands still."""
+        self.run()
         try:
             yield self
         finally:

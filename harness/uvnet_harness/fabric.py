@@ -17,6 +17,7 @@ from typing import Any
 
 from uvnet_harness import journal, uvb, wait
 from uvnet_harness.proc import Process, Processes, freeze
+from uvnet_report.capture import records
 
 CONTROL_TIMEOUT = 20.0
 """Seconds that any command to the daemon may take."""
@@ -132,6 +133,22 @@ class Snapshot:
         return Difference(earlier, self)
 
 
+class Change(int):
+    """What a counter changed by. A failed assertion about it shows all that changed; else it is a number.
+
+    :param name: of the counter.
+    :param among: the difference it was taken from.
+    """
+
+    name: str
+    among: Difference
+
+    def __new__(cls, value: int, name: str, among: Difference) -> Change:
+        change = super().__new__(cls, value)
+        change.name, change.among = name, among
+        return change
+
+
 class Difference:
     """What grew (or shrank) between two snapshots. Prints as a table, for assertion messages."""
 
@@ -140,17 +157,17 @@ class Difference:
         changes = {n: after[n] - before[n] for n in names if n not in GAUGES and not n.endswith(".depth")}
         self.values = {name: change for name, change in changes.items() if change}
 
-    def __getitem__(self, name: str) -> int:
+    def __getitem__(self, name: str) -> Change:
         """Change of a counter; 0 if it did not change."""
-        return self.values.get(name, 0)
+        return Change(self.values.get(name, 0), name, self)
 
     def matching(self, pattern: str) -> dict[str, int]:
         """The changes whose names match a shell pattern."""
         return {n: v for n, v in self.values.items() if fnmatch.fnmatchcase(n, pattern)}
 
-    def sum(self, pattern: str) -> int:
+    def sum(self, pattern: str) -> Change:
         """Sum of the changes whose names match a shell pattern."""
-        return sum(self.matching(pattern).values())
+        return Change(sum(self.matching(pattern).values()), f"sum of {pattern}", self)
 
     def __str__(self) -> str:
         if not self.values:
@@ -396,14 +413,27 @@ class Fabric:
 
 
 def decode(path: Path, limit: int = 200) -> str:
-    """The first `limit` frames of a capture, one a line, by tcpdump or tshark, or why not."""
+    """The first `limit` frames of a capture, one a line, each with its way and its verdict: decoded by
+    tcpdump or tshark, or why not."""
     for tool in ("tcpdump", "tshark"):
         if shutil.which(tool):
             done = subprocess.run(
                 [tool, "-n", "-c", str(limit), "-r", path], capture_output=True, text=True, check=False, timeout=60
             )
-            return done.stdout or done.stderr
+            return annotate(done.stdout, [record.comment for record in records(path.read_bytes())]) or done.stderr
     return "neither tcpdump nor tshark is installed\n"
+
+
+def annotate(text: str, comments: Sequence[str]) -> str:
+    """Put the comment of each frame above its decoded line. A frame begins with a digit (its time, or
+    its number); lines that go on with one do not."""
+    every = iter(comments)
+    lines = []
+    for line in text.splitlines():
+        if line.lstrip()[:1].isdigit():
+            lines.append(next(every, ""))
+        lines.append(f"  {line}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 LOG_TROUBLE = re.compile(r"\b(warn(ing)?|err(or)?|crit(ical)?|alert|emerg(ency)?|panic|assert\w*)\b", re.I)

@@ -68,6 +68,8 @@ class Settings:
     config: Mapping[str, str | int] = field(default_factory=dict)
     """Configuration of every host, unless the test asks for something else."""
     keep: bool = False
+    virtual_time: bool = False
+    """the fabric's clock goes by itself, as in `Clock.auto`"""
     worker: str = ""
     attempt: int = 1
     """which try this is, with --retry"""
@@ -177,6 +179,8 @@ class Net:
         self.fabric.up()
         if self.shape.capture:
             self.fabric.capture(snaplen=self.shape.snaplen, max_size=self.shape.capture_size)
+        if self.settings.virtual_time:
+            self.clock.run()
         self.start_stats = self.fabric.snapshot()
         return self
 
@@ -430,6 +434,10 @@ class Net:
         return names.stream(self.settings.seed, self.test_id, stream)
 
     # --------------------------------------------------------------------------------- figures
+
+    def snapshot(self) -> Snapshot:
+        """The fabric's counters now; what two snapshots differ by explains itself in assertions."""
+        return self.fabric.snapshot()
 
     def measured(self, name: str, value: float, unit: str) -> None:
         """Put a figure into the report (``--report``).

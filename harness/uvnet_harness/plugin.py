@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import shlex
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from uvnet_harness import journal, recording
-from uvnet_harness.fabric import Build
+from uvnet_harness.fabric import Build, Change
 from uvnet_harness.net import NICS, Missing, Net, Settings, Shape
 from uvnet_harness.reaper import Reaper
 from uvnet_harness.recorder import Recorder
@@ -26,6 +27,9 @@ from uvnet_report.shard import Shard
 
 MODELS = ("shared", "separate")
 """Thread models of the stack; the first is the default."""
+
+TIMES = ("real", "virtual")
+"""How the fabrics' clocks go; the first is the default."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -59,6 +63,7 @@ class Run:
             nic=option.nic,
             config={"model": model},
             keep=option.keep,
+            virtual_time=option.time == "virtual",
             worker=os.environ.get("PYTEST_XDIST_WORKER", ""),
             attempt=attempt(item),
             replay=replay(item),
@@ -76,17 +81,30 @@ def artifacts_directory(config: pytest.Config) -> Path:
 
 
 def replay(item: pytest.Item) -> str:
-    """The command that runs this test again, from the directory where pytest was started."""
-    location = os.path.relpath(item.path, item.config.invocation_params.dir)
+    """The command that runs this test again, from the directory where pytest was started; without the
+    seed."""
+    config, option = item.config, item.config.option
+    location = os.path.relpath(item.path, config.invocation_params.dir)
     _, _, inside = item.nodeid.partition("::")
+    inside = inside.partition("@")[0] if "PYTEST_XDIST_WORKER" in os.environ else inside
     words = ["/usr/bin/python3", "-m", "pytest", f"{location}::{inside}"]
-    if item.config.option.build_dir:
-        words.append(f"--build-dir={item.config.option.build_dir}")
-    if item.config.option.full:
+    environment = []
+    if not loaded_by_conftest(config):
+        environment.append(f"PYTHONPATH={REPOSITORY / 'harness'}")
+        words += ["-p", __name__]
+    if build_directory(config) != REPOSITORY / "build":
+        words.append(f"--build-dir={build_directory(config)}")
+    if option.full:
         words.append("--full")
-    if item.config.option.model != MODELS[0]:
-        words.append(f"--model={item.config.option.model}")
-    return shlex.join(words)
+    for name, default in (("model", MODELS[0]), ("nic", "uveth"), ("time", TIMES[0])):
+        if getattr(option, name) != default:
+            words.append(f"--{name}={getattr(option, name)}")
+    return " ".join([*map(shlex.quote, environment), shlex.join(words)])
+
+
+def loaded_by_conftest(config: pytest.Config) -> bool:
+    """True if a conftest.py of the tests names this plugin."""
+    return any(__name__ in getattr(one, "pytest_plugins", ()) for one in config.pluginmanager.get_plugins())
 
 
 # ----------------------------------------------------------------------------------- options
@@ -100,6 +118,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--retry", action="store_true", help="run what failed once more; what passes then is called flaky"
     )
     group.addoption("--keep", action="store_true", help="leave each test's fabric up and its folder in place")
+    group.addoption(
+        "--pause-on-failure", action="store_true", help="wait for Enter while the network of what failed still runs"
+    )
+    group.addoption(
+        "--time", default=TIMES[0], choices=TIMES, help="virtual: hosts never wait, time passes when all have nothing to do"
+    )
     group.addoption("--artifacts", metavar="DIR", help="where failures are explained (default: artifacts/)")
     group.addoption("--report", metavar="DIR", help="record the run, and write DIR/index.html, a page about it")
     group.addoption("--shard", metavar="I/N", type=Shard.parse, help="run part I of N, which are about as long as each other")
@@ -119,6 +143,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "models: run this test under every thread model of the stack")
     if config.option.nic not in NICS:
         raise pytest.UsageError(f"--nic={config.option.nic}: there is only {', '.join(NICS)} so far")
+    if config.option.pause_on_failure and not in_a_terminal(config):
+        raise pytest.UsageError("--pause-on-failure waits for Enter: run pytest in a terminal, without -n")
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(1 << 32)
     if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -192,12 +218,43 @@ def net(request: pytest.FixtureRequest, uvnet_run: Run, uvnet_settings: Settings
         network.close(failed=True, reason=repr(error))
         raise
     reason = request.node.stash.get(_failure, "")
+    if reason and request.config.option.pause_on_failure:
+        pause(request.node, network)
     problems = network.close(failed=bool(reason), reason=reason)
     if problems:
         text = "\n".join(problems)
         if not reason:
             text += f"\n\n{where(network)}"
         pytest.fail("at the end of the test: " + text, pytrace=False)
+
+
+@contextlib.contextmanager
+def uncaptured(config: pytest.Config) -> Iterator[None]:
+    """Standard input and output are the user's within the block."""
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    capture.suspend(in_=True)
+    try:
+        yield
+    finally:
+        capture.resume()
+
+
+def in_a_terminal(config: pytest.Config) -> bool:
+    """True if somebody can be asked."""
+    with uncaptured(config):
+        return "PYTEST_XDIST_WORKER" not in os.environ and not getattr(config.option, "tx", None) and sys.stdin.isatty()
+
+
+def pause(item: pytest.Item, network: Net) -> None:
+    """Let somebody look at a network that has failed, until Enter."""
+    if item.config.pluginmanager.hasplugin("timeout"):
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+    running = [str(process) for process in network.processes.all if process.running]
+    words = ["", f"{item.nodeid} has failed; its network still runs:", *(f"  {line}" for line in running)]
+    words += [f"  {network.build.uvbridge} show {network.name}", f"  its folder: {network.folder}"]
+    with uncaptured(item.config):
+        print("\n".join(words))
+        input("Enter ends it: ")
 
 
 @contextlib.contextmanager
@@ -238,6 +295,15 @@ def where(network: Net) -> str:
         f"artifacts: {network.artifacts_folder}\n"
         f"replay:    {network.settings.replay} --seed={network.settings.seed}"
     )
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """What else changed, where a comparison of a counter's change fails."""
+    changes = [side for side in (left, right) if isinstance(side, Change)]
+    if not changes:
+        return None
+    names = " and ".join(dict.fromkeys(change.name for change in changes))
+    return [f"{left} {op} {right}, where {names} is of:", *str(changes[0].among).splitlines()]
 
 
 @pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]

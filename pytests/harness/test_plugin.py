@@ -3,8 +3,6 @@
 
 import os
 import re
-import shlex
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -17,14 +15,6 @@ EXCHANGE = """
 def test_exchange(net):
     a, b = net.wire("a"), net.wire("b")
     assert a.arp(b.ip) == b.mac
-"""
-
-FAILING = """
-def test_fails(net):
-    a, b = net.wire("a"), net.wire("b")
-    a.arp(b.ip)
-    net.start("bystander", "sleep", "60")
-    assert net.random("draw").randrange(1 << 30) == "{draw}"
 """
 
 HANGING = """
@@ -43,26 +33,6 @@ def test_passing_run_leaves_nothing(runs):
     assert done.returncode == 0, done.stdout
     assert runs.left() == []
     assert not any(runs.artifacts.rglob("*.*"))
-
-
-def test_failure_is_explained_and_replayed(runs):
-    runs.write(FAILING)
-    done = runs.run()
-    assert done.returncode == 1
-    folder = runs.artifacts / "test_it.test_fails"
-    for name in ("summary.txt", "capture.pcapng", "topology.json", "stats.json", "stats.txt", "ledger.txt"):
-        assert (folder / name).stat().st_size > 0, name
-    assert "who-has" in (folder / "capture.txt").read_text() or "Who has" in (folder / "capture.txt").read_text()
-    if shutil.which("gdb"):
-        assert "nanosleep" in (folder / "backtrace-bystander.txt").read_text()
-    assert str(folder) in done.stdout
-    draw = re.search(r"assert (\d+) == '{draw}'", done.stdout).group(1)
-    replay = re.search(r"^replay\s+(.*)$", (folder / "summary.txt").read_text(), re.M).group(1)
-    words = shlex.split(replay)
-    again = runs.run(command=[*words, "-p", "uvnet_harness.plugin", f"--artifacts={runs.artifacts}"])
-    assert again.returncode == 1
-    assert f"assert {draw} == " in again.stdout
-    assert runs.left() == []
 
 
 def test_unasked_death_fails_the_test(runs):
