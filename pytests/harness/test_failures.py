@@ -20,7 +20,7 @@ def test_fails(net):
     net.link("a").fault("udp", drop=0)
     a.arp(b.ip)
     a.send(a.ether(b.mac) / IP(src=a.ip, dst=b.ip) / UDP(sport=7, dport=9) / b"lost")
-    server.start("sleep", "60").wait_ready(condition=lambda: True)
+    server.start("sleep", "60")
     net.start("bystander", "sleep", "60")
     assert net.random("draw").randrange(1 << 30) == "{draw}"
 """

@@ -2,7 +2,6 @@
 """The plugin as its users meet it: whole pytest runs, passed, failed and killed."""
 
 import os
-import re
 import signal
 import subprocess
 from pathlib import Path
