@@ -103,8 +103,14 @@ class Gate:
         if self.options.quick:
             words += ["-m", "not slow"]
         path = os.pathsep.join(filter(None, [str(ROOT / "harness"), os.environ.get("PYTHONPATH")]))
-        env = {"UVNET_BUILD": str(self.build), "PYTHONPATH": path}
+        env = {"UVNET_BUILD": str(self.build), "PYTHONPATH": path, **self._sanitizer()}
         return Task(SCENARIOS, [*words, *self.options.pytest, ROOT / "pytests"], env=env, fine=frozenset({0, NO_TESTS}))
+
+    def _sanitizer(self) -> dict[str, str]:
+        """In a sanitized build: stock programs, pytest's python among them, load instrumented libraries
+        after the sanitizer's runtime."""
+        runtime = (self.build / "sanitizer-runtime").read_text(encoding="utf-8").strip()
+        return {"LD_PRELOAD": runtime} if runtime else {}
 
     # ---------------------------------------------------------------------------------- run
 

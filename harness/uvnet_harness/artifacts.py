@@ -121,6 +121,7 @@ def topology(net: Net) -> dict[str, object]:
         "network": net.addresses.network,
         "hosts": {n: {"ip": h.ip, "mac": h.mac, "queues": h.queues} for n, h in net.hosts.items()},
         "kernel_hosts": {n: {"ip": h.ip, "mac": h.mac, "netns": h.netns} for n, h in net.kernel_hosts.items()},
+        "dpdk_hosts": {n: [{"port": p.name, "mac": p.mac, "queues": p.queues} for p in d.ports] for n, d in net.dpdk_hosts.items()},
         "wires": {n: {"ip": w.ip, "mac": w.mac, "queues": w.queues} for n, w in net.wires.items()},
         "processes": [
             {"name": p.name, "pid": p.pid, "args": p.args, "end": describe_end(p.returncode)}

@@ -135,6 +135,8 @@ def nodes(net: Net) -> list[Node]:
         found.append(Node(name, kind, host.ip, host.mac, host.queues, _commands(net, name)))
     for name, kernel in net.kernel_hosts.items():
         found.append(Node(name, "kernel", kernel.ip, kernel.mac, kernel.queues, _commands(net, name)))
+    for name, application in net.dpdk_hosts.items():
+        found += [Node(p.name, "dpdk", None, p.mac, p.queues, _commands(net, name)) for p in application.ports]
     for name, wire in net.wires.items():
         found.append(Node(name, "wire", wire.ip, wire.mac, wire.queues))
     return found

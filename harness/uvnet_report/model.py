@@ -35,7 +35,7 @@ class Node:
 
     name: str
     kind: str
-    """host, shared, kernel or wire"""
+    """host, shared, kernel, dpdk or wire"""
     ip: str | None = None
     mac: str = ""
     queues: int = 1
