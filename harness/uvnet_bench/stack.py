@@ -58,7 +58,7 @@ class KernelApp(App):
     """A program in a network namespace."""
 
     def _wait_listening(self, port: int, timeout: float) -> None:
-        words = ["ip", "netns", "exec", self.host.netns, "ss", "-Hltn", f"sport = :{port}"]  # type: ignore[union-attr]
+        words = ["ip", "netns", "exec", self.host.netns, "ss", "-Hltn", f"sport = :{port}"]  # type: ignore[attr-defined]
 
         def listening() -> bool:
             return bool(subprocess.run(words, capture_output=True, check=True, text=True).stdout.strip())
