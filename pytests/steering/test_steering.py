@@ -169,7 +169,7 @@ def test_large_datagrams(net, host, sender):
 def test_ipv6(net):
     """As with IPv4: a shared port, ports of one process each, datagrams, the end of a process."""
     host = net.shared_host("six", queues=2, ipv6=True)
-    first = server(host, "tcp", 7000, "a", host.ip6)
+    server(host, "tcp", 7000, "a", host.ip6)
     server(host, "tcp", 7000, "b", host.ip6)
     server(host, "udp", 7001, "c", host.ip6)
     client = net.host("client", ipv6=True)
@@ -182,8 +182,11 @@ def test_ipv6(net):
         f"s.sendto(b'?' * 4000, ('{host.ip6}', 7001)); print(s.recv(100).decode())\n"
     )
     assert net.host("other", ipv6=True).run("python3", "-c", script).check().stdout == "c\n"
-    app.process.send_signal(signal.SIGSTOP)
-    first.kill()
-    app.process.send_signal(signal.SIGCONT)
-    app.process.send_signal(signal.SIGUSR1)
-    app.process.wait_output("ConnectionResetError", 5)
+    waiting = (
+        "import socket\n"
+        f"s = socket.create_connection(('{host.ip6}', 7002)); print('ready', flush=True); s.recv(1)\n"
+    )
+    victim = server(host, "tcp", 7002, "d", host.ip6)
+    peer = net.host("peer", ipv6=True).start("python3", "-c", waiting).wait_ready(log="^ready$")
+    victim.kill()
+    peer.process.wait_output("ConnectionResetError", 2)

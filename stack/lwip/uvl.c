@@ -146,6 +146,38 @@ uvl_neighbour(const struct uvl *mem, uint32_t addr, uint8_t mac[6])
 	return uvl_etharp_find((const char *)mem + UVL_ALIGN(sizeof(*mem)), addr, mac) != 0;
 }
 
+static bool
+is_ip6(const ip6_addr_t *a, const uint32_t addr[4])
+{
+	return memcmp(a->addr, addr, sizeof(a->addr)) == 0;
+}
+
+static bool
+neighbour6(const struct uvl *mem, const uint32_t addr[4], uint8_t mac[6])
+{
+	for (int i = 0; i < LWIP_ND6_NUM_NEIGHBORS; i++) {
+		const struct nd6_neighbor_cache_entry *n = &mem->neighbor_cache_[i];
+
+		if (n->state < ND6_REACHABLE || !is_ip6(&n->next_hop_address, addr))
+			continue;
+		memcpy(mac, n->lladdr, 6);
+		return true;
+	}
+	return false;
+}
+
+bool
+uvl_next_hop6(const struct uvl *mem, const uint32_t addr[4], uint8_t mac[6])
+{
+	for (int i = 0; i < LWIP_ND6_NUM_DESTINATIONS; i++) {
+		const struct nd6_destination_cache_entry *d = &mem->destination_cache_[i];
+
+		if (is_ip6(&d->destination_addr, addr))
+			return neighbour6(mem, d->next_hop_addr.addr, mac);
+	}
+	return false;
+}
+
 u32_t
 uvl_rand(void)
 {

@@ -284,6 +284,8 @@ void uvl_exit(struct uvl *mem);
  * table as bytes that may be anything, and follows no pointer.
  */
 bool uvl_neighbour(const struct uvl *mem, uint32_t addr, uint8_t mac[6]);
+/* The same of the next hop to an IPv6 destination. */
+bool uvl_next_hop6(const struct uvl *mem, const uint32_t addr[4], uint8_t mac[6]);
 
 /* The hook by whatever name the configuration gives it: lwIP's unit tests bring their own. */
 u32_t LWIP_HOOK_TCP_ISN(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *remote_ip,

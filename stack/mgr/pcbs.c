@@ -50,3 +50,9 @@ neighbour_find(const struct uvs_host *h, uint32_t slot, uint32_t addr, uint8_t m
 {
 	return uvl_neighbour(h->slot[slot].lwip, addr, mac);
 }
+
+bool
+next_hop6_find(const struct uvs_host *h, uint32_t slot, const uint32_t addr[4], uint8_t mac[6])
+{
+	return uvl_next_hop6(h->slot[slot].lwip, addr, mac);
+}

@@ -23,7 +23,10 @@ bool pcb_read(const struct uvs_host *h, uint32_t slot, uint32_t i, struct pcb_vi
 
 const char *pcb_state_name(uint8_t state);
 
-/* The Ethernet address that the slot's stack had for a neighbour. */
+/* The Ethernet address that the slot's stack had for a neighbour, or for the next hop to an IPv6
+ * destination. */
 bool neighbour_find(const struct uvs_host *h, uint32_t slot, uint32_t addr, uint8_t mac[6]);
+bool next_hop6_find(const struct uvs_host *h, uint32_t slot, const uint32_t addr[4],
+		    uint8_t mac[6]);
 
 #endif /* STACK_MGR_PCBS_H */
