@@ -252,6 +252,8 @@ uveth_detach(struct rte_eth_dev *eth)
 {
 	struct uveth_local *local = uveth_local(eth);
 
+	if (local->control != NULL)
+		uvb_close(local->control);
 	if (local->dev != NULL)
 		uvb_close(local->dev);
 	local_init(local);

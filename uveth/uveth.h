@@ -206,6 +206,9 @@ struct uveth_txq {
 /* What this process, and only this, needs to reach the segment. */
 struct uveth_local {
 	struct uvb_dev *dev;
+	/* A secondary that has taken the control over: the port's owner in the fabric. Writer: the
+	 * control thread. */
+	struct uvb_dev *control;
 	struct uvb_rxq *rxq[UVB_MAX_QUEUES];
 	struct uvb_txq *txq[UVB_MAX_QUEUES];
 	/* The turns in which the queues were taken. Writer: the thread that polls the queue. */
@@ -220,6 +223,11 @@ struct uveth_local {
 };
 #define UVETH_TURN_OFF   0u
 #define UVETH_TURN_NEVER UINT32_MAX
+
+/* The port as its owner, who alone may change it in the fabric: in the primary process it is; a
+ * secondary becomes it with the first change it asks for, if the primary has died. 0, or a negative
+ * errno with a sentence. */
+int uveth_control(struct rte_eth_dev *eth, struct uvb_dev **dev, char err[UVB_ERR_LEN]);
 
 bool uveth_rxq_turn(const struct uveth_rxq *q, struct uveth_local *local);
 bool uveth_txq_turn(const struct uveth_txq *q, struct uveth_local *local);

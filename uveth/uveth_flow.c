@@ -73,8 +73,10 @@ fabric_refuses(struct rte_eth_dev *eth, int rc, struct rte_flow_error *error)
 static int
 rule_write(struct rte_eth_dev *eth, int slot, const struct uvb_rule *rule)
 {
-	return uvb_rule_set(uveth_local(eth)->dev, (uint16_t)slot, rule,
-			    uveth_port(eth)->flow_error);
+	struct uvb_dev *dev;
+	int rc = uveth_control(eth, &dev, uveth_port(eth)->flow_error);
+
+	return rc != 0 ? rc : uvb_rule_set(dev, (uint16_t)slot, rule, uveth_port(eth)->flow_error);
 }
 
 /* --------------------------------------------------------------------------------------- create */
@@ -370,7 +372,7 @@ uveth_flow_ops_get(struct rte_eth_dev *eth, const struct rte_flow_ops **ops)
 	};
 
 	(void)eth;
-	*ops = rte_eal_process_type() == RTE_PROC_PRIMARY ? &flow_ops : NULL;
+	*ops = &flow_ops;
 	return 0;
 }
 

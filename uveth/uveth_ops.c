@@ -20,9 +20,11 @@ uveth_publish(struct rte_eth_dev *eth, const struct uvb_conf *next)
 {
 	struct uveth_port *port = uveth_port(eth);
 	char err[UVB_ERR_LEN] = "";
-	int rc;
+	struct uvb_dev *dev;
+	int rc = uveth_control(eth, &dev, err);
 
-	rc = uvb_conf_set(uveth_local(eth)->dev, next, err);
+	if (rc == 0)
+		rc = uvb_conf_set(dev, next, err);
 	if (rc != 0) {
 		UVETH_LOG(ERR, "%s: %s", eth->data->name, err);
 		return rc;
@@ -458,8 +460,11 @@ const struct eth_dev_ops uveth_ops = {
 	.xstats_reset = uveth_stats_reset,
 };
 
-/* In a secondary: what can be asked, its own interrupts, its own leaving. What changes the port is
- * the primary's (ethdev answers ENOTSUP). */
+/* In a secondary: what can be asked, its own interrupts, its own leaving; and, for one that takes
+ * the control over when the primary has died, what directs traffic while the port runs: queues
+ * stopped and started, redirection table, flow rules. As everywhere in ethdev, one process controls
+ * a port at a time. Everything else that changes the port is the primary's (ethdev answers
+ * ENOTSUP). */
 const struct eth_dev_ops uveth_secondary_ops = {
 	.dev_close = uveth_secondary_close,
 	.is_removed = is_removed,
@@ -478,9 +483,16 @@ const struct eth_dev_ops uveth_secondary_ops = {
 	.rx_queue_intr_enable = uveth_rx_intr_enable,
 	.rx_queue_intr_disable = uveth_rx_intr_disable,
 	.read_clock = uveth_read_clock,
+	.rx_queue_start = uveth_rx_queue_start,
+	.rx_queue_stop = uveth_rx_queue_stop,
+	.tx_queue_start = uveth_tx_queue_start,
+	.tx_queue_stop = uveth_tx_queue_stop,
 
 	.rss_hash_conf_get = uveth_rss_hash_conf_get,
+	.reta_update = uveth_reta_update,
 	.reta_query = uveth_reta_query,
+
+	.flow_ops_get = uveth_flow_ops_get,
 
 	.stats_get = uveth_stats_get,
 	.stats_reset = uveth_stats_reset,

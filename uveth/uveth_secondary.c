@@ -270,6 +270,25 @@ join(struct rte_eth_dev *eth)
 	return rc;
 }
 
+int
+uveth_control(struct rte_eth_dev *eth, struct uvb_dev **dev, char err[UVB_ERR_LEN])
+{
+	struct uveth_local *local = uveth_local(eth);
+	const struct uveth_port *port = uveth_port(eth);
+	struct uvb_attach req = {.fabric = port->ident.path,
+				 .name = port->args.name,
+				 .kind = UVB_KIND_UVETH,
+				 .joinable = true,
+				 .shared = true,
+				 .adopt = true};
+	int rc = 0;
+
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY && local->control == NULL)
+		rc = uvb_open(&req, &local->control, err);
+	*dev = local->control != NULL ? local->control : local->dev;
+	return rc;
+}
+
 static int
 port_join(struct rte_eth_dev *eth)
 {

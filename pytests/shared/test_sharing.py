@@ -78,23 +78,52 @@ def test_one_port_in_two_processes(net, host):
     assert answers == ["right"] * 40
 
 
+def talks(watching, caller, host, port, word):
+    """Is what is published to a redis heard by the one that has subscribed before?"""
+    assert caller.run(*cli(host, port, "publish", "news", word)).stdout == "1\n"
+    watching.process.wait_output(f"^{word}$", 5)
+
+
 def test_manager_killed(net, host):
-    """What runs goes on; nobody new comes in; a new manager says who it waits for, and then starts."""
-    server = redis(host, 7001)
-    client = net.host("client")
-    watching = client.start(*cli(host, 7001, "subscribe", "news")).wait_ready(log="^subscribe$")
-    host.manager.kill()
+    """What runs goes on without it. The next one takes it over: processes come, go and die as ever, and what
+    was the dead's is reclaimed - also of one that died while there was no manager."""
+    net.allow_log("does not run: start it|the manager of the host has gone|took the host over")
+    servers = [redis(host, 7001 + number) for number in range(3)]
+    watching = net.host("client").start(*cli(host, 7001, "subscribe", "news")).wait_ready(log="^subscribe$")
+    peer = net.host("peer").start(*cli(host, 7002, "subscribe", "news")).wait_ready(log="^subscribe$")
     caller = net.host("caller")
-    assert caller.run(*cli(host, 7001, "publish", "news", "alive")).stdout == "1\n"
-    watching.process.wait_output("^alive$", 5)
-    assert host.start("redis-server", "--port", "7002").wait() != 0
+    host.manager.kill()
+    talks(watching, caller, host, 7001, "alone")
+    servers[1].kill()
+    assert host.start("redis-server", "--port", "7009").wait() != 0
     assert "does not run: start it, uvstackd --config FILE" in host.log
-    words = [*host.group.words, net.build.uvstackd, "--config", host.config_path]
-    late = net.processes.run("late", words, net.folder, timeout=10, env=host.group.env)
-    assert late.returncode == 1
-    assert f"these processes of the host live on: {server.pid}." in late.stderr
-    net.allow_log("does not run: start it|the manager of the host has gone")
-    server.kill()
-    watching.kill()
     host.restart_manager()
+    peer.process.wait_output("Connection reset by peer", 2)
+    assert {row["pid"] for row in host.show("ps")} == {servers[0].pid, servers[2].pid}
+    assert sum(row["reta"] for row in host.show("queues")) == 128
+    talks(watching, caller, host, 7001, "taken over")
+    late = redis(host, 7002)
+    assert servers[2].stop() == 0
+    late.kill()
+    until(lambda: len(host.show("ps")) == 1, 2, "the end of two to be seen")
+    status = host.show("status")[0]
+    assert (status["exits"], status["deaths"]) == (1, 2)
+    host.assert_clean()
+    talks(watching, caller, host, 7001, "still there")
+
+
+def test_reload(net, host):
+    """The manager is replaced, twice, and nobody notices; with nobody there it makes its host anew."""
+    server = redis(host, 7001)
+    watching = net.host("client").start(*cli(host, 7001, "subscribe", "news")).wait_ready(log="^subscribe$")
+    caller = net.host("caller")
+    for word in ("once", "twice"):
+        host.tool("reload")
+        late = redis(host, 7002)  # waits for the new one
+        assert host.show("status")[0]["manager"] == host.manager.pid
+        talks(watching, caller, host, 7001, word)
+        assert late.stop() == 0
+    assert (server.stop(), watching.wait()) == (0, 1)
+    host.tool("reload")
     redis(host, 7003)
+    net.allow_log("took the host over")

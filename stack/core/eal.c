@@ -157,7 +157,7 @@ uvs_eal_args(const struct uvs_conf *c, const struct uvs_eal_role *role,
 	else
 		add_own_memory(&a, c);
 	/* A secondary hears of virtual devices from the primary. */
-	if (nic.vdev[0] != '\0' && (role == NULL || role->primary))
+	if (nic.vdev[0] != '\0' && (role == NULL || role->primary || role->orphan))
 		add(&a, "--vdev=%s", nic.vdev);
 	if (nic.allow[0] != '\0')
 		add(&a, "-a%s", nic.allow);
@@ -266,7 +266,7 @@ eal_main(void *arg)
 		return n;
 	log_args(argv);
 	redirect_log();
-	uvs_heap_private = s->role != NULL && !s->role->primary;
+	uvs_heap_private = s->role != NULL && !s->role->manager;
 	r = load_driver(s->c);
 	if (r < 0)
 		return r;

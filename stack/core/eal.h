@@ -11,7 +11,9 @@
 
 /* What a process is to the others on its NIC. */
 struct uvs_eal_role {
-	bool primary; /* the manager; else an application beside it */
+	bool manager; /* else an application beside it */
+	bool primary; /* the manager that made the host; its successor is none */
+	bool orphan;  /* the primary has died: nobody says which virtual devices there are */
 	const char *prefix;
 	const char *huge_dir;
 	unsigned int memory_mb; /* the manager's */

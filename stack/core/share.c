@@ -38,8 +38,8 @@ check_runtime(const struct uvs_msg_go *go)
 	return -EINVAL;
 }
 
-static int
-check_shape(const struct uvs_host *h)
+static bool
+fits(const struct uvs_host *h)
 {
 	struct uvs_host_shape want = {
 		.version = UVS_HOST_VERSION,
@@ -51,25 +51,24 @@ check_shape(const struct uvs_host *h)
 	};
 
 	if (h->magic == UVS_HOST_MAGIC && memcmp(&h->shape, &want, sizeof(want)) == 0)
-		return 0;
+		return true;
 	uvs_log(UVS_LOG_ERROR,
 		"the manager of the host is of another build (version %u; here %u): use one "
 		"libuvstack.so and uvstackd",
 		h->shape.version, want.version);
-	return -EPROTO;
+	return false;
 }
 
-static int
-find_host(struct uvs_host **host)
+struct uvs_host *
+uvs_share_host(void)
 {
 	const struct rte_memzone *z = rte_memzone_lookup(UVS_HOST_ZONE);
 
 	if (z == NULL || z->len < sizeof(struct uvs_host)) {
 		uvs_log(UVS_LOG_ERROR, "the shared memory is not that of a manager");
-		return -EPROTO;
+		return NULL;
 	}
-	*host = z->addr;
-	return check_shape(*host);
+	return fits(z->addr) ? z->addr : NULL;
 }
 
 static struct uvs_share *
@@ -119,7 +118,8 @@ take_slots(const struct uvs_msg_slots *slots, struct uvs_share **share, uint32_t
 static int
 start_eal(const struct uvs_conf *c, const struct uvs_msg_go *go)
 {
-	struct uvs_eal_role role = {.prefix = go->prefix, .huge_dir = go->huge_dir};
+	struct uvs_eal_role role = {
+		.orphan = go->orphan != 0, .prefix = go->prefix, .huge_dir = go->huge_dir};
 
 	return uvs_eal_start(c, &role);
 }
@@ -143,6 +143,7 @@ say_hello(void *arg)
 		return fd;
 	}
 	uvs_link_up.control = uvs_fd_take(fd);
+	snprintf(uvs_link_up.name, sizeof(uvs_link_up.name), "%s", a->c->host);
 	r = check_runtime(&go);
 	return r < 0 ? r : start_eal(a->c, &go);
 }
@@ -153,10 +154,11 @@ say_attached(void *arg)
 	const struct attach *a = arg;
 	struct uvs_msg_slots slots;
 	char err[UVS_ERR_LEN];
-	int r = find_host(&uvs_link_up.host);
+	int r;
 
-	if (r < 0)
-		return r;
+	uvs_link_up.host = uvs_share_host();
+	if (uvs_link_up.host == NULL)
+		return -EPROTO;
 	r = uvs_client_attached(uvs_link_up.control, &slots, uvs_link_up.efd, err);
 	if (r < 0)
 		uvs_log(UVS_LOG_ERROR, "%s", err);
@@ -203,10 +205,10 @@ take_port(const struct uvs_share *s, struct uvs_port *p)
 static void
 heard_bell(int fd, void *arg)
 {
-	uint64_t n;
+	char rings[256];
 
 	(void)arg;
-	uvs_sys_read(fd, &n, sizeof(n));
+	uvs_sys_read(fd, rings, sizeof(rings));
 }
 
 /* Others ring it; it wakes the instance as an interrupt of its queue does. */
@@ -242,12 +244,27 @@ uvs_share_start(struct uvs_share *s, struct uvs_instance *in)
 	return 0;
 }
 
+/* The manager has gone; another one may have come. */
+static int
+connect_anew(char err[UVS_ERR_LEN])
+{
+	int fd = uvs_client_resume(uvs_link_up.name, err);
+
+	if (fd < 0)
+		return fd;
+	uvs_fd_close(uvs_link_up.control);
+	uvs_link_up.control = uvs_fd_take(fd);
+	return 0;
+}
+
 static int
 say(struct uvs_share *s, enum uvs_msg_type type)
 {
 	char err[UVS_ERR_LEN];
 	int r = uvs_client_say(uvs_link_up.control, type, s->slot, err);
 
+	if (r == -ECONNRESET && connect_anew(err) == 0)
+		r = uvs_client_say(uvs_link_up.control, type, s->slot, err);
 	if (r < 0)
 		uvs_log(UVS_LOG_NOTICE, "%s", err);
 	return r;
@@ -403,9 +420,7 @@ uvs_share_pcb_free(struct uvs_share *s, void *pcb)
 static void
 ring(int fd)
 {
-	uint64_t one = 1;
-
-	uvs_sys_write(fd, &one, sizeof(one));
+	uvs_sys_write(fd, "", 1);
 }
 
 void

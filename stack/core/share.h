@@ -32,6 +32,9 @@ struct udp_pcb;
  * negative errno, logged. */
 int uvs_share_attach(const struct uvs_conf *c, struct uvs_share **share, uint32_t n);
 
+/* The host in EAL's shared memory; NULL, logged: there is none, or one of another build. */
+struct uvs_host *uvs_share_host(void);
+
 /* Port, pool and soft queues of the slot become the instance's. */
 int uvs_share_start(struct uvs_share *s, struct uvs_instance *in);
 /* The instance polls: let traffic come. */

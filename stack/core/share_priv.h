@@ -38,6 +38,7 @@ struct uvs_share {
  * instance starts. */
 struct uvs_link {
 	struct uvs_host *host;
+	char name[UVS_CONF_STR]; /* of the host */
 	int control;
 	int efd[UVS_PROTO_FDS_MAX]; /* of each slot; slot 0 is the manager's */
 };

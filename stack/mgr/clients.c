@@ -56,8 +56,10 @@ static void
 end_client(struct mgr *m, struct client *c)
 {
 	close_socket(m, c);
-	watch_del(m, &c->process);
-	close(c->process.fd);
+	if (c->process.fd >= 0) {
+		watch_del(m, &c->process);
+		close(c->process.fd);
+	}
 	if (m->attaching == c)
 		m->attaching = NULL;
 	TAILQ_REMOVE(&m->clients, c, next);
@@ -152,7 +154,7 @@ send_slots(struct mgr *m, struct client *c, struct uvs_msg_slots *msg)
 	cm->cmsg_level = SOL_SOCKET;
 	cm->cmsg_type = SCM_RIGHTS;
 	cm->cmsg_len = CMSG_LEN(msg->nb_fds * sizeof(int));
-	memcpy(CMSG_DATA(cm), m->efd, msg->nb_fds * sizeof(int));
+	memcpy(CMSG_DATA(cm), m->bells, msg->nb_fds * sizeof(int));
 	if (sendmsg(c->socket.fd, &h, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		uvs_log(UVS_LOG_DEBUG, "process %d does not hear: %s", c->pid, strerror(errno));
 }
@@ -202,6 +204,25 @@ about_slot(struct mgr *m, struct client *c, const struct uvs_msg_slot *msg)
 	client_send(c, &answer, sizeof(answer));
 }
 
+/* A process that was there before this manager, and speaks again: the connection is that one's. `c`
+ * ends, as if it had closed. */
+static void
+resume(struct mgr *m, struct client *c)
+{
+	struct uvs_msg_slot answer = {.head = {UVS_MSG_RESUMED, sizeof(answer)}};
+	struct client *old = client_of(m, c->pid);
+
+	if (old == NULL || old->socket.fd >= 0) {
+		client_refuse(m, c, -ENOENT, "process %d has no slots here to speak of", c->pid);
+		return;
+	}
+	watch_del(m, &c->socket);
+	old->socket.fd = c->socket.fd;
+	c->socket.fd = -1;
+	watch_add(m, &old->socket);
+	client_send(old, &answer, sizeof(answer));
+}
+
 /* Of the length that its type has? */
 static bool
 is_whole(const union uvs_msg *msg, size_t len)
@@ -213,6 +234,7 @@ is_whole(const union uvs_msg *msg, size_t len)
 		[UVS_MSG_PARK] = sizeof(struct uvs_msg_slot),
 		[UVS_MSG_EMPTIED] = sizeof(struct uvs_msg_slot),
 		[UVS_MSG_ASK] = sizeof(struct uvs_msg_text),
+		[UVS_MSG_RESUME] = sizeof(struct uvs_msg_slot),
 	};
 
 	return len >= sizeof(msg->head) && msg->head.type < RTE_DIM(lens) &&
@@ -226,6 +248,7 @@ may_say(const struct client *c, uint32_t type)
 	switch (type) {
 	case UVS_MSG_HELLO:
 	case UVS_MSG_ASK:
+	case UVS_MSG_RESUME:
 		return c->state == CLIENT_NEW;
 	case UVS_MSG_ATTACHED:
 		return c->state == CLIENT_ATTACHING;
@@ -248,6 +271,9 @@ client_said(struct mgr *m, struct client *c, const union uvs_msg *msg, size_t le
 		break;
 	case UVS_MSG_ATTACHED:
 		attached(m, c);
+		break;
+	case UVS_MSG_RESUME:
+		resume(m, c);
 		break;
 	case UVS_MSG_ASK:
 		c->state = CLIENT_TOOL;
@@ -324,6 +350,20 @@ may_come(struct mgr *m, int fd, struct ucred *who)
 	return false;
 }
 
+/* fd -1: it has no connection. */
+static void
+meet(struct mgr *m, struct client *c, pid_t pid, int pidfd, int fd)
+{
+	c->pid = pid;
+	c->since = mgr_now();
+	c->socket = (struct watch){socket_ready, fd};
+	c->process = (struct watch){process_ended, pidfd};
+	read_name(c);
+	TAILQ_INSERT_TAIL(&m->clients, c, next);
+	if (pidfd >= 0)
+		watch_add(m, &c->process);
+}
+
 static void
 listener_ready(struct mgr *m, struct watch *w)
 {
@@ -342,14 +382,42 @@ listener_ready(struct mgr *m, struct watch *w)
 		free(c);
 		return;
 	}
-	c->pid = who.pid;
-	c->since = mgr_now();
-	c->socket = (struct watch){socket_ready, fd};
-	c->process = (struct watch){process_ended, pidfd};
-	read_name(c);
-	TAILQ_INSERT_TAIL(&m->clients, c, next);
-	watch_add(m, &c->process);
+	meet(m, c, who.pid, pidfd, fd);
 	watch_add(m, &c->socket);
+}
+
+/* It may have ended, or be another process of the same number: then its slots are reclaimed. */
+static void
+adopt(struct mgr *m, pid_t pid)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (c == NULL) {
+		uvs_log(UVS_LOG_ERROR, "no memory to take process %d over", pid);
+		if (pidfd >= 0)
+			close(pidfd);
+		return;
+	}
+	meet(m, c, pid, pidfd, -1);
+	c->state = CLIENT_UP;
+	slots_adopt(m, c);
+	if (pidfd < 0 || !memory_is_mapped(m, pid))
+		process_ended(m, &c->process);
+	else
+		uvs_log(UVS_LOG_INFO, "process %d (%s) goes on", pid, c->name);
+}
+
+void
+clients_adopt(struct mgr *m)
+{
+	slots_finish(m);
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++) {
+		pid_t pid = atomic_load(&m->host->slot[slot].pid);
+
+		if (uvs_softq_up(&m->boss, slot) && (m->used >> slot & 1) == 0)
+			adopt(m, pid);
+	}
 }
 
 /* Bound under another name and moved: clients find a socket that listens, or none. */
@@ -393,6 +461,7 @@ clients_next(struct mgr *m)
 	snprintf(go.prefix, sizeof(go.prefix), "%s", m->prefix);
 	snprintf(go.runtime, sizeof(go.runtime), "%s", m->runtime);
 	snprintf(go.huge_dir, sizeof(go.huge_dir), "%s", m->huge_dir);
+	go.orphan = m->heir;
 	m->attaching = c;
 	c->state = CLIENT_ATTACHING;
 	c->since = mgr_now();

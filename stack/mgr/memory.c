@@ -5,6 +5,7 @@
 #include "stack/core/eal.h"
 #include "stack/core/instance.h"
 #include "stack/core/log.h"
+#include "stack/core/share.h"
 #include "stack/mgr/mgr.h"
 
 #include <dirent.h>
@@ -12,6 +13,7 @@
 #include <mntent.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <rte_flow.h>
 #include <rte_memzone.h>
 #include <rte_version.h>
 #include <stdlib.h>
@@ -160,35 +162,27 @@ memory_is_mapped(const struct mgr *m, pid_t pid)
 	return maps_host(m, name);
 }
 
-/* EAL has one primary, and a second one would clear the memory under those that live. */
-static int
-check_survivors(const struct mgr *m, char err[UVS_ERR_LEN])
+/* Processes of a manager that has died. */
+static bool
+has_survivors(const struct mgr *m)
 {
 	DIR *proc = opendir("/proc");
-	char list[100] = "";
 	struct dirent *d;
-	size_t used = 0;
+	bool found = false;
 
-	while (proc != NULL && (d = readdir(proc)) != NULL)
-		if (d->d_name[0] >= '1' && d->d_name[0] <= '9' && maps_host(m, d->d_name) &&
-		    used + 10 < sizeof(list))
-			used += (size_t)snprintf(list + used, sizeof(list) - used, " %.8s",
-						 d->d_name);
+	while (proc != NULL && !found && (d = readdir(proc)) != NULL)
+		found = d->d_name[0] >= '1' && d->d_name[0] <= '9' && maps_host(m, d->d_name);
 	if (proc != NULL)
 		closedir(proc);
-	if (used == 0)
-		return 0;
-	return uvs_fail(err, -EBUSY,
-			"the manager before this one has died, and these processes of the host "
-			"live on:%s. They serve on; DPDK lets a new manager in when they have "
-			"ended",
-			list);
+	return found;
 }
 
 static int
 start_eal(struct mgr *m, char err[UVS_ERR_LEN])
 {
-	struct uvs_eal_role role = {.primary = true,
+	struct uvs_eal_role role = {.manager = true,
+				    .primary = !m->heir,
+				    .orphan = m->heir,
 				    .prefix = m->prefix,
 				    .huge_dir = m->huge_dir,
 				    .memory_mb = m->memory_mb};
@@ -200,7 +194,15 @@ start_eal(struct mgr *m, char err[UVS_ERR_LEN])
 	id = uvs_eal_port(&m->conf);
 	if (id < 0)
 		return uvs_fail(err, id, "nic %.200s: no port was found", m->conf.nic);
-	rc = uvs_port_probe(&m->port, (uint16_t)id, &m->conf);
+	m->port.id = (uint16_t)id;
+	return 0;
+}
+
+static int
+probe_port(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	int rc = uvs_port_probe(&m->port, m->port.id, &m->conf);
+
 	return rc == 0 ? 0 : uvs_fail(err, rc, "the port cannot be used: %s", strerror(-rc));
 }
 
@@ -377,27 +379,93 @@ start_port(struct mgr *m, char err[UVS_ERR_LEN])
 	return 0;
 }
 
+/* ------------------------------------------------------------------------------------ take-over
+ *
+ * DPDK has one primary process, and a second one would clear the memory under those that live. But
+ * memory, port and queues outlive the primary, and whoever attaches as a secondary process sees all
+ * of it: so an heir is one, and controls the port from there. What that takes of a driver: queues
+ * stopped and started, and the redirection table changed, by a secondary process.
+ */
+
+static void
+take_port(struct mgr *m)
+{
+	const struct uvs_host *h = m->host;
+	struct uvs_port *p = &m->port;
+	struct rte_flow_error error;
+	struct rte_eth_dev_info info;
+
+	if (rte_eth_dev_info_get(p->id, &info) == 0)
+		snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
+	p->epfd = -1;
+	p->queues = (uint16_t)h->nb_queues;
+	p->mtu = h->mtu;
+	p->rss_hf = h->rss_hf;
+	p->intr = h->intr;
+	memcpy(p->mac.addr_bytes, h->mac, sizeof(h->mac));
+	rte_flow_flush(p->id, &error); /* they are made anew where they are needed */
+	read_reta(m);
+}
+
+/* Can the driver do for a secondary what an heir does? The table is written as it is. */
+static int
+check_control(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	int rc = m->reta_size != 0 ? reta_write(m) : 0;
+
+	if (rc == 0)
+		return 0;
+	return uvs_fail(err, rc,
+			"the manager before this one has died, processes of the host live on, and "
+			"%.60s lets no secondary process control the port (%s): they serve on "
+			"without a manager; start it when they have ended",
+			m->port.driver, strerror(-rc));
+}
+
+static int
+take_host(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	int rc = start_eal(m, err);
+
+	if (rc < 0)
+		return rc;
+	m->host = uvs_share_host();
+	if (m->host == NULL)
+		return uvs_fail(err, -EPROTO,
+				"the manager before this one has died, and its host cannot be "
+				"taken over (the log says why): its processes serve on; start the "
+				"manager when they have ended");
+	take_port(m);
+	return check_control(m, err);
+}
+
+static int
+make_all(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	int rc = find_memory(m, err);
+
+	if (rc == 0)
+		rc = start_eal(m, err);
+	if (rc == 0)
+		rc = probe_port(m, err);
+	if (rc == 0)
+		rc = make_host(m, err);
+	return rc == 0 ? start_port(m, err) : rc;
+}
+
 int
 memory_make(struct mgr *m, char err[UVS_ERR_LEN])
 {
-	uint64_t wake;
 	int rc = find_huge_dir(m, err);
 
 	if (rc < 0)
 		return rc;
 	find_runtime(m);
-	rc = check_survivors(m, err);
-	if (rc == 0)
-		rc = find_memory(m, err);
-	if (rc == 0)
-		rc = start_eal(m, err);
-	if (rc == 0)
-		rc = make_host(m, err);
-	if (rc == 0)
-		rc = start_port(m, err);
+	m->heir = has_survivors(m);
+	rc = m->heir ? take_host(m, err) : make_all(m, err);
 	if (rc < 0)
 		return rc;
-	uvs_softq_take_over(&m->boss, &m->host->x, &wake);
+	uvs_softq_take_over(&m->boss, &m->host->x, &m->to_wake);
 	uvs_steer_map(&m->map, &m->host->steer, m->host->steer_memory);
 	rc = uvs_rules_adopt(&m->rules, &m->map.rules, m->map.claims);
 	if (rc < 0)
@@ -414,15 +482,11 @@ memory_make(struct mgr *m, char err[UVS_ERR_LEN])
 /* ------------------------------------------------------------------------------------- clean-up */
 
 static void
-remove_files(const struct mgr *m, bool (*is_its)(const char *name, const void *arg),
-	     const void *arg)
+remove_files(const char *dir, bool (*is_its)(const char *name, const void *arg), const void *arg)
 {
-	char dir[PATH_MAX];
 	struct dirent *e;
-	DIR *d;
+	DIR *d = opendir(dir);
 
-	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
-	d = opendir(dir);
 	while (d != NULL && (e = readdir(d)) != NULL)
 		if (e->d_name[0] != '.' && is_its(e->d_name, arg))
 			unlinkat(dirfd(d), e->d_name, 0);
@@ -446,7 +510,10 @@ is_of_process(const char *name, const void *arg)
 void
 memory_forget(struct mgr *m, pid_t pid)
 {
-	remove_files(m, is_of_process, &pid);
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
+	remove_files(dir, is_of_process, &pid);
 }
 
 uint32_t
@@ -473,6 +540,16 @@ is_any(const char *name, const void *arg)
 	return true;
 }
 
+/* PREFIXmap_N */
+static bool
+is_page(const char *name, const void *arg)
+{
+	const struct mgr *m = arg;
+	size_t n = strlen(m->prefix);
+
+	return strncmp(name, m->prefix, n) == 0 && strncmp(name + n, "map_", 4) == 0;
+}
+
 void
 memory_end(struct mgr *m)
 {
@@ -482,9 +559,12 @@ memory_end(struct mgr *m)
 		uvs_log(UVS_LOG_WARNING, "processes of the host live on without a manager");
 		return;
 	}
-	uvs_port_stop(&m->port);
+	/* An heir's port ends with the last process that has it. */
+	if (!m->heir)
+		uvs_port_stop(&m->port);
 	rte_eal_cleanup();
-	remove_files(m, is_any, NULL);
 	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
+	remove_files(dir, is_any, NULL);
 	rmdir(dir);
+	remove_files(m->huge_dir, is_page, m);
 }

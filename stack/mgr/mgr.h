@@ -75,14 +75,17 @@ struct mgr {
 	struct uvs_rules_writer rules;
 	uint32_t reta_size;
 	uint16_t reta[RTE_ETH_RSS_RETA_SIZE_512]; /* queue of each entry, as in force */
+	int bells[UVS_PROTO_FDS_MAX];             /* FIFO that wakes the stack of a slot */
 	uint16_t arp_queue;                       /* where frames go that are not hashed */
 	struct rte_flow *arp_rule;                /* NULL: none is needed */
-	int efd[UVS_PROTO_FDS_MAX];               /* wakes the stack of a slot */
 	uint64_t used;                            /* slots somebody has, a bit each */
+	uint64_t to_wake;                         /* at the start: by whoever was before */
 	bool held;                                /* buffers that could not go home yet */
 
 	int epfd;
 	bool done;
+	bool reload;   /* be followed by another image of the program */
+	bool heir;     /* another manager has made the host; it is gone */
 	bool draining; /* no new processes */
 	struct watch listener, signals, timer, bell;
 	struct client_list clients;
@@ -115,6 +118,8 @@ uint32_t locks_free(void);
 
 /* clients.c */
 int clients_listen(struct mgr *m);
+/* The processes that a manager before this one has left. */
+void clients_adopt(struct mgr *m);
 /* A message, whatever it may be: also for the fuzzer. */
 void client_said(struct mgr *m, struct client *c, const union uvs_msg *msg, size_t len);
 void client_refuse(struct mgr *m, struct client *c, int rc, const char *fmt, ...)
@@ -134,11 +139,16 @@ int slot_ready(struct mgr *m, struct client *c, uint32_t slot);
 int slot_park(struct mgr *m, struct client *c, uint32_t slot);
 int slot_emptied(struct mgr *m, struct client *c, uint32_t slot);
 void slot_stall(struct mgr *m, uint32_t slot, bool stalled);
+/* Of a manager that has died: what it had begun to reclaim is reclaimed; what `c` has is `c`'s. */
+void slots_finish(struct mgr *m);
+void slots_adopt(struct mgr *m, struct client *c);
 /* The process is gone, or does not touch its slots any more. */
 void slots_reclaim(struct mgr *m, struct client *c);
 /* Buffers that could not go home yet. */
 void slots_tick(struct mgr *m);
 void slots_wake(struct mgr *m, uint64_t slots);
+/* The NIC's redirection table as in m->reta. 0, or what the driver says. */
+int reta_write(struct mgr *m);
 
 /* unhashed.c: where ARP goes, after the leases have changed. */
 void unhashed_follow(struct mgr *m);

@@ -362,6 +362,15 @@ set_draining(struct mgr *m, struct out *o, bool draining)
 	show_status(m, o);
 }
 
+/* Not while somebody attaches: he would have to begin again. */
+static int
+reload(struct mgr *m, struct out *o)
+{
+	m->reload = m->done = m->attaching == NULL;
+	show_status(m, o);
+	return m->reload ? 0 : 1;
+}
+
 static int
 tell(struct mgr *m, struct out *o, const char *word)
 {
@@ -381,6 +390,8 @@ tell(struct mgr *m, struct out *o, const char *word)
 		set_draining(m, o, true);
 	else if (strcmp(word, "accept") == 0)
 		set_draining(m, o, false);
+	else if (strcmp(word, "reload") == 0)
+		return reload(m, o);
 	else if (strcmp(word, "ledger") == 0)
 		return show_ledger(m, o);
 	else

@@ -31,10 +31,8 @@ set_life(struct mgr *m, uint32_t slot, enum uvs_life life, bool next)
 void
 slots_wake(struct mgr *m, uint64_t slots)
 {
-	uint64_t one = 1;
-
 	for (; slots != 0; slots &= slots - 1)
-		if (write(m->efd[__builtin_ctzll(slots)], &one, sizeof(one)) < 0 && errno != EAGAIN)
+		if (write(m->bells[__builtin_ctzll(slots)], "", 1) < 0 && errno != EAGAIN)
 			uvs_log(UVS_LOG_WARNING, "a slot's bell: %s", strerror(errno));
 }
 
@@ -51,8 +49,8 @@ tell_receivers(struct mgr *m)
 	uvs_steer_reta(&m->map, slot, m->reta_size);
 }
 
-static int
-write_reta(struct mgr *m)
+int
+reta_write(struct mgr *m)
 {
 	struct rte_eth_rss_reta_entry64 group[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
 
@@ -71,7 +69,7 @@ follow_reta(struct mgr *m)
 	if (m->reta_size == 0 ||
 	    uvs_reta_follow(m->reta, m->reta_size, m->host->lease, m->host->nb_queues) == 0)
 		return;
-	rc = write_reta(m);
+	rc = reta_write(m);
 	if (rc != 0)
 		uvs_log(UVS_LOG_ERROR, "the NIC does not take its redirection table: %s",
 			strerror(-rc));
@@ -221,6 +219,50 @@ slots_reclaim(struct mgr *m, struct client *c)
 	for (uint64_t left = c->slots; left != 0; left &= left - 1)
 		reclaim_one(m, (uint32_t)__builtin_ctzll(left), true);
 	c->slots = 0;
+}
+
+/* ------------------------------------------------------------------------------------ take-over */
+
+static enum uvs_life
+life_of(const struct mgr *m, uint32_t slot)
+{
+	return (enum uvs_life)(atomic_load(&m->host->x.inbox[slot].life) & 0xff);
+}
+
+void
+slots_finish(struct mgr *m)
+{
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++)
+		if (life_of(m, slot) == UVS_LIFE_DOWN)
+			reclaim_one(m, slot, true);
+}
+
+/* What its stack had said, and the answer, may have been lost: it is ready, or will see that its
+ * manager has gone. */
+static void
+adopt_one(struct mgr *m, struct client *c, uint32_t slot)
+{
+	struct uvs_lease *l = lease_of(m, slot);
+	enum uvs_lease_state state =
+		l != NULL ? UVS_LEASE_STATE(atomic_load(&l->word)) : UVS_LEASE_LIVE;
+
+	c->slots |= 1ULL << slot;
+	m->used |= 1ULL << slot;
+	c->stopped |= state == UVS_LEASE_STALLED;
+	if (state == UVS_LEASE_PARKED)
+		c->parked |= 1ULL << slot;
+	slot_ready(m, c, slot); /* refused where it was ready before */
+}
+
+void
+slots_adopt(struct mgr *m, struct client *c)
+{
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++)
+		if (life_of(m, slot) == UVS_LIFE_UP &&
+		    atomic_load(&m->host->slot[slot].pid) == c->pid)
+			adopt_one(m, c, slot);
+	follow_reta(m);
+	unhashed_follow(m);
 }
 
 #define RULES_BUDGET 64

@@ -22,6 +22,7 @@ static const struct command {
 	{"rules", "ports and who holds them; connections that are found by a rule"},
 	{"drain", "let no new process in; those that are there stay"},
 	{"accept", "let new processes in again"},
+	{"reload", "replace the manager by the program as it is now; processes go on"},
 	{"ledger", "is every buffer in exactly one place? Exit status 1: no"},
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))

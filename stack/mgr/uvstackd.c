@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -60,9 +60,9 @@ timer_ready(struct mgr *m, struct watch *w)
 static void
 bell_ready(struct mgr *m, struct watch *w)
 {
-	uint64_t n;
+	char rings[256];
 
-	if (read(w->fd, &n, sizeof(n)) == (ssize_t)sizeof(n))
+	if (read(w->fd, rings, sizeof(rings)) > 0)
 		slots_tick(m);
 }
 
@@ -131,17 +131,40 @@ open_signals(struct mgr *m)
 	return m->signals.fd < 0 ? -errno : watch_add(m, &m->signals);
 }
 
-/* A bell for each slot; slot 0's is the manager's own. */
+static void
+bell_name(uint32_t slot, char name[16])
+{
+	snprintf(name, 16, UVS_HOST_BELL, slot);
+}
+
+/* A bell for each slot; slot 0's is the manager's own. They have names, so that another manager
+ * finds those that its predecessor gave to the stacks. */
 static int
 open_bells(struct mgr *m)
 {
+	char name[16];
+
 	for (uint32_t i = 0; i < m->host->nb_slots; i++) {
-		m->efd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (m->efd[i] < 0)
+		bell_name(i, name);
+		if (mkfifoat(m->dirfd, name, 0600) != 0 && errno != EEXIST)
+			return -errno;
+		m->bells[i] = openat(m->dirfd, name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+		if (m->bells[i] < 0)
 			return -errno;
 	}
-	m->bell = (struct watch){bell_ready, m->efd[UVS_SLOT_BOSS]};
+	m->bell = (struct watch){bell_ready, m->bells[UVS_SLOT_BOSS]};
 	return watch_add(m, &m->bell);
+}
+
+static void
+remove_bells(const struct mgr *m)
+{
+	char name[16];
+
+	for (uint32_t i = 0; i < m->host->nb_slots; i++) {
+		bell_name(i, name);
+		unlinkat(m->dirfd, name, 0);
+	}
 }
 
 static int
@@ -175,10 +198,18 @@ open_directory(struct mgr *m, char err[UVS_ERR_LEN])
 	m->dirfd = open(m->path, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (m->dirfd < 0)
 		return uvs_fail(err, -errno, "%.180s: %s", m->path, strerror(errno));
-	rc = take_lock(m, err);
-	if (rc == 0)
-		unlinkat(m->dirfd, UVS_HOST_SOCKET, 0); /* of one that was killed */
-	return rc;
+	return take_lock(m, err);
+}
+
+/* What the manager before this one has left. */
+static void
+take_over(struct mgr *m)
+{
+	if (!m->heir)
+		return;
+	clients_adopt(m);
+	slots_wake(m, m->to_wake);
+	uvs_log(UVS_LOG_NOTICE, "took the host over from a manager that has ended");
 }
 
 static int
@@ -196,8 +227,10 @@ set_up(struct mgr *m, char err[UVS_ERR_LEN])
 		rc = open_signals(m);
 	if (rc == 0)
 		rc = open_bells(m);
-	if (rc == 0)
+	if (rc == 0) {
+		take_over(m);
 		rc = clients_listen(m);
+	}
 	return rc == 0 ? 0 : uvs_fail(err, rc, "cannot set the manager up: %s", strerror(-rc));
 }
 
@@ -304,6 +337,33 @@ read_conf(struct mgr *m, const struct options *o, char err[UVS_ERR_LEN])
 	return 0;
 }
 
+static bool
+is_ready_fd(const char *word)
+{
+	return strncmp(word, "--ready-fd", strlen("--ready-fd")) == 0;
+}
+
+/* The program anew, with the same arguments and the same process number. To those that run nothing
+ * happens: what they have lives on, and the new image takes it over. Whoever started us has been
+ * told. */
+static int
+follow(char **argv)
+{
+	char **out = argv;
+
+	for (char **in = argv; *in != NULL; in++)
+		if (is_ready_fd(*in))
+			in += strchr(*in, '=') == NULL;
+		else
+			*out++ = *in;
+	*out = NULL;
+	/* EAL's sockets are no good to anybody, and would look as if a primary lived. */
+	close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+	execvp(argv[0], argv);
+	uvs_log(UVS_LOG_ERROR, "%s: %s: the host has no manager now", argv[0], strerror(errno));
+	return 1;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -332,6 +392,9 @@ main(int argc, char **argv)
 		m.host->nb_queues);
 	report(o.ready_fd, "");
 	loop(&m);
+	if (m.reload)
+		return follow(argv);
+	remove_bells(&m);
 	memory_end(&m);
 	unlinkat(m.dirfd, UVS_HOST_SOCKET, 0);
 	unlinkat(m.dirfd, "lock", 0);

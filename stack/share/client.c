@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static int
@@ -71,6 +72,38 @@ hear(int fd, union uvs_msg *msg, enum uvs_msg_type type, int *efd, char err[UVS_
 	return 0;
 }
 
+/* While nobody listens where somebody did, wait a while for who does. */
+static int
+connect_patiently(const char *host, char err[UVS_ERR_LEN])
+{
+	const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+	int fd = uvs_host_connect(host, err);
+
+	for (int ms = 0; fd == -ECONNREFUSED && ms < UVS_CLIENT_HEIR_MS; ms += 20) {
+		nanosleep(&pause, NULL);
+		fd = uvs_host_connect(host, err);
+	}
+	return fd;
+}
+
+int
+uvs_client_resume(const char *host, char err[UVS_ERR_LEN])
+{
+	struct uvs_msg_slot resume = {.head = {UVS_MSG_RESUME, sizeof(resume)}};
+	int fd = uvs_host_connect(host, err), rc;
+	union uvs_msg msg;
+
+	if (fd < 0)
+		return fd;
+	rc = say(fd, &resume, sizeof(resume), err);
+	if (rc == 0)
+		rc = hear(fd, &msg, UVS_MSG_RESUMED, NULL, err);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
 int
 uvs_client_hello(const char *host, uint32_t stacks, struct uvs_msg_go *go, char err[UVS_ERR_LEN])
 {
@@ -79,7 +112,7 @@ uvs_client_hello(const char *host, uint32_t stacks, struct uvs_msg_go *go, char 
 		.version = UVS_PROTO_VERSION,
 		.stacks = stacks,
 	};
-	int fd = uvs_host_connect(host, err), rc;
+	int fd = connect_patiently(host, err), rc;
 	union uvs_msg msg;
 
 	if (fd < 0)

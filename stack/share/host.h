@@ -33,7 +33,7 @@
 
 #define UVS_HOST_ZONE    "uvs_host"
 #define UVS_HOST_MAGIC   0x74736f6873767500ULL
-#define UVS_HOST_VERSION 1
+#define UVS_HOST_VERSION 2
 
 #define UVS_COMM_LEN 16 /* as the kernel's */
 
@@ -96,7 +96,7 @@ struct uvs_host {
 	struct uvs_steer_size steer;
 	void *steer_memory;
 	struct uvs_lease *lease; /* [nb_queues] */
-	struct uvs_slot *slot;   /* [nb_slots] */
+	struct uvs_slot *slot; /* [nb_slots] */
 };
 
 /* The queue of a slot; -1: it has none. */

@@ -11,7 +11,7 @@
  *     rte_eal_init() as a secondary,
  *     checks what it finds
  *     ATTACHED                     ->     lets the next one attach
- *                                  <-     SLOTS (which, of which generation; an eventfd for each
+ *                                  <-     SLOTS (which, of which generation; a FIFO for each
  *                                         slot of the host, to wake its stack; slot 0's wakes the
  *                                         manager)
  *     READY slot                   ->     directs traffic to its queue
@@ -21,6 +21,12 @@
  *     takes out what is left
  *     EMPTIED slot                 ->     reclaims
  *                                  <-     GONE
+ *
+ * A manager that finds its predecessor's processes takes them over as they are. Such a process,
+ * when it next has something to say, connects anew:
+ *
+ *     RESUME                       ->     knows it by its credentials
+ *                                  <-     RESUMED
  *
  * At any point the manager may answer REFUSED with a reason, and close. The end of the process,
  * seen by pidfd, is the end of all it had, however far it was. A tool says ASK and is answered by
@@ -34,12 +40,13 @@
 
 #include <stdint.h>
 
-#define UVS_PROTO_VERSION 1
+#define UVS_PROTO_VERSION 2
 #define UVS_PROTO_TEXT    1000
 #define UVS_PROTO_PATH    200
 #define UVS_STACKS_MAX    16 /* stack threads of one process */
 #define UVS_PROTO_FDS_MAX 64 /* one for each slot */
 #define UVS_HOST_SOCKET   "control"
+#define UVS_HOST_BELL     "bell.%u" /* FIFO that wakes the stack of a slot; 0: the manager */
 
 enum uvs_msg_type {
 	/* to the manager */
@@ -49,6 +56,7 @@ enum uvs_msg_type {
 	UVS_MSG_PARK,
 	UVS_MSG_EMPTIED,
 	UVS_MSG_ASK,
+	UVS_MSG_RESUME,
 	/* from it */
 	UVS_MSG_GO = 32,
 	UVS_MSG_SLOTS,
@@ -56,6 +64,7 @@ enum uvs_msg_type {
 	UVS_MSG_GONE,
 	UVS_MSG_REFUSED,
 	UVS_MSG_END,
+	UVS_MSG_RESUMED,
 };
 
 struct uvs_msg_head {
@@ -74,7 +83,7 @@ struct uvs_msg_go {
 	char prefix[64];               /* --file-prefix */
 	char runtime[UVS_PROTO_PATH];  /* directory EAL keeps its files in */
 	char huge_dir[UVS_PROTO_PATH]; /* --huge-dir */
-	char vdev[UVS_PROTO_PATH];     /* name of the device, or empty */
+	uint32_t orphan;               /* EAL's primary has died: name the device yourself */
 };
 
 struct uvs_msg_slots {
@@ -87,7 +96,7 @@ struct uvs_msg_slots {
 	} s[UVS_STACKS_MAX];
 };
 
-/* READY, PARK, EMPTIED, PARKED, GONE; ATTACHED without a slot. */
+/* READY, PARK, EMPTIED, PARKED, GONE; ATTACHED, RESUME, RESUMED without a slot. */
 struct uvs_msg_slot {
 	struct uvs_msg_head head;
 	uint32_t slot;
