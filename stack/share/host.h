@@ -96,7 +96,7 @@ struct uvs_host {
 	struct uvs_steer_size steer;
 	void *steer_memory;
 	struct uvs_lease *lease; /* [nb_queues] */
-	struct uvs_slot *slot; /* [nb_slots] */
+	struct uvs_slot *slot;   /* [nb_slots] */
 };
 
 /* The queue of a slot; -1: it has none. */
