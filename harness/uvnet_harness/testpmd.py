@@ -115,7 +115,8 @@ class Testpmd(Typed):
         prefix: Sequence[str] = (),
     ) -> None:
         self._marks = itertools.count()
-        words = [*prefix, "stdbuf", "-oL", "dpdk-testpmd", *eal, "--", "-i", *options]
+        # Locking all memory would touch every page of the fabric's segment: most of a second each time.
+        words = [*prefix, "stdbuf", "-oL", "dpdk-testpmd", *eal, "--", "-i", "--no-mlockall", *options]
         super().__init__(start, folder, name, words, env)
 
     def ready(self) -> Testpmd:
