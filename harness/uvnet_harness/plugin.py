@@ -126,6 +126,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--artifacts", metavar="DIR", help="where failures are explained (default: artifacts/)")
     group.addoption("--report", metavar="DIR", help="record the run, and write DIR/index.html, a page about it")
+    group.addoption(
+        "--budget", metavar="S", type=float, help="run what fits into S seconds, one after the other; of each file one"
+    )
     group.addoption("--shard", metavar="I/N", type=Shard.parse, help="run part I of N, which are about as long as each other")
     group.addoption("--build-dir", metavar="DIR", help="the build to test (default: $UVNET_BUILD or build/)")
     group.addoption("--nic", default="uveth", help=f"network card of the hosts: {', '.join(NICS)}")

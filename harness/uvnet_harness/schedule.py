@@ -40,7 +40,12 @@ class Schedule:
 
     @pytest.hookimpl(trylast=True)  # type: ignore[misc]
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out what other shards run; put the long ones first, if there are workers."""
+        """Leave out what other shards run, or what takes too long; put the long ones first, if there
+        are workers."""
+        every = list(items)
+        if self.config.option.budget is not None:
+            short = shard.within([item.nodeid for item in items], self.durations, self.config.option.budget)
+            items[:] = [item for item in items if item.nodeid in short]
         units: dict[str, list[pytest.Item]] = {}
         for item in items:
             units.setdefault(unit_of(item), []).append(item)
@@ -48,11 +53,11 @@ class Schedule:
             units = self._mine(units)
         if "PYTEST_XDIST_WORKER" in os.environ:
             units = dict(sorted(units.items(), key=lambda unit: -self._seconds(unit[1])))
-        kept = [item for unit in units.values() for item in unit]
-        dropped = set(items) - set(kept)
+        items[:] = [item for unit in units.values() for item in unit]
+        kept = set(items)
+        dropped = [item for item in every if item not in kept]
         if dropped:
-            self.config.hook.pytest_deselected(items=list(dropped))
-        items[:] = kept
+            self.config.hook.pytest_deselected(items=dropped)
 
     def _mine(self, units: dict[str, list[pytest.Item]]) -> dict[str, list[pytest.Item]]:
         """The units of this shard."""

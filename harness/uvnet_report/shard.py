@@ -69,3 +69,20 @@ def split(groups: Mapping[str, Sequence[str]], durations: Mapping[str, float], c
         parts[number].update(groups[name])
         heapq.heappush(loads, (load + weight(name), number))
     return parts
+
+
+def within(tests: Sequence[str], durations: Mapping[str, float], budget: float) -> set[str]:
+    """The tests that fit into a time, one after the other: the shortest; and at least one of each file.
+
+    :param budget: seconds.
+    """
+    shortest = sorted(tests, key=lambda test: (durations.get(test, UNKNOWN), test))
+    kept = set({test.partition("::")[0]: test for test in reversed(shortest)}.values())
+    left = budget - sum(durations.get(test, UNKNOWN) for test in kept)
+    for test in shortest:
+        if test not in kept:
+            left -= durations.get(test, UNKNOWN)
+            if left < 0:
+                break
+            kept.add(test)
+    return kept
