@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IDLE = ("chrt", "--idle", "0")
 """Before a command that is to take only the processor time that nobody else wants (SCHED_IDLE)."""
 
-QUICK = 35
+QUICK = 28
 """Seconds of scenarios in a quick run."""
 
 OUTPUT_MAX = 12_000
