@@ -14,18 +14,27 @@
 
 #include "uvbridge/abi.h"
 
-/* ns. No system call, no lock; any thread. The offset is written before clock_ns becomes 0. */
+typedef int (*uvb_gettime_fn)(clockid_t clock, struct timespec *ts);
+
+/* ns. No system call, no lock; any thread. The offset is written before clock_ns becomes 0.
+ * gettime: clock_gettime(), for a program that has put another one of that name in its place. */
 static inline uint64_t
-uvb_clock_ns(const struct uvb_hdr *hdr)
+uvb_clock_ns_by(const struct uvb_hdr *hdr, uvb_gettime_fn gettime)
 {
 	uint64_t virtual_ns = atomic_load_explicit(&hdr->clock_ns, memory_order_acquire);
 	struct timespec ts;
 
 	if (virtual_ns != 0)
 		return virtual_ns;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec +
 	       atomic_load_explicit(&hdr->clock_offset, memory_order_relaxed);
+}
+
+static inline uint64_t
+uvb_clock_ns(const struct uvb_hdr *hdr)
+{
+	return uvb_clock_ns_by(hdr, clock_gettime);
 }
 
 static inline bool
@@ -33,6 +42,19 @@ uvb_clock_is_virtual(const struct uvb_hdr *hdr)
 {
 	return atomic_load_explicit(&hdr->clock_ns, memory_order_relaxed) != 0;
 }
+
+/* True if it shows something else than CLOCK_MONOTONIC: it is virtual, or was. */
+static inline bool
+uvb_clock_differs(const struct uvb_hdr *hdr)
+{
+	return uvb_clock_is_virtual(hdr) ||
+	       atomic_load_explicit(&hdr->clock_offset, memory_order_relaxed) != 0;
+}
+
+/* The clock of a fabric for somebody who has no port on it: its header, mapped to be read, for as
+ * long as the process lives; NULL: there is no such fabric, or it is of another build. `fabric` as
+ * in the driver's fabric=: a name, or the absolute path of its directory. In clock_map.c. */
+const struct uvb_hdr *uvb_clock_map(const char *fabric);
 
 /* The clock of a port, for a program that follows it: what net_uveth's rte_pmd_uveth_clock() fills
  * in. Good until the port is closed. */

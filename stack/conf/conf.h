@@ -37,6 +37,7 @@ enum uvs_conf_model { UVS_MODEL_SHARED, UVS_MODEL_SEPARATE };
 enum uvs_conf_mode { UVS_MODE_EXCLUSIVE, UVS_MODE_SHARED };
 enum uvs_conf_poll { UVS_POLL_ADAPTIVE, UVS_POLL_BUSY, UVS_POLL_INTERRUPT };
 enum uvs_conf_app_cpus { UVS_APP_CPUS_ANY, UVS_APP_CPUS_OTHERS };
+enum uvs_conf_app_clock { UVS_APP_CLOCK_FABRIC, UVS_APP_CLOCK_KERNEL };
 enum uvs_conf_loopback { UVS_LOOPBACK_KERNEL, UVS_LOOPBACK_STACK };
 enum uvs_conf_congestion { UVS_CONGESTION_CUBIC, UVS_CONGESTION_RENO };
 enum uvs_conf_tristate { UVS_AUTO, UVS_NO, UVS_YES };
@@ -102,8 +103,9 @@ struct uvs_conf {
 	/* running */
 	uint32_t model; /* enum uvs_conf_model */
 	char cpus[UVS_CONF_STR];
-	uint32_t app_cpus; /* enum uvs_conf_app_cpus */
-	uint32_t poll;     /* enum uvs_conf_poll */
+	uint32_t app_cpus;  /* enum uvs_conf_app_cpus */
+	uint32_t app_clock; /* enum uvs_conf_app_clock */
+	uint32_t poll;      /* enum uvs_conf_poll */
 	uint32_t spin_us;
 
 	/* memory */
@@ -216,6 +218,10 @@ struct uvs_conf_eal_nic {
 
 /* Translate c->nic (with c->mac and c->queues where the driver takes them). NULL, or the reason. */
 const char *uvs_conf_nic(const struct uvs_conf *c, struct uvs_conf_eal_nic *out);
+
+/* The fabric that the port is on, as the driver is told; false: it is on none, or has a name longer
+ * than len. */
+bool uvs_conf_fabric(const struct uvs_conf *c, char *out, size_t len);
 
 /* --- cpus = LIST | numa:NODE ------------------------------------------------------------------ */
 

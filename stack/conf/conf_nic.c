@@ -59,6 +59,31 @@ has_arg(const char *args, const char *key)
 	return false;
 }
 
+bool
+uvs_conf_fabric(const struct uvs_conf *c, char *out, size_t len)
+{
+	static const char key[] = "fabric=";
+	const char *args;
+	const struct nic_kind *k = find_kind(c->nic, &args);
+	size_t n;
+
+	if (k == NULL || k->needs == NULL || strncmp(k->needs, key, strlen(k->needs)) != 0)
+		return false;
+	while (*args != '\0' && strncmp(args, key, sizeof(key) - 1) != 0) {
+		args += strcspn(args, ",");
+		args += *args == ',';
+	}
+	if (*args == '\0')
+		return false;
+	args += sizeof(key) - 1;
+	n = strcspn(args, ",");
+	if (n == 0 || n >= len)
+		return false;
+	memcpy(out, args, n);
+	out[n] = '\0';
+	return true;
+}
+
 /* Appends ",key=value" unless there is no such key or the user gave it. */
 static void
 add_arg(char *vdev, size_t len, const char *key, const char *value)

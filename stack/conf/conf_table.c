@@ -7,6 +7,7 @@
 
 static const char *const names_model[] = {"shared", "separate", NULL};
 static const char *const names_app_cpus[] = {"any", "others", NULL};
+static const char *const names_app_clock[] = {"fabric", "kernel", NULL};
 static const char *const names_mode[] = {"exclusive", "shared", NULL};
 static const char *const names_congestion[] = {"cubic", "reno", NULL};
 static const char *const names_poll[] = {"adaptive", "busy", "interrupt", NULL};
@@ -166,6 +167,10 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"app_cpus", UVS_CONF_ENUM, AT(app_cpus), "any", 0, 0, names_app_cpus, "Running",
 	 "Where the application's own threads may run. others: not on those of cpus; they are moved "
 	 "when the stack starts.", check_app_cpus},
+	{"app_clock", UVS_CONF_ENUM, AT(app_clock), "fabric", 0, 0, names_app_clock, "Running",
+	 "Whose time the application sees and sleeps by. fabric: that of the fabric its port is on, if "
+	 "it is on one; the same as the kernel's unless a test has made it virtual. kernel: always the "
+	 "kernel's.", NULL},
 	{"poll", UVS_CONF_ENUM, AT(poll), "adaptive", 0, 0, names_poll, "Running",
 	 "How a thread waits. adaptive: polls briefly, then sleeps on the port's interrupts; busy: "
 	 "always polls, one core per host; interrupt: sleeps at once.", NULL},

@@ -3,10 +3,10 @@
  * stack/core/clock.h - the one clock of the stack: ns, read without a system call. Everything that
  * times in stack/ reads this and nothing else.
  *
- * It is CLOCK_MONOTONIC; or, when the port is uveth, the fabric's clock, which a test can make
- * virtual. Time may then stand still until all who follow it sleep: what sleeps in the kernel has
- * to look at the clock again every UVS_VIRTUAL_LOOK_NS of real time, and the policy of polling,
- * which is about real processors, goes by the kernel's clock.
+ * It is CLOCK_MONOTONIC; or, when the port is uveth, the fabric's clock, from the start of the
+ * process on, which a test can make virtual. Time may then stand still until all who follow it
+ * sleep: what sleeps in the kernel has to look at the clock again every UVS_VIRTUAL_LOOK_NS of real
+ * time, and the policy of polling, which is about real processors, goes by the kernel's clock.
  */
 #ifndef STACK_CORE_CLOCK_H
 #define STACK_CORE_CLOCK_H
@@ -26,6 +26,20 @@
 /* The fabric whose clock is followed, or NULL. Atomic; written by the thread that starts or stops
  * the port (port.c), and by a fresh child. */
 extern const struct uvb_hdr *uvs_clock_fabric __attribute__((visibility("hidden")));
+/* The same fabric, as it was mapped before there was a port; NULL: none, or the application is not
+ * to follow (app_clock). Written once, by the constructor of the library (stack/posix/init.c). */
+extern const struct uvb_hdr *uvs_clock_watched __attribute__((visibility("hidden")));
+/* The C library's clock_gettime(). Written once, by that constructor: in the preloaded library the
+ * name is one that stack/posix takes over. */
+extern uvb_gettime_fn uvs_clock_gettime __attribute__((visibility("hidden")));
+
+/* Follow a fabric's clock, or go back to what there is without a port. */
+static inline void
+uvs_clock_follow(const struct uvb_hdr *fabric)
+{
+	__atomic_store_n(&uvs_clock_fabric, fabric != NULL ? fabric : uvs_clock_watched,
+			 __ATOMIC_RELAXED);
+}
 
 static inline const struct uvb_hdr *
 uvs_clock_source(void)
@@ -38,7 +52,7 @@ uvs_clock_kernel_ns(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	uvs_clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * UVS_NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
@@ -47,7 +61,7 @@ uvs_clock_ns(void)
 {
 	const struct uvb_hdr *fabric = uvs_clock_source();
 
-	return fabric != NULL ? uvb_clock_ns(fabric) : uvs_clock_kernel_ns();
+	return fabric != NULL ? uvb_clock_ns_by(fabric, uvs_clock_gettime) : uvs_clock_kernel_ns();
 }
 
 static inline bool

@@ -177,15 +177,15 @@ follow_clock(struct uvs_port *p)
 	if (clock_of == NULL || clock_of(p->id, &p->clock) != 0)
 		return;
 	uvs_port_idle(p, UVB_BUSY);
-	if (uvs_clock_source() == NULL)
-		__atomic_store_n(&uvs_clock_fabric, p->clock.hdr, __ATOMIC_RELAXED);
+	if (uvs_clock_source() == uvs_clock_watched)
+		uvs_clock_follow(p->clock.hdr);
 }
 
 static void
 leave_clock(struct uvs_port *p)
 {
 	if (uvs_clock_source() == p->clock.hdr)
-		__atomic_store_n(&uvs_clock_fabric, NULL, __ATOMIC_RELAXED);
+		uvs_clock_follow(NULL);
 	p->clock = (struct uvb_clock){0};
 }
 

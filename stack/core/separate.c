@@ -21,6 +21,7 @@
 #include "stack/core/call.h"
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
+#include "stack/core/nap.h"
 #include "stack/core/place.h"
 #include "stack/core/sleep.h"
 
@@ -137,7 +138,7 @@ static bool
 application_waits(void)
 {
 	if (sep.lot.head == NULL)
-		return false;
+		return uvs_naps_of_threads();
 	for (struct uvs_waiter *w = sep.lot.head; w != NULL; w = w->next)
 		if (__atomic_load_n(&w->state, __ATOMIC_SEQ_CST) & UVS_W_WOKEN)
 			return false;
@@ -158,8 +159,11 @@ all_idle_until(void)
 static void
 tell_clock(struct uvs_runner *r, uint64_t now, uint64_t until)
 {
-	uint64_t first = uvs_lot_deadline(&sep.lot, now);
+	uint64_t first = uvs_naps_next(now);
 
+	if (first == 0)
+		uvs_lot_wake(&sep.lot);
+	first = RTE_MIN(first, uvs_lot_deadline(&sep.lot, now));
 	uvs_lock_take(&sep.lot.lock);
 	r->idle_until = until;
 	first = RTE_MIN(first, all_idle_until());
@@ -177,12 +181,20 @@ tell_clock_busy(struct uvs_runner *r)
 	uvs_lock_give(&sep.lot.lock);
 }
 
+/* A thread sleeps, or a timer runs: the first runner looks when. */
+static void
+separate_look(uint64_t until)
+{
+	(void)until;
+	if (uvs_clock_is_virtual() && __atomic_load_n(&sep.running, __ATOMIC_ACQUIRE))
+		uvs_waiter_post(&sep.runner[0]->w, UVS_W_KICKED);
+}
+
 static void
 enter_lot(struct uvs_waiter *w, uint64_t deadline)
 {
 	uvs_lot_add(&sep.lot, w, deadline);
-	if (uvs_clock_is_virtual() && __atomic_load_n(&sep.running, __ATOMIC_ACQUIRE))
-		uvs_waiter_post(&sep.runner[0]->w, UVS_W_KICKED);
+	separate_look(deadline);
 }
 
 /* The thread goes on: time stands still until it waits again. */
@@ -529,6 +541,7 @@ separate_start(struct uvs_instance **in, unsigned int n)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = start_runners(in, n, &place);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	__atomic_store_n(&uvs_naps_look, separate_look, __ATOMIC_RELEASE);
 	if (r == 0)
 		__atomic_store_n(&sep.running, true, __ATOMIC_RELEASE);
 	else
@@ -549,7 +562,8 @@ static void
 separate_forget(void)
 {
 	memset(&sep, 0, sizeof(sep));
-	__atomic_store_n(&uvs_clock_fabric, NULL, __ATOMIC_RELAXED);
+	uvs_clock_follow(NULL);
+	uvs_naps_forget();
 	uvs_waiter_forget();
 }
 

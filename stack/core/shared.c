@@ -19,6 +19,7 @@
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
 #include "stack/core/model.h"
+#include "stack/core/nap.h"
 #include "stack/core/sleep.h"
 #include "stack/core/spin.h"
 
@@ -217,11 +218,12 @@ asleep_until(struct uvs_sleep *wt, uint64_t ns)
 }
 
 /* Tell the clocks that there is nothing to do until then. Not the ticker: it drives because the
- * application computes, and for as long as it does time is to stand still. */
+ * application computes, and for as long as it does time is to stand still; unless a thread of it
+ * naps. */
 static void
 idle_all(const struct uvs_sleep *wt, uint64_t until)
 {
-	if (wt->w == &drive.ticker || until <= wt->now)
+	if (until <= wt->now || (wt->w == &drive.ticker && !uvs_naps_of_threads()))
 		return;
 	for (unsigned int i = 0; i < drive.n; i++)
 		uvs_port_idle(&drive.in[i]->port, until);
@@ -244,6 +246,17 @@ sleep_on_ports(struct uvs_sleep *wt, bool ports, uint64_t until)
 	return uvs_sleep_in_kernel(wt, fds, ports ? drive.n : 0, until);
 }
 
+/* When a thread's nap or a timer of the application ends. */
+static uint64_t
+nearest_nap(uint64_t now)
+{
+	uint64_t first = uvs_naps_next(now);
+
+	if (first == 0)
+		uvs_lot_wake(&drive.lot);
+	return first;
+}
+
 /* Arm, look once more, sleep. UVS_SLEEP_AGAIN: woken by packets or timers, or there was something.
  */
 static int
@@ -261,6 +274,7 @@ driver_sleep(struct uvs_sleep *wt)
 		until = RTE_MIN(wt->deadline, next_timer());
 		if (uvs_clock_is_virtual())
 			until = RTE_MIN(until, uvs_lot_deadline(&drive.lot, wt->now));
+		until = RTE_MIN(until, nearest_nap(wt->now));
 		if (!armed)
 			until = RTE_MIN(until, wt->now + NO_INTERRUPT_NAP);
 		asleep_until(wt, until);
@@ -556,6 +570,7 @@ shared_start(struct uvs_instance **in, unsigned int n)
 	drive.n = n;
 	uvs_spin_init(&drive.spin, in[0]->conf);
 	drive.driven_ns = uvs_clock_kernel_ns();
+	__atomic_store_n(&uvs_naps_look, kick_for_deadline, __ATOMIC_RELEASE);
 	r = start_ticker();
 	if (r == 0)
 		__atomic_store_n(&drive.running, true, __ATOMIC_RELEASE);
@@ -576,7 +591,8 @@ static void
 shared_forget(void)
 {
 	memset(&drive, 0, sizeof(drive));
-	__atomic_store_n(&uvs_clock_fabric, NULL, __ATOMIC_RELAXED);
+	uvs_clock_follow(NULL);
+	uvs_naps_forget();
 	uvs_waiter_forget();
 }
 

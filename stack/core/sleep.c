@@ -184,6 +184,15 @@ uvs_lot_pick(struct uvs_lot *l, uint32_t bits)
 	uvs_lock_give(&l->lock);
 }
 
+void
+uvs_lot_wake(struct uvs_lot *l)
+{
+	uvs_lock_take(&l->lock);
+	for (struct uvs_waiter *w = l->head; w != NULL; w = w->next)
+		uvs_waiter_post(w, UVS_W_WOKEN);
+	uvs_lock_give(&l->lock);
+}
+
 uint64_t
 uvs_lot_deadline(struct uvs_lot *l, uint64_t now)
 {
@@ -191,7 +200,9 @@ uvs_lot_deadline(struct uvs_lot *l, uint64_t now)
 
 	uvs_lock_take(&l->lock);
 	for (struct uvs_waiter *w = l->head; w != NULL; w = w->next) {
-		first = MIN(first, w->deadline);
+		bool woken = __atomic_load_n(&w->state, __ATOMIC_SEQ_CST) & UVS_W_WOKEN;
+
+		first = MIN(first, woken ? 0 : w->deadline);
 		if (w->deadline <= now)
 			uvs_waiter_post(w, UVS_W_KICKED);
 	}

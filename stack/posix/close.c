@@ -11,6 +11,7 @@
 UVP_EXPORT int
 close(int fd)
 {
+	uvp_timer_forget(fd);
 	return (int)uvp_ret(uvp_close(fd));
 }
 

@@ -80,7 +80,11 @@ eventfd(unsigned int value, int flags)
 UVP_EXPORT int
 timerfd_create(clockid_t clock, int flags)
 {
-	return uvp_opened(R(timerfd_create)(clock, flags));
+	int fd = uvp_opened(R(timerfd_create)(clock, flags));
+
+	if (fd >= 0)
+		uvp_timer_new(fd, clock);
+	return fd;
 }
 
 UVP_EXPORT int

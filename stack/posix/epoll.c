@@ -1118,7 +1118,7 @@ wait_timed(struct uvp_file *f, int epfd, struct epoll_event *ev, int max, const 
 	uint64_t deadline;
 	int r = uvp_deadline_ts(ts, &deadline);
 
-	if (r == 0 && f->kind == UVP_EPOLL && !seeing(f->ep)) {
+	if (r == 0 && f->kind == UVP_EPOLL && !seeing(f->ep) && !uvp_time_joins(ts)) {
 		r = wait_blind(f->ep, epfd, ev, max, ts, mask);
 		if (r < 0 || !seeing(f->ep))
 			goto out;

@@ -22,6 +22,7 @@ uvp_fork_child(void)
 {
 	uvp_table_fork_child();
 	uvp_thread_fork_child();
+	uvp_timers_fork_child();
 	UVP_IN_VOID(uvs_stack_forget());
 }
 

@@ -14,6 +14,8 @@ start(void)
 	if (!config || !*config)
 		return;
 	uvp_table_init();
-	if (uvp_table_size != 0)
-		uvp_fork_init();
+	if (uvp_table_size == 0)
+		return;
+	uvp_fork_init();
+	uvp_time_init();
 }

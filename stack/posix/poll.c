@@ -245,9 +245,10 @@ uvp_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *mask)
 /* Without a stack there is nothing to watch but what the kernel watches: placeholders of undecided
  * sockets answer poll() as the fresh sockets they are. */
 static bool
-kernel_only(void)
+kernel_only(const struct timespec *timeout)
 {
-	return uvp_table_size == 0 || uvp_inside() || !(uvs_stack_running() || uvp_heir);
+	return uvp_table_size == 0 || uvp_inside() ||
+	       !(uvs_stack_running() || uvp_heir || uvp_time_joins(timeout));
 }
 
 static int
@@ -264,7 +265,9 @@ poll_until(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *mask
 UVP_EXPORT int
 poll(struct pollfd *fds, nfds_t n, int timeout)
 {
-	if (kernel_only())
+	struct timespec ts = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000l};
+
+	if (kernel_only(timeout < 0 ? NULL : &ts))
 		return UVP_REAL(R(poll)(fds, n, timeout));
 	return poll_until(fds, n, uvp_deadline_ms(timeout), NULL);
 }
@@ -275,7 +278,7 @@ ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset
 	uint64_t deadline;
 	int r;
 
-	if (kernel_only())
+	if (kernel_only(timeout))
 		return UVP_REAL(R(ppoll)(fds, n, timeout, mask));
 	r = uvp_deadline_ts(timeout, &deadline);
 	return r < 0 ? (int)uvp_ret(r) : poll_until(fds, n, deadline, mask);

@@ -403,6 +403,22 @@ void uvp_epoll_to_kernel(struct uvp_file *f, int fd);
 void uvp_epoll_refresh(struct uvp_file *f, int epfd);
 void uvp_epoll_fork_child(struct uvp_epoll *ep);
 
+/* time.c: the application's time is that of the stack's clock while that is not the kernel's. */
+void uvp_time_init(void);
+/* What a clock of the kernel's is ahead of the stack's, ns. False: it is no clock of time. */
+bool uvp_time_offset(clockid_t clock, uint64_t *ahead);
+/* True if a wait of this thread is to go by virtual time. Brings the stack up if need be, so that
+ * the clock waits for us. Also called by those that may sleep in the kernel for `ts` (NULL, zero:
+ * false) when there is no stack. */
+bool uvp_time_virtual(void);
+bool uvp_time_joins(const struct timespec *ts);
+/* The moment, on the stack's clock, that is t on the other one. */
+uint64_t uvp_time_at(clockid_t clock, const struct timespec *t);
+/* timers.c: the number is closed, or new. */
+void uvp_timer_forget(int fd);
+void uvp_timer_new(int fd, clockid_t clock);
+void uvp_timers_fork_child(void);
+
 /* poll.c: deadline in ns of the stack's clock. Count or -errno. */
 int uvp_poll(struct pollfd *fds, nfds_t n, uint64_t deadline, const sigset_t *mask);
 

@@ -115,9 +115,10 @@ run(const struct sets *s, int n, uint64_t deadline, const sigset_t *mask)
 
 /* Nothing of the stack in the sets, and no stack to drive while waiting. */
 static bool
-kernel_only(void)
+kernel_only(const struct timespec *timeout)
 {
-	return uvp_table_size == 0 || uvp_inside() || !(uvs_stack_running() || uvp_heir);
+	return uvp_table_size == 0 || uvp_inside() ||
+	       !(uvs_stack_running() || uvp_heir || uvp_time_joins(timeout));
 }
 
 static int
@@ -139,13 +140,14 @@ select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *tv)
 	uint64_t deadline = UVP_FOREVER, now;
 	int r;
 
-	if (kernel_only())
+	if (tv)
+		ts = (struct timespec){.tv_sec = tv->tv_sec + tv->tv_usec / 1000000,
+				       .tv_nsec = tv->tv_usec % 1000000 * 1000};
+	if (kernel_only(tv ? &ts : NULL))
 		return UVP_REAL(R(select)(n, in, out, ex, tv));
 	if (tv) {
 		if (tv->tv_sec < 0 || tv->tv_usec < 0)
 			return (int)uvp_ret(-EINVAL);
-		ts.tv_sec = tv->tv_sec + tv->tv_usec / 1000000;
-		ts.tv_nsec = tv->tv_usec % 1000000 * 1000;
 		uvp_deadline_ts(&ts, &deadline);
 	}
 	r = run_checked(n, in, out, ex, deadline, NULL);
@@ -166,7 +168,7 @@ pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespec *ts, c
 	uint64_t deadline;
 	int r;
 
-	if (kernel_only())
+	if (kernel_only(ts))
 		return UVP_REAL(R(pselect)(n, in, out, ex, ts, mask));
 	r = uvp_deadline_ts(ts, &deadline);
 	return (int)uvp_ret(r < 0 ? r : run_checked(n, in, out, ex, deadline, mask));

@@ -194,6 +194,35 @@ sys_number(long nr, const struct args *g, bool *done)
 }
 
 static long
+sys_time(long nr, const struct args *g, bool *done)
+{
+	switch (nr) {
+	case SYS_clock_gettime:
+		return clock_gettime((clockid_t)g->a, P(struct timespec *, g->b));
+	case SYS_gettimeofday:
+		return gettimeofday(P(struct timeval *, g->a), P(void *, g->b));
+	case SYS_time:
+		return time(P(time_t *, g->a));
+	case SYS_nanosleep:
+		return nanosleep(P(struct timespec *, g->a), P(struct timespec *, g->b));
+	case SYS_clock_nanosleep:
+		return uvp_ret(-clock_nanosleep((clockid_t)g->a, (int)g->b,
+						P(struct timespec *, g->c),
+						P(struct timespec *, g->d)));
+	case SYS_timerfd_settime:
+		return timerfd_settime((int)g->a, (int)g->b, P(struct itimerspec *, g->c),
+				       P(struct itimerspec *, g->d));
+	case SYS_timerfd_gettime:
+		return timerfd_gettime((int)g->a, P(struct itimerspec *, g->b));
+	case SYS_alarm:
+		return alarm((unsigned int)g->a);
+	default:
+		*done = false;
+		return 0;
+	}
+}
+
+static long
 sys_process(long nr, const struct args *g, bool *done)
 {
 	switch (nr) {
@@ -221,7 +250,7 @@ static long
 dispatch(long nr, const struct args *g, bool *done)
 {
 	static long (*const groups[])(long, const struct args *, bool *) = {
-		sys_data, sys_socket, sys_wait, sys_number, sys_process};
+		sys_data, sys_socket, sys_wait, sys_number, sys_time, sys_process};
 	size_t i;
 	long r;
 

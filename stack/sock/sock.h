@@ -43,6 +43,14 @@ int uvs_stack_start(void);
 /* True once uvs_stack_start() has succeeded. */
 bool uvs_stack_running(void);
 
+/* The same for who only waits, so that the fabric's clock knows until when. Not if another process
+ * of this configuration has the port: a second one could not have it, and goes on without. */
+void uvs_stack_join_clock(void);
+
+/* Have the stack's clock be the one of the fabric that the configuration names, if it names one and
+ * app_clock lets it, before there is a port. Once, from the constructor. */
+void uvs_stack_watch_clock(void);
+
 /* Orderly end, from exit(): linger bounded by the configuration, then close the port. */
 void uvs_stack_stop(void);
 

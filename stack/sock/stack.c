@@ -4,13 +4,16 @@
 #include "stack/sock/stack.h"
 #include "stack/core/clock.h"
 #include "stack/core/eal.h"
+#include "stack/core/fds.h"
 #include "stack/core/log.h"
 #include "stack/core/share.h"
 #include "stack/core/waiter.h"
 #include "stack/sock/sock_priv.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 const struct uvs_model *uvs_model = &uvs_model_shared;
@@ -24,7 +27,8 @@ static struct {
 	bool running;            /* atomic */
 	int failed;              /* errno of a start that went wrong: do not try again */
 	pid_t eal_pid;           /* process in which EAL was started; 0: none */
-} stack = {.epoch = 1};
+	int claim;               /* descriptor by which the port is claimed, or -1 */
+} stack = {.epoch = 1, .claim = -1};
 
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -178,6 +182,29 @@ await_addresses(struct uvs_instance *in)
 	}
 }
 
+/* True if no other process of this configuration has the port. The claim is a lock of the
+ * configuration's file: it ends with the process, however that ends. A forked child closes its
+ * copy (uvs_stack_forget). */
+static bool
+claim_port(void)
+{
+	const char *path = getenv(UVS_CONF_ENV);
+	int fd;
+
+	if (stack.claim >= 0)
+		return true;
+	fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return true; /* nobody can tell */
+	fd = uvs_fd_adopt(fd);
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		uvs_fd_close(fd);
+		return false;
+	}
+	stack.claim = fd;
+	return true;
+}
+
 static int
 start_everything(struct uvs_instance *in)
 {
@@ -189,6 +216,7 @@ start_everything(struct uvs_instance *in)
 		return -ENETDOWN;
 	}
 	stack.eal_pid = getpid();
+	claim_port(); /* if it is another's, the driver says so */
 	if (stack.conf.mode == UVS_MODE_SHARED)
 		r = uvs_share_attach(&stack.conf, &stack.share, 1);
 	else
@@ -223,6 +251,28 @@ uvs_stack_start(void)
 	pthread_mutex_unlock(&start_lock);
 	errno = saved;
 	return r == 0 ? 0 : -ENETDOWN;
+}
+
+void
+uvs_stack_join_clock(void)
+{
+	if (uvs_stack_running() || uvs_stack_conf() == NULL || stack.eal_pid != 0)
+		return;
+	if (stack.conf.mode == UVS_MODE_SHARED || claim_port())
+		uvs_stack_start();
+}
+
+void
+uvs_stack_watch_clock(void)
+{
+	const struct uvs_conf *c = uvs_stack_conf();
+	char fabric[UVS_CONF_STR];
+
+	if (c == NULL || c->app_clock != UVS_APP_CLOCK_FABRIC ||
+	    !uvs_conf_fabric(c, fabric, sizeof(fabric)))
+		return;
+	uvs_clock_watched = uvb_clock_map(fabric);
+	uvs_clock_follow(uvs_clock_watched);
 }
 
 bool
@@ -351,6 +401,9 @@ uvs_stack_forget(void)
 	stack.share = NULL;
 	stack.running = false;
 	stack.failed = 0;
+	if (stack.claim >= 0)
+		uvs_fd_close(stack.claim);
+	stack.claim = -1;
 	stack.epoch++;
 }
 

@@ -15,6 +15,7 @@
  * uvs_progress() drives them.
  */
 #include "stack/core/log.h"
+#include "stack/core/nap.h"
 #include "stack/core/sys.h"
 #include "stack/posix/real.h"
 #include "stack/sock/sock.h"
@@ -572,4 +573,29 @@ uvs_wait(struct uvs_waiter *w, struct uvs_kwait *k, uint64_t deadline)
 		if (deadline != UINT64_MAX && now() >= deadline)
 			return 0;
 	}
+}
+
+/* Its time is the kernel's. */
+void
+uvs_stack_watch_clock(void)
+{
+}
+
+void
+uvs_stack_join_clock(void)
+{
+}
+
+void
+uvs_nap_begin(struct uvs_nap *n, uint64_t until)
+{
+	(void)n;
+	(void)until;
+}
+
+bool
+uvs_nap_end(struct uvs_nap *n)
+{
+	(void)n;
+	return false;
 }
