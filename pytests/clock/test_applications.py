@@ -17,7 +17,7 @@ WAYS = 12
 
 
 @contextlib.contextmanager
-def soon(seconds=8):
+def soon(seconds=20):
     """What is in here takes moments, whatever the clock of the fabric says."""
     start = time.monotonic()
     yield
@@ -30,13 +30,13 @@ def took(text):
 
 
 @pytest.mark.models
-def test_an_hour_in_every_way_passes_in_a_moment(net, program):
-    with soon(15), net.clock.auto():
+def test_ten_minutes_in_every_way_pass_in_a_moment(net, program):
+    with soon(20), net.clock.auto():
         done = net.host().run(*program("waits")).check()
     waited = took(done.stdout)
     assert len(waited) == WAYS
-    assert waited == {name: (pytest.approx(HOUR, abs=1),) * 2 for name in waited}
-    assert net.clock.elapsed == pytest.approx(WAYS * HOUR, abs=60)
+    assert waited == {name: (pytest.approx(600, abs=1),) * 2 for name in waited}
+    assert net.clock.elapsed == pytest.approx(WAYS * 600, abs=60)
 
 
 def test_kernel_time_if_that_is_asked_for(net):

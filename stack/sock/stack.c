@@ -51,7 +51,6 @@ read_conf(void)
 		uvs_log(UVS_LOG_ERROR, "%s", err.text);
 		return;
 	}
-	uvs_log_setup(&stack.conf);
 	if (stack.conf.model == UVS_MODEL_SEPARATE)
 		uvs_model = &uvs_model_separate;
 	stack.conf_ok = true;
@@ -66,6 +65,8 @@ uvs_stack_conf(void)
 		pthread_mutex_lock(&start_lock);
 		if (!stack.conf_read)
 			read_conf();
+		if (stack.conf_ok)
+			uvs_log_setup(&stack.conf);
 		pthread_mutex_unlock(&start_lock);
 		__atomic_store_n(&read, true, __ATOMIC_RELEASE);
 	}
@@ -262,14 +263,15 @@ uvs_stack_join_clock(void)
 		uvs_stack_start();
 }
 
+/* In every process, however short: without what only a stack needs, the log for one. */
 void
 uvs_stack_watch_clock(void)
 {
-	const struct uvs_conf *c = uvs_stack_conf();
 	char fabric[UVS_CONF_STR];
 
-	if (c == NULL || c->app_clock != UVS_APP_CLOCK_FABRIC ||
-	    !uvs_conf_fabric(c, fabric, sizeof(fabric)))
+	read_conf();
+	if (!stack.conf_ok || stack.conf.app_clock != UVS_APP_CLOCK_FABRIC ||
+	    !uvs_conf_fabric(&stack.conf, fabric, sizeof(fabric)))
 		return;
 	uvs_clock_watched = uvb_clock_map(fabric);
 	uvs_clock_follow(uvs_clock_watched);
