@@ -38,8 +38,8 @@ bool uvs_naps_of_threads(void);
 
 void uvs_naps_forget(void);
 
-/* Has whoever sleeps on behalf of the process for longer than that look again. Any thread. Written by
- * the model when it starts, atomic; NULL: nobody does. */
+/* Has whoever sleeps on behalf of the process for longer than that look again. Any thread. Written
+ * by the model when it starts, atomic; NULL: nobody does. */
 extern void (*uvs_naps_look)(uint64_t until);
 
 #endif /* STACK_CORE_NAP_H */
