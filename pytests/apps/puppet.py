@@ -81,8 +81,7 @@ def execute(text, names):
     """What the text answers."""
     tree = ast.parse(text)
     if len(tree.body) == 1 and isinstance(tree.body[0], ast.Expr):
-        value = eval(text, names)  # pylint: disable=eval-used
-        return value.decode("latin-1") if isinstance(value, bytes) else value
+        return eval(text, names)  # pylint: disable=eval-used
     exec(text, names)  # pylint: disable=exec-used
     return None
 
@@ -105,7 +104,9 @@ def main(path):
                         value = execute(text, names)
                 except OSError as error:
                     value = {"error": errno.errorcode.get(error.errno, str(error))}
-                stream.write(json.dumps(value) + "\n")
+                except Exception as error:  # pylint: disable=broad-except
+                    value = {"error": repr(error)}  # the scenario's mistake: it is told
+                stream.write(json.dumps(value, default=lambda data: data.decode("latin-1")) + "\n")
                 stream.flush()
 
 
