@@ -83,7 +83,8 @@ class Peer:
         """Shake hands, `fields` in the SYN; the SYN and ACK."""
         from scapy.layers.inet import TCP
 
-        self.send("S", **{"options": [("MSS", 1460)], **fields})
+        fields.setdefault("options", [("MSS", 1460)])
+        self.send("S", **fields)
         answer = self.expect("SA")
         assert answer[TCP].ack == self.seq, "it acknowledges our SYN"
         self.ack = (answer[TCP].seq + 1) % MODULUS
@@ -96,7 +97,8 @@ class Peer:
 
         syn = self.expect("S")
         self.ack = (syn[TCP].seq + 1) % MODULUS
-        self.send("SA", **{"options": [("MSS", 1460)], **fields})
+        fields.setdefault("options", [("MSS", 1460)])
+        self.send("SA", **fields)
         self.expect("A")
         return syn
 
