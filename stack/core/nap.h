@@ -31,7 +31,7 @@ bool uvs_nap_end(struct uvs_nap *n);
 
 /* By whoever drives, about to sleep: fires what is over, and tells the earliest end of those that
  * are left; UINT64_MAX: there is none. One that is not later than `now` is a thread's; 0: something
- * was fired, and whoever waits in the kernel for what that did is to look (uvs_lot_wake()). */
+ * was fired, and whoever waits in the kernel for what that did is to look (uvs_lot_interrupt()). */
 uint64_t uvs_naps_next(uint64_t now);
 /* Some thread naps: the application waits, though not for the stack. */
 bool uvs_naps_of_threads(void);

@@ -140,7 +140,7 @@ application_waits(void)
 	if (sep.lot.head == NULL)
 		return uvs_naps_of_threads();
 	for (struct uvs_waiter *w = sep.lot.head; w != NULL; w = w->next)
-		if (__atomic_load_n(&w->state, __ATOMIC_SEQ_CST) & UVS_W_WOKEN)
+		if (uvs_waiter_called(w))
 			return false;
 	return true;
 }
@@ -162,7 +162,7 @@ tell_clock(struct uvs_runner *r, uint64_t now, uint64_t until)
 	uint64_t first = uvs_naps_next(now);
 
 	if (first == 0)
-		uvs_lot_wake(&sep.lot);
+		uvs_lot_interrupt(&sep.lot);
 	first = RTE_MIN(first, uvs_lot_deadline(&sep.lot, now));
 	uvs_lock_take(&sep.lot.lock);
 	r->idle_until = until;
@@ -375,10 +375,7 @@ sleep_once(struct uvs_sleep *s, const struct uvs_conf *c)
 static bool
 nothing_came(const struct uvs_sleep *s, int kernel)
 {
-	uint32_t state = __atomic_load_n(&s->w->state, __ATOMIC_SEQ_CST);
-
-	return kernel == UVS_SLEEP_AGAIN && s->now < s->deadline &&
-	       (state & (UVS_W_WOKEN | UVS_W_INTERRUPTED)) == 0;
+	return kernel == UVS_SLEEP_AGAIN && s->now < s->deadline && !uvs_waiter_called(s->w);
 }
 
 /* Time that is real now may be virtual before we wake: in the lot in any case. What woke us is

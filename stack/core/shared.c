@@ -253,7 +253,7 @@ nearest_nap(uint64_t now)
 	uint64_t first = uvs_naps_next(now);
 
 	if (first == 0)
-		uvs_lot_wake(&drive.lot);
+		uvs_lot_interrupt(&drive.lot);
 	return first;
 }
 

@@ -185,11 +185,11 @@ uvs_lot_pick(struct uvs_lot *l, uint32_t bits)
 }
 
 void
-uvs_lot_wake(struct uvs_lot *l)
+uvs_lot_interrupt(struct uvs_lot *l)
 {
 	uvs_lock_take(&l->lock);
 	for (struct uvs_waiter *w = l->head; w != NULL; w = w->next)
-		uvs_waiter_post(w, UVS_W_WOKEN);
+		uvs_waiter_post(w, UVS_W_INTERRUPTED);
 	uvs_lock_give(&l->lock);
 }
 
@@ -200,9 +200,7 @@ uvs_lot_deadline(struct uvs_lot *l, uint64_t now)
 
 	uvs_lock_take(&l->lock);
 	for (struct uvs_waiter *w = l->head; w != NULL; w = w->next) {
-		bool woken = __atomic_load_n(&w->state, __ATOMIC_SEQ_CST) & UVS_W_WOKEN;
-
-		first = MIN(first, woken ? 0 : w->deadline);
+		first = MIN(first, uvs_waiter_called(w) ? 0 : w->deadline);
 		if (w->deadline <= now)
 			uvs_waiter_post(w, UVS_W_KICKED);
 	}

@@ -76,9 +76,9 @@ void uvs_lot_add(struct uvs_lot *l, struct uvs_waiter *w, uint64_t deadline);
 void uvs_lot_remove(struct uvs_lot *l, struct uvs_waiter *w);
 /* Take out whoever came last and post `bits`; without effect if nobody is there. */
 void uvs_lot_pick(struct uvs_lot *l, uint32_t bits);
-/* Wake everybody in it. */
-void uvs_lot_wake(struct uvs_lot *l);
-/* The earliest deadline in the lot; UINT64_MAX: none; 0: somebody was woken and has not run since.
+/* A timer was fired: everybody in it looks at the kernel's descriptors and for signals. */
+void uvs_lot_interrupt(struct uvs_lot *l);
+/* The earliest deadline in the lot; UINT64_MAX: none; 0: somebody was called and has not run since.
  * Whose time has come is woken. */
 uint64_t uvs_lot_deadline(struct uvs_lot *l, uint64_t now);
 

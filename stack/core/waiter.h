@@ -42,6 +42,13 @@ struct uvs_waiter {
 /* Sets bits; rings if it sleeps. Any thread. */
 void uvs_waiter_post(struct uvs_waiter *w, uint32_t bits);
 
+/* Its wait is over, whether it has noticed or not. Any thread. */
+static inline bool
+uvs_waiter_called(const struct uvs_waiter *w)
+{
+	return __atomic_load_n(&w->state, __ATOMIC_SEQ_CST) & (UVS_W_WOKEN | UVS_W_INTERRUPTED);
+}
+
 /* Clears and returns those of `bits` that were set. The owner. */
 uint32_t uvs_waiter_take(struct uvs_waiter *w, uint32_t bits);
 
