@@ -13,6 +13,7 @@ static const char *const names_congestion[] = {"cubic", "reno", NULL};
 static const char *const names_poll[] = {"adaptive", "busy", "interrupt", NULL};
 static const char *const names_loopback[] = {"kernel", "stack", NULL};
 static const char *const names_tristate[] = {"auto", "no", "yes", NULL};
+static const char *const names_yes[] = {"no", "yes", NULL};
 static const char *const names_log[] = {"error", "warning", "notice", "info", "debug", NULL};
 
 static const char *
@@ -223,6 +224,9 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	 "File to append the log to; %p is the process id. Empty: standard error.", NULL},
 	{"stats_file", UVS_CONF_STRING, AT(stats_file), "", 0, 0, NULL, "Seen from outside",
 	 "File to write the statistics to at exit, as JSON; %p is the process id. Empty: none.", NULL},
+	{"latency", UVS_CONF_ENUM, AT(latency), "no", 0, 0, names_yes, "Seen from outside",
+	 "Measure from the start how long packets wait at each stage (uvstack latency). With a uveth "
+	 "port, that includes the way from the NIC.", NULL},
 	{"eal", UVS_CONF_STRING, AT(eal), "", 0, 0, NULL, "Seen from outside",
 	 "More arguments for DPDK's EAL, separated by spaces.", NULL},
 };

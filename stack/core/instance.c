@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "stack/core/instance.h"
 #include "stack/core/clock.h"
+#include "stack/core/latency.h"
 #include "stack/core/log.h"
 #include "stack/core/model.h"
 #include "stack/core/share.h"
+#include "stack/seen/counters.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,10 +23,20 @@ __thread struct uvs_instance *uvs_self;
 static void
 uvs_inst_flush(struct uvs_instance *in)
 {
+	bool sends = in->port.tx_n != 0;
+
 	if (unlikely(in->share != NULL))
 		uvs_share_flush(in);
 	else
 		uvs_port_flush(&in->port);
+	if (uvs_latency_on(in) && sends)
+		uvs_latency_sent(in);
+}
+
+void
+uvs_inst_show(struct uvs_instance *in, struct uvs_seen *page)
+{
+	in->seen = in->port.seen = in->mem.seen = page;
 }
 
 void
@@ -33,6 +45,7 @@ uvs_inst_init(struct uvs_instance *in, const struct uvs_conf *c)
 	memset(in, 0, sizeof(*in));
 	uvs_lock_init(&in->lock);
 	in->conf = c;
+	uvs_inst_show(in, &in->unseen);
 }
 
 /* uvs_self is set before the lock is taken and cleared after it is given back: a signal handler in
@@ -146,7 +159,38 @@ uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d)
 		uvs_inst_leave(in);
 }
 
+/* ---------------------------------------------------------------------------------- what is lost
+ */
+
+void
+uvs_inst_note(struct uvs_instance *in, enum uvs_lost why, const struct rte_mbuf *m)
+{
+	if (m != NULL)
+		uvs_seen_last(in->seen, why, rte_pktmbuf_mtod(m, const void *), m->pkt_len,
+			      m->data_len, in->now_ns);
+}
+
+void
+uvs_inst_lost(struct uvs_instance *in, enum uvs_lost why, const struct rte_mbuf *m)
+{
+	in->seen->lost[why].count++;
+	uvs_inst_note(in, why, m);
+}
+
 /* ------------------------------------------------------------------------------------- the loop */
+
+static void
+count_poll(struct uvs_instance *in, uint16_t queue, unsigned int n)
+{
+	struct uvs_queue_stats *s = &in->seen->queue[queue - in->port.rxq];
+
+	s->polls++;
+	s->packets += n;
+	if (unlikely(n == UVS_BUDGET_RX * UVS_RX_BURST)) {
+		s->time_squeeze++;
+		in->seen->loop.time_squeeze++;
+	}
+}
 
 static unsigned int
 poll_queue(struct uvs_instance *in, uint16_t queue)
@@ -157,6 +201,8 @@ poll_queue(struct uvs_instance *in, uint16_t queue)
 	for (int i = 0; i < UVS_BUDGET_RX; i++) {
 		uint16_t n = rte_eth_rx_burst(in->port.id, queue, burst, UVS_RX_BURST);
 
+		if (uvs_latency_on(in) && n != 0)
+			uvs_latency_received(in, burst, n);
 		for (uint16_t j = 0; j < n; j++)
 			rte_prefetch0(rte_pktmbuf_mtod(burst[j], void *));
 		if (unlikely(in->share != NULL))
@@ -166,9 +212,10 @@ poll_queue(struct uvs_instance *in, uint16_t queue)
 				uvs_netif_receive(in, burst[j]);
 		total += n;
 		if (n < UVS_RX_BURST)
-			return total;
+			break;
 	}
-	in->stats.time_squeeze++;
+	in->rx_frame = NULL;
+	count_poll(in, queue, total);
 	return total;
 }
 
@@ -219,9 +266,12 @@ uvs_inst_poll(struct uvs_instance *in)
 	if (unlikely(in->lwip->guard.no_ooseq || uvs_mem_avail(&in->mem) <= in->mem.low))
 		prune(in);
 	uvs_inst_flush(in);
-	in->stats.polls++;
-	in->stats.work_polls += n != 0;
-	in->stats.processed += n;
+	in->seen->loop.polls++;
+	in->seen->loop.work_polls += n != 0;
+	in->seen->loop.processed += n;
+	in->seen->mem.mbufs_free = uvs_mem_avail(&in->mem);
+	in->seen->mem.heap_bytes = in->mem.heap_bytes;
+	in->seen->clock_ns = in->now_ns;
 	return n;
 }
 
@@ -251,7 +301,7 @@ uvs_starve(struct uvs_instance *in, struct uvs_starved *s)
 {
 	if (s->prev != NULL)
 		return;
-	in->stats.starved++;
+	in->seen->mem.starved++;
 	s->next = in->starved;
 	s->prev = &in->starved;
 	if (s->next != NULL)
@@ -312,20 +362,36 @@ set_limits(struct uvl *lwip, const struct uvs_instance *in)
 	l->synack_retries = (uint8_t)c->tcp_synack_retries;
 }
 
-/* In a slot: where tools find it. */
+/* Where tools find it: in the slot, or behind the page. */
 static struct uvl *
 lwip_memory(const struct uvs_instance *in)
 {
 	if (in->share != NULL)
 		return uvs_share_lwip(in->share);
+	if (in->seen != &in->unseen)
+		return (struct uvl *)((char *)in->seen + UVS_SEEN_LWIP);
 	return aligned_alloc(RTE_CACHE_LINE_SIZE, RTE_ALIGN(uvl_size(), 64));
 }
 
 static void
 lwip_memory_free(const struct uvs_instance *in, struct uvl *lwip)
 {
-	if (in->share == NULL)
+	if (in->share == NULL && in->seen == &in->unseen)
 		free(lwip);
+}
+
+static void
+show_sizes(struct uvs_instance *in)
+{
+	struct uvs_seen *s = in->seen;
+
+	in->port.seen = in->mem.seen = s; /* port and pool have been made anew */
+	s->queues = in->port.queues;
+	s->first_queue = in->port.rxq;
+	s->mem.mbufs = in->mem.total;
+	s->mem.mbufs_reserve = in->mem.reserve;
+	s->mem.mbufs_free = uvs_mem_avail(&in->mem);
+	s->mem.depot_bytes = in->mem.depot;
 }
 
 static int
@@ -341,6 +407,7 @@ start_lwip(struct uvs_instance *in)
 	uvl_init(lwip);
 	set_limits(lwip, in);
 	in->mem.depot = (uint64_t)in->conf->depot_mb << 20;
+	show_sizes(in);
 	uvl_enter(lwip);
 	r = uvs_netif_add(in);
 	uvl_enter(NULL);
@@ -403,6 +470,14 @@ uvs_inst_stop(struct uvs_instance *in)
 	uvs_mem_fini(&in->mem);
 }
 
+void
+uvs_inst_view(const struct uvs_instance *in, struct uvs_view *v)
+{
+	*v = (struct uvs_view){.part = {[UVS_PART_SEEN] = in->seen, [UVS_PART_LWIP] = in->lwip}};
+	if (in->share != NULL)
+		uvs_share_view(in->share, v);
+}
+
 /* ------------------------------------------------------------------------------- lwIP's hooks */
 
 u32_t
@@ -418,13 +493,19 @@ uvl_now_us(void)
 }
 
 void
+uvl_on_drop(enum uvl_drop what)
+{
+	uvs_inst_note(uvs_self, (enum uvs_lost)(UVS_LOST_ARP + what), uvs_self->rx_frame);
+}
+
+void
 uvl_on_assert(const char *message, const char *file, int line)
 {
 	struct uvs_instance *in = uvs_self;
 
 	/* A packet may be able to repeat it: say each power of two. */
 	if (in != NULL) {
-		uint64_t n = ++in->stats.asserts;
+		uint64_t n = ++in->seen->loop.asserts;
 
 		if ((n & (n - 1)) != 0)
 			return;

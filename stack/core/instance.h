@@ -21,6 +21,7 @@
 #include "stack/core/lock.h"
 #include "stack/core/mem.h"
 #include "stack/core/port.h"
+#include "stack/seen/seen.h"
 
 #include "lwip/netif.h"
 
@@ -29,23 +30,6 @@
 /* Interfaces as applications number them, and zones of IPv6 addresses. */
 #define UVS_IFINDEX_LO   1
 #define UVS_IFINDEX_PORT 2
-
-struct uvs_inst_stats {
-	uint64_t polls, work_polls, calls;
-	uint64_t processed;    /* frames given to lwIP */
-	uint64_t time_squeeze; /* a budget was used up with more waiting */
-	/* Of the thread that drives, ns of the stack's clock: in rounds that found something, in
-	 * rounds that did not, asleep. What it costs is busy_ns + spin_ns. */
-	uint64_t busy_ns, spin_ns, asleep_ns;
-	uint64_t sleeps;    /* times it slept */
-	uint64_t wakeups;   /* sleeps that ended before their time: a packet, a call, a kick */
-	uint64_t reentered; /* calls refused: from a signal handler inside the stack */
-	uint64_t asserts;
-	/* by sock/ */
-	uint64_t udp_rcvbuf_full, udp_no_socket, tcp_backlog_full, starved;
-	uint64_t udp_no_memory;  /* datagrams dropped, memory being full */
-	uint64_t tcp_rx_refused; /* segments kept back, memory being full */
-};
 
 /* Something to be run when mbufs are there again; in a list of the instance. */
 struct uvs_starved {
@@ -69,7 +53,19 @@ struct uvs_instance {
 	netif_ext_callback_t on_change; /* addresses.c */
 	struct uvs_starved *starved;
 	uint64_t pruned_ns; /* when out-of-order data was dropped last */
-	struct uvs_inst_stats stats;
+
+	/* The frame that lwIP is being given, whole as it came; NULL: none. It may have been freed,
+	 * but its memory is the pool's, and stays readable. */
+	const struct rte_mbuf *rx_frame;
+
+	/* latency.h: when the frames at hand came; when the oldest write was made that no burst
+	 * has followed yet, 0: there is none. */
+	uint64_t rx_ns, write_ns;
+
+	/* Where it counts: its page, or before it has one, in here. port.seen and mem.seen are the
+	 * same. */
+	struct uvs_seen *seen;
+	struct uvs_seen unseen;
 
 	struct uvs_share *share; /* the slot it has in a shared host; NULL: the port is its own */
 
@@ -88,7 +84,7 @@ struct uvs_instance {
 static inline void
 uvs_inst_account(struct uvs_instance *in, uint64_t *since, uint64_t now, unsigned int n)
 {
-	*(n != 0 ? &in->stats.busy_ns : &in->stats.spin_ns) += now - *since;
+	*(n != 0 ? &in->seen->loop.busy_ns : &in->seen->loop.spin_ns) += now - *since;
 	*since = now;
 }
 
@@ -100,6 +96,10 @@ struct uvs_deferred {
 /* The instance this thread is inside; NULL: none. */
 extern __thread struct uvs_instance *uvs_self
 	__attribute__((visibility("hidden"), tls_model("initial-exec")));
+
+/* Count in that page from now on; before the start, by the thread that starts. A page of a process
+ * has room for struct uvl behind it. */
+void uvs_inst_show(struct uvs_instance *in, struct uvs_seen *page);
 
 /* Prepare the object: usable for sockets that need no packets yet. */
 void uvs_inst_init(struct uvs_instance *in, const struct uvs_conf *c);
@@ -136,6 +136,15 @@ void uvs_runner_wake(struct uvs_runner *r);
 /* Under the instance. */
 void uvs_starve(struct uvs_instance *in, struct uvs_starved *s);
 void uvs_unstarve(struct uvs_starved *s);
+
+/* Under the instance: a frame ends here, and the last one of each reason can be seen. m may be
+ * NULL; the second counts nothing, for who counts elsewhere. */
+void uvs_inst_lost(struct uvs_instance *in, enum uvs_lost why, const struct rte_mbuf *m);
+void uvs_inst_note(struct uvs_instance *in, enum uvs_lost why, const struct rte_mbuf *m);
+
+/* Where tools find what it counts. */
+struct uvs_view;
+void uvs_inst_view(const struct uvs_instance *in, struct uvs_view *v);
 
 /* netif.c */
 int uvs_netif_add(struct uvs_instance *in);

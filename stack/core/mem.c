@@ -421,7 +421,7 @@ uvs_pbuf_unpin(struct uvs_mem *m, struct pbuf *p)
 		return p;
 	block = depot_keeps(m, size) ? malloc(size) : NULL;
 	if (block == NULL) {
-		m->depot_full++;
+		m->seen->mem.depot_full++;
 		return p;
 	}
 	block->size = size;
@@ -432,7 +432,7 @@ uvs_pbuf_unpin(struct uvs_mem *m, struct pbuf *p)
 				   p->tot_len);
 	pbuf_copy_partial(p, copy->payload, p->tot_len, 0);
 	pbuf_free(p);
-	m->unpinned++;
+	m->seen->mem.unpinned++;
 	return copy;
 }
 
@@ -446,7 +446,7 @@ big_alloc(struct uvs_mem *m, size_t size)
 	if (b == NULL)
 		return NULL;
 	b->size = size;
-	m->big_allocs++;
+	m->seen->mem.big_allocs++;
 	m->heap_bytes += size;
 	return b + 1;
 }
@@ -474,12 +474,12 @@ uvl_pbuf_malloc(size_t size)
 	if (size > m->data_room)
 		return big_alloc(m, size);
 	if (unlikely(avail <= m->low) && !control && depot_has(m, size)) {
-		m->depot_allocs++;
+		m->seen->mem.depot_allocs++;
 		return big_alloc(m, size);
 	}
 	if (avail <= (control ? m->reserve / 2 : m->reserve) ||
 	    (mbuf = rte_mbuf_raw_alloc(m->pool)) == NULL) {
-		m->alloc_failed++;
+		m->seen->mem.alloc_failed++;
 		return NULL;
 	}
 	/* Complete enough to be transmitted or freed; port.c sets data_off and the lengths. */

@@ -31,6 +31,7 @@
 #include "stack/core/rte.h"
 
 #include "stack/lwip/uvl.h"
+#include "stack/seen/seen.h"
 #include "stack/share/softq.h"
 #include "lwip/pbuf.h"
 
@@ -72,10 +73,10 @@ struct uvs_mem {
 	uint32_t low;          /* down to here packets made here are mbufs */
 	uint32_t total;
 	uint32_t data_room;
-	uint64_t depot; /* bytes of plain memory that packets may take */
-	/* counters; written under the instance */
-	uint64_t alloc_failed, big_allocs, heap_bytes, unpinned, depot_allocs, depot_full;
-	bool joined; /* the pool is the manager's */
+	uint64_t depot;        /* bytes of plain memory that packets may take */
+	uint64_t heap_bytes;   /* of it, and what is larger than an mbuf */
+	struct uvs_seen *seen; /* the instance's, who counts */
+	bool joined;           /* the pool is the manager's */
 };
 
 #define UVS_MBUF_DATA_ROOM 2048

@@ -45,17 +45,18 @@ uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
 	struct netif *n = &in->netif;
 	struct pbuf *p;
 
-	in->port.stats.rx_packets++;
-	in->port.stats.rx_bytes += m->pkt_len;
+	in->seen->port.rx_packets++;
+	in->seen->port.rx_bytes += m->pkt_len;
 	if (unlikely(known_bad(m))) {
-		in->port.stats.rx_bad_checksum++;
+		uvs_inst_lost(in, UVS_LOST_RX_BAD_CHECKSUM, m);
 		rte_pktmbuf_free(m);
 		return;
 	}
 	n->chksum_flags = (uint16_t)((n->chksum_flags & ~ALL_CHECKS) | checks_left(m));
 	p = uvs_pbuf_wrap(m);
+	in->rx_frame = m;
 	if (n->input(p, n) != ERR_OK) {
-		in->port.stats.rx_refused++;
+		uvs_inst_lost(in, UVS_LOST_RX_REFUSED, m);
 		pbuf_free(p);
 	}
 }
@@ -170,10 +171,10 @@ copy_frame(struct uvs_instance *in, const struct pbuf *p)
 	struct rte_mbuf *m = room ? rte_pktmbuf_alloc(in->mem.pool) : NULL;
 	char *to;
 
-	in->port.stats.tx_copied++;
+	in->seen->port.tx_copied++;
 	if (m == NULL || (to = rte_pktmbuf_append(m, p->tot_len)) == NULL) {
 		rte_pktmbuf_free(m);
-		in->port.stats.tx_no_mbuf++;
+		uvs_inst_lost(in, UVS_LOST_TX_NO_MBUF, NULL);
 		return NULL;
 	}
 	pbuf_copy_partial(p, to, p->tot_len, 0);

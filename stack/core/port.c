@@ -6,6 +6,7 @@
 #include "stack/core/share.h"
 
 #include <errno.h>
+#include <rte_mbuf_dyn.h>
 #include <rte_epoll.h>
 #include <rte_interrupts.h>
 #include <string.h>
@@ -70,6 +71,9 @@ uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 	/* Who shares it looks where the hash leads. */
 	if (c->mode == UVS_MODE_SHARED)
 		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
+	/* Time stamps can be read only by the clock they are of. */
+	if (c->latency && uvs_eal_symbol(UVB_PORT_CLOCK) != NULL)
+		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TIMESTAMP;
 	p->tx_offloads = info.tx_offload_capa & WANT_TX_OFFLOADS;
 	p->rss_hf = p->queues > 1 ? info.flow_type_rss_offloads & WANT_RSS : 0;
 	p->mtu = (uint16_t)c->mtu;
@@ -166,6 +170,19 @@ setup_interrupts(struct uvs_port *p)
 	}
 }
 
+static void
+find_stamps(struct uvs_port *p)
+{
+	int bit;
+
+	if ((p->rx_offloads & RTE_ETH_RX_OFFLOAD_TIMESTAMP) == 0)
+		return;
+	bit = rte_mbuf_dynflag_lookup(RTE_MBUF_DYNFLAG_RX_TIMESTAMP_NAME, NULL);
+	p->stamp_offset = rte_mbuf_dynfield_lookup(RTE_MBUF_DYNFIELD_TIMESTAMP_NAME, NULL);
+	if (bit >= 0 && p->stamp_offset >= 0)
+		p->stamp_flag = 1ULL << bit;
+}
+
 /* The clock of the first port that has one is the stack's. */
 static void
 follow_clock(struct uvs_port *p)
@@ -177,6 +194,7 @@ follow_clock(struct uvs_port *p)
 	if (clock_of == NULL || clock_of(p->id, &p->clock) != 0)
 		return;
 	uvs_port_idle(p, UVB_BUSY);
+	find_stamps(p);
 	if (uvs_clock_source() == uvs_clock_watched)
 		uvs_clock_follow(p->clock.hdr);
 }
@@ -322,8 +340,8 @@ uvs_port_flush(struct uvs_port *p)
 	if (p->tx_n == 0)
 		return;
 	sent = rte_eth_tx_burst(p->id, p->txq, p->tx, p->tx_n);
-	p->stats.tx_bursts++;
-	p->stats.tx_packets += sent;
+	p->seen->port.tx_bursts++;
+	p->seen->port.tx_packets += sent;
 	p->tx_n = (uint16_t)(p->tx_n - sent);
 	if (p->tx_n != 0)
 		memmove(p->tx, p->tx + sent, p->tx_n * sizeof(p->tx[0]));
@@ -335,11 +353,13 @@ uvs_port_send(struct uvs_port *p, struct rte_mbuf *m)
 	if (p->tx_n == UVS_TX_BUFFER)
 		uvs_port_flush(p);
 	if (p->tx_n == UVS_TX_BUFFER) {
-		p->stats.tx_full++;
+		p->seen->lost[UVS_LOST_TX_FULL].count++;
+		uvs_seen_last(p->seen, UVS_LOST_TX_FULL, rte_pktmbuf_mtod(m, void *), m->pkt_len,
+			      m->data_len, uvs_clock_ns());
 		rte_pktmbuf_free(m);
 		return;
 	}
-	p->stats.tx_bytes += m->pkt_len;
+	p->seen->port.tx_bytes += m->pkt_len;
 	p->tx[p->tx_n++] = m;
 }
 

@@ -15,19 +15,11 @@
 #include "stack/core/rte.h"
 
 #include "stack/conf/conf.h"
+#include "stack/seen/seen.h"
 
 #define UVS_TX_BUFFER 256
 #define UVS_RX_BURST  32
 #define UVS_MC_GROUPS 64 /* Ethernet multicast addresses heard one by one; with more, all */
-
-struct uvs_port_stats {
-	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
-	uint64_t rx_bad_checksum, rx_refused; /* lwIP did not take it */
-	uint64_t tx_full;                     /* buffer full because the NIC takes nothing */
-	uint64_t tx_no_mbuf;                  /* a copy was needed and there was no mbuf */
-	uint64_t tx_copied;                   /* frames that could not go as they were */
-	uint64_t tx_bursts;
-};
 
 struct uvs_share;
 
@@ -47,6 +39,8 @@ struct uvs_port {
 	int epfd;     /* readable when an armed queue has something; -1 */
 	struct rte_ether_addr mac;
 	char driver[32];
+	uint64_t stamp_flag;    /* of frames with a time stamp by that clock; 0: there are none */
+	int stamp_offset;       /* of it, in the mbuf */
 	struct uvb_clock clock; /* of a uveth port; else idle is NULL */
 
 	struct uvs_mc_group {
@@ -57,7 +51,7 @@ struct uvs_port {
 
 	struct rte_mbuf *tx[UVS_TX_BUFFER];
 	uint16_t tx_n;
-	struct uvs_port_stats stats;
+	struct uvs_seen *seen; /* the instance's */
 };
 
 struct uvs_mem;

@@ -72,7 +72,7 @@ call_directly(struct uvs_instance *in, uvs_call_fn fn, void *arg)
 	if (!uvs_inst_enter(in))
 		return -EDEADLK;
 	r = fn(arg);
-	in->stats.calls++;
+	in->seen->loop.calls++;
 	uvs_inst_leave(in);
 	return r;
 }
@@ -224,7 +224,7 @@ go_round(struct uvs_runner *r)
 	uvs_inst_run_deferred(in);
 	if (calls != NULL) {
 		n = uvs_calls_run(&calls);
-		in->stats.calls += n;
+		in->seen->loop.calls += n;
 		uvs_netif_hairpin(in);
 		uvs_calls_finish(calls);
 	}
@@ -257,9 +257,9 @@ doze(struct uvs_runner *r, struct uvs_sleep *s, bool armed)
 	uvs_sleep_in_kernel(s, &r->in->port.epfd, armed, until);
 	if (is_virtual)
 		tell_clock_busy(r);
-	r->in->stats.sleeps++;
-	r->in->stats.asleep_ns += s->now - began;
-	r->in->stats.wakeups += s->now < until;
+	r->in->seen->loop.sleeps++;
+	r->in->seen->loop.asleep_ns += s->now - began;
+	r->in->seen->loop.wakeups += s->now < until;
 	if (armed) /* a nap's length says nothing */
 		uvs_spin_learn(&r->spin, r->in->conf, s->now - began);
 }

@@ -4,6 +4,7 @@
 #include "stack/core/fds.h"
 #include "stack/core/instance.h"
 #include "stack/core/log.h"
+#include "stack/seen/counters.h"
 #include "stack/share/client.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@ fits(const struct uvs_host *h)
 		.lwip_size = (uint32_t)uvl_size(),
 		.pcb_size = sizeof(struct tcp_pcb),
 		.priv_size = sizeof(struct uvs_mbuf_priv),
+		.seen_size = sizeof(struct uvs_seen),
 	};
 
 	if (h->magic == UVS_HOST_MAGIC && memcmp(&h->shape, &want, sizeof(want)) == 0)
@@ -241,6 +243,9 @@ uvs_share_start(struct uvs_share *s, struct uvs_instance *in)
 	uvs_home_open(&s->home, &s->map, s->slot, s->host->rss_hf, s->host->rss_key,
 		      s->host->rss_key_len);
 	in->share = s;
+	memset(s->me->seen, 0, sizeof(struct uvs_seen)); /* of who was here before */
+	uvs_inst_show(in, s->me->seen);
+	uvs_seen_begin(in->seen, in->conf);
 	return 0;
 }
 
@@ -316,6 +321,14 @@ void *
 uvs_share_lwip(const struct uvs_share *s)
 {
 	return s->me->lwip;
+}
+
+void
+uvs_share_view(const struct uvs_share *s, struct uvs_view *v)
+{
+	v->part[UVS_PART_SLOT] = s->me;
+	v->part[UVS_PART_STEER] = &s->map.stats[s->slot];
+	v->part[UVS_PART_INBOX] = &s->host->x.inbox[s->slot];
 }
 
 /* ------------------------------------------------------------------------------------- groups */

@@ -51,6 +51,10 @@ const struct uvs_home *uvs_share_home(const struct uvs_share *s);
 /* Memory for lwIP's state, which tools can read. */
 void *uvs_share_lwip(const struct uvs_share *s);
 
+/* The slot's counters. */
+struct uvs_view;
+void uvs_share_view(const struct uvs_share *s, struct uvs_view *v);
+
 /* TCP PCBs in the slot's table. */
 void *uvs_share_pcb(struct uvs_share *s, size_t size);
 void uvs_share_pcb_free(struct uvs_share *s, void *pcb);

@@ -2,6 +2,7 @@
  *
  * Frames and buffers between the slots of a host. */
 #include "stack/core/instance.h"
+#include "stack/core/latency.h"
 #include "stack/core/share_priv.h"
 
 #include <string.h>
@@ -123,6 +124,13 @@ uvs_share_mine(const struct uvs_share *s)
 	return uvs_lease_mine(&s->host->lease[s->queue], s->gen);
 }
 
+static void
+no_copy(struct uvs_share *s, const struct rte_mbuf *m)
+{
+	uvs_count(&s->me->c.copy_nombuf, 1);
+	uvs_inst_note(uvs_self, UVS_LOST_COPY_NO_MBUF, m);
+}
+
 /* A whole frame in buffers of ours; NULL: there are none. */
 static struct rte_mbuf *
 copy_of(struct uvs_share *s, const struct rte_mbuf *m)
@@ -130,7 +138,7 @@ copy_of(struct uvs_share *s, const struct rte_mbuf *m)
 	struct rte_mbuf *copy = rte_pktmbuf_copy(m, s->me->pool, 0, UINT32_MAX);
 
 	if (copy == NULL)
-		uvs_count(&s->me->c.copy_nombuf, 1);
+		no_copy(s, m);
 	else if (unlikely(copy->nb_segs > 1))
 		tie(copy);
 	return copy;
@@ -180,6 +188,17 @@ copy_to_others(struct uvs_share *s, const struct uvs_frame *f)
 	}
 }
 
+_Static_assert(UVS_LOST_STEER_STALE - UVS_LOST_STEER_FULL == UVS_DROP_STALE - UVS_DROP_FULL,
+	       "as steering names them");
+
+static void
+throw_away(struct uvs_instance *in, const struct uvs_frame *f)
+{
+	if (f->verdict == UVS_DROP)
+		uvs_inst_note(in, (enum uvs_lost)(UVS_LOST_STEER_FULL + f->reason), f->tag);
+	rte_pktmbuf_free(f->tag);
+}
+
 static void
 carry_out(struct uvs_instance *in, const struct uvs_frame *f)
 {
@@ -197,7 +216,7 @@ carry_out(struct uvs_instance *in, const struct uvs_frame *f)
 	if (here)
 		uvs_netif_receive(in, m);
 	else
-		rte_pktmbuf_free(m);
+		throw_away(in, f);
 }
 
 static void
@@ -326,6 +345,8 @@ uvs_share_poll(struct uvs_instance *in)
 		try_homeless(s);
 	for (int round = 0; round < UVS_BUDGET_RX; round++) {
 		n = uvs_softq_take(&s->end, ref, TAKE);
+		if (uvs_latency_on(in) && n != 0)
+			uvs_latency_received(in, NULL, 0);
 		take_frames(in, f, ref, n);
 		total += n;
 		if (n < TAKE / 2)
@@ -447,8 +468,10 @@ uvs_share_proxy(struct uvs_share *s, struct uvs_port *p)
 		if (to != 0 && proxy_one(s, to, p->tx[i]))
 			continue;
 		uvs_count(to == 0 ? &s->me->c.proxy_none : &s->me->c.proxy_full, 1);
+		uvs_inst_note(uvs_self, to == 0 ? UVS_LOST_PROXY_NONE : UVS_LOST_PROXY_FULL,
+			      p->tx[i]);
 		rte_pktmbuf_free(p->tx[i]);
 	}
-	p->stats.tx_packets += p->tx_n;
+	p->seen->port.tx_packets += p->tx_n;
 	p->tx_n = 0;
 }

@@ -69,11 +69,11 @@ shared_call(struct uvs_instance *in, uvs_call_fn fn, void *arg)
 	long r;
 
 	if (unlikely(!uvs_inst_enter(in))) {
-		__atomic_fetch_add(&in->stats.reentered, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&in->seen->loop.reentered, 1, __ATOMIC_RELAXED);
 		return -EDEADLK;
 	}
 	r = fn(arg);
-	in->stats.calls++;
+	in->seen->loop.calls++;
 	shared_kick(in);
 	uvs_inst_leave(in);
 	return r;
@@ -169,7 +169,7 @@ disarm_all(const struct uvs_waiter *w)
 	for (unsigned int i = 0; i < drive.n; i++) {
 		if (!uvs_inst_enter(drive.in[i]))
 			continue;
-		drive.in[i]->stats.sleeps++;
+		drive.in[i]->seen->loop.sleeps++;
 		if (__atomic_load_n(&drive.driver, __ATOMIC_RELAXED) == w)
 			uvs_port_disarm(&drive.in[i]->port);
 		uvs_inst_leave(drive.in[i]);
@@ -286,8 +286,8 @@ driver_sleep(struct uvs_sleep *wt)
 		r = sleep_on_ports(wt, armed, until);
 		busy_all();
 		uvs_waiter_rouse(wt->w);
-		drive.in[0]->stats.asleep_ns += wt->now - began;
-		drive.in[0]->stats.wakeups += wt->now < until;
+		drive.in[0]->seen->loop.asleep_ns += wt->now - began;
+		drive.in[0]->seen->loop.wakeups += wt->now < until;
 		if (wt->w != &drive.ticker)
 			uvs_spin_learn(&drive.spin, drive.in[0]->conf, wt->now - began);
 		r = r == 0 ? UVS_SLEEP_AGAIN : r;

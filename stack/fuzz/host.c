@@ -285,3 +285,9 @@ host_ipv4(uint32_t from, uint8_t protocol, uint16_t id, uint16_t offset, const v
 	memcpy(ip + 1, payload, length);
 	host_frame(frame, SIZEOF_ETH_HDR + IP_HLEN + length, split);
 }
+
+void
+uvl_on_drop(enum uvl_drop what)
+{
+	(void)what;
+}

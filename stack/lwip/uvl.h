@@ -402,6 +402,63 @@ void *uvl_pbuf_trim(void *mem, size_t size);
  */
 void uvl_on_assert(const char *message, const char *file, int line);
 
+/* Protocols that drop. */
+enum uvl_drop {
+	UVL_DROP_ARP,
+	UVL_DROP_IP,
+	UVL_DROP_IP_FRAG,
+	UVL_DROP_ICMP,
+	UVL_DROP_UDP,
+	UVL_DROP_TCP,
+	UVL_DROP_IP6,
+	UVL_DROP_ICMP6,
+	UVL_DROP_IP6_FRAG,
+	UVL_DROP_ND6,
+};
+
+/* A packet was dropped, and counted: most often the one at hand, which may have been freed. */
+void uvl_on_drop(enum uvl_drop what);
+
+/* Of STATS_INC(), by a constant offset in struct stats_: no code but for drops. */
+static inline __attribute__((always_inline)) void
+uvl_counted(size_t at)
+{
+	switch (at) {
+	case offsetof(struct stats_, etharp.drop):
+		uvl_on_drop(UVL_DROP_ARP);
+		break;
+	case offsetof(struct stats_, ip.drop):
+		uvl_on_drop(UVL_DROP_IP);
+		break;
+	case offsetof(struct stats_, ip_frag.drop):
+		uvl_on_drop(UVL_DROP_IP_FRAG);
+		break;
+	case offsetof(struct stats_, icmp.drop):
+		uvl_on_drop(UVL_DROP_ICMP);
+		break;
+	case offsetof(struct stats_, udp.drop):
+		uvl_on_drop(UVL_DROP_UDP);
+		break;
+	case offsetof(struct stats_, tcp.drop):
+		uvl_on_drop(UVL_DROP_TCP);
+		break;
+	case offsetof(struct stats_, ip6.drop):
+		uvl_on_drop(UVL_DROP_IP6);
+		break;
+	case offsetof(struct stats_, icmp6.drop):
+		uvl_on_drop(UVL_DROP_ICMP6);
+		break;
+	case offsetof(struct stats_, ip6_frag.drop):
+		uvl_on_drop(UVL_DROP_IP6_FRAG);
+		break;
+	case offsetof(struct stats_, nd6.drop):
+		uvl_on_drop(UVL_DROP_ND6);
+		break;
+	default:
+		break;
+	}
+}
+
 #ifdef __cplusplus
 }
 #endif

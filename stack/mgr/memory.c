@@ -55,8 +55,8 @@ shared_bytes(const struct mgr *m)
 
 	struct uvs_steer_size steer = steer_size(m);
 
-	return slots * (mbufs_of(m) * mbuf + pcbs + uvl_size()) + uvs_crossbar_size(slots + 1) +
-	       uvs_steer_size(&steer);
+	return slots * (mbufs_of(m) * mbuf + pcbs + uvl_size() + sizeof(struct uvs_seen)) +
+	       uvs_crossbar_size(slots + 1) + uvs_steer_size(&steer);
 }
 
 static int
@@ -263,6 +263,7 @@ make_slot(struct mgr *m, uint32_t i)
 	bool failed = false;
 
 	s->lwip = zone("uvs_lwip", i, uvl_size(), &failed);
+	s->seen = zone("uvs_seen", i, sizeof(struct uvs_seen), &failed);
 	s->pcb = zone("uvs_pcb", i, m->host->nb_pcbs * sizeof(struct tcp_pcb), &failed);
 	s->pcb_used = zone("uvs_pcb_used", i, m->host->nb_pcbs * sizeof(uint32_t), &failed);
 	return !failed && make_pool(m, i);
@@ -326,6 +327,7 @@ describe(struct mgr *m)
 		.lwip_size = (uint32_t)uvl_size(),
 		.pcb_size = sizeof(struct tcp_pcb),
 		.priv_size = sizeof(struct uvs_mbuf_priv),
+		.seen_size = sizeof(struct uvs_seen),
 	};
 }
 

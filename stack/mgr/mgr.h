@@ -55,12 +55,6 @@ struct client {
 };
 TAILQ_HEAD(client_list, client);
 
-struct mgr_stats {
-	uint64_t attaches, refused, deaths, exits, resets, attach_killed, bad_messages;
-	uint64_t returned; /* buffers taken from the dead */
-	uint64_t locks;    /* of EAL, freed of the dead */
-};
-
 struct mgr {
 	struct uvs_conf conf;
 	char path[PATH_MAX]; /* of the host's directory */
@@ -92,7 +86,7 @@ struct mgr {
 	struct client *attaching;
 
 	uint64_t started_ns;
-	struct mgr_stats stats;
+	struct uvs_manager_stats stats;
 };
 
 /* uvstackd.c */

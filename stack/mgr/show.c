@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "stack/mgr/show.h"
+#include "stack/mgr/mgr.h"
 #include "stack/mgr/pcbs.h"
+#include "stack/seen/out.h"
+#include "stack/seen/sample.h"
 
 #include <arpa/inet.h>
 #include <rte_lcore.h>
@@ -351,6 +353,98 @@ show_status(struct mgr *m, struct out *o)
 	out_table_end(o, "");
 }
 
+/* -------------------------------------------------------------------- seen (stack/seen/sample.h)
+ */
+
+static void
+sample_manager(const struct mgr *m, struct uvs_sample *s)
+{
+	struct uvs_view v = {.part = {[UVS_PART_MANAGER] = &m->stats}};
+
+	s->pid = getpid();
+	s->alive = s->is_manager = true;
+	uvs_sample_take(&v, s);
+}
+
+static void
+sample_slot(const struct mgr *m, uint32_t slot, struct uvs_sample *s)
+{
+	const struct uvs_slot *of = &m->host->slot[slot];
+	struct uvs_view v = {.part = {[UVS_PART_SEEN] = of->seen,
+				      [UVS_PART_LWIP] = of->lwip,
+				      [UVS_PART_SLOT] = of,
+				      [UVS_PART_STEER] = &m->map.stats[slot],
+				      [UVS_PART_INBOX] = &m->host->x.inbox[slot]}};
+
+	s->slot = slot;
+	s->alive = is_used(m, slot);
+	uvs_sample_take(&v, s);
+	memcpy(s->seen.name, of->name, sizeof(s->seen.name));
+}
+
+static uint32_t
+leased_slots(const struct mgr *m)
+{
+	uint32_t n = 0;
+
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++)
+		n += m->host->slot[slot].leases != 0;
+	return n;
+}
+
+static void
+write_nic(FILE *f, const struct rte_eth_xstat_name *names, const struct rte_eth_xstat *values,
+	  uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct uvs_nic_counter c = {.value = values[i].value};
+
+		snprintf(c.name, sizeof(c.name), "%s", names[values[i].id].name);
+		fwrite(&c, sizeof(c), 1, f);
+	}
+}
+
+/* Everything that is counted, as it stands: the tool makes tables of it. */
+static void
+show_seen(const struct mgr *m, FILE *f)
+{
+	int n = rte_eth_xstats_get(m->port.id, NULL, 0);
+	uint32_t nb_nic = n > 0 ? (uint32_t)n : 0;
+	struct rte_eth_xstat_name *names = calloc(nb_nic, sizeof(*names));
+	struct rte_eth_xstat *values = calloc(nb_nic, sizeof(*values));
+	struct uvs_sample *s = calloc(1, sizeof(*s));
+	struct uvs_samples_head head = {sizeof(*s), uvs_nb_counters, 1 + leased_slots(m), nb_nic};
+
+	if (names == NULL || values == NULL || s == NULL ||
+	    rte_eth_xstats_get_names(m->port.id, names, nb_nic) != n ||
+	    rte_eth_xstats_get(m->port.id, values, nb_nic) != n)
+		head.nb_nic = 0;
+	fwrite(&head, sizeof(head), 1, f);
+	sample_manager(m, s);
+	fwrite(s, sizeof(*s), 1, f);
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++) {
+		memset(s, 0, sizeof(*s));
+		if (m->host->slot[slot].leases == 0)
+			continue;
+		sample_slot(m, slot, s);
+		fwrite(s, sizeof(*s), 1, f);
+	}
+	write_nic(f, names, values, head.nb_nic);
+	free(names);
+	free(values);
+	free(s);
+}
+
+static void
+set_latency(const struct mgr *m, bool on)
+{
+	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++) {
+		struct uvs_seen *seen = m->host->slot[slot].seen;
+
+		atomic_store_explicit(&seen->latency, on, memory_order_relaxed);
+	}
+}
+
 /* ------------------------------------------------------------------------------------- answering
  */
 
@@ -392,6 +486,12 @@ tell(struct mgr *m, struct out *o, const char *word)
 		set_draining(m, o, false);
 	else if (strcmp(word, "reload") == 0)
 		return reload(m, o);
+	else if (strcmp(word, "seen") == 0)
+		show_seen(m, o->f);
+	else if (strcmp(word, "latency on") == 0)
+		set_latency(m, true);
+	else if (strcmp(word, "latency off") == 0)
+		set_latency(m, false);
 	else if (strcmp(word, "ledger") == 0)
 		return show_ledger(m, o);
 	else

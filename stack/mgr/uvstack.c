@@ -3,6 +3,7 @@
  * uvstack - look at a shared host, and tell its manager what to do. See docs/uvstack.md.
  */
 #include "stack/conf/conf.h"
+#include "stack/seen/show.h"
 #include "stack/share/client.h"
 
 #include <dirent.h>
@@ -11,37 +12,62 @@
 #include <string.h>
 #include <unistd.h>
 
+typedef int (*show_fn)(const struct uvs_show *o);
+
 static const struct command {
 	const char *name, *help;
+	show_fn show; /* NULL: asked of the manager of a shared host */
 } commands[] = {
-	{"status", "the host: address, slots, what its manager has done"},
-	{"ps", "processes"},
-	{"queues", "slots and hardware queues: state, share of the RETA, frames, reclaims"},
-	{"pools", "packet buffers of each slot, by place"},
-	{"ss", "TCP connections, also of a process that has died"},
-	{"rules", "ports and who holds them; connections that are found by a rule"},
-	{"drain", "let no new process in; those that are there stay"},
-	{"accept", "let new processes in again"},
-	{"reload", "replace the manager by the program as it is now; processes go on"},
-	{"ledger", "is every buffer in exactly one place? Exit status 1: no"},
+	{"top", "what each stack does now: packets, load, connections, drops", uvs_show_top},
+	{"drops", "what was lost: why, where, how often, the last frame", uvs_show_drops},
+	{"latency", "how long packets wait at each stage; latency on|off: measure",
+	 uvs_show_latency},
+	{"softnet", "polls, packets, budgets, sleeps of each receive queue", uvs_show_softnet},
+	{"metrics", "everything that is counted, as Prometheus text", uvs_show_metrics},
+	{"status", "the host: address, slots, what its manager has done", NULL},
+	{"ps", "processes", NULL},
+	{"queues", "slots and hardware queues: state, share of the RETA, frames, reclaims", NULL},
+	{"pools", "packet buffers of each slot, by place", NULL},
+	{"ss", "TCP connections, also of a process that has died", NULL},
+	{"rules", "ports and who holds them; connections that are found by a rule", NULL},
+	{"drain", "let no new process in; those that are there stay", NULL},
+	{"accept", "let new processes in again", NULL},
+	{"reload", "replace the manager by the program as it is now; processes go on", NULL},
+	{"ledger", "is every buffer in exactly one place? Exit status 1: no", NULL},
 };
 #define NB_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static void
+print_commands(FILE *to, bool of_all)
+{
+	for (size_t i = 0; i < NB_COMMANDS; i++)
+		if ((commands[i].show != NULL) == of_all)
+			fprintf(to, "  %-10s  %s\n", commands[i].name, commands[i].help);
+}
+
+static void
 usage(FILE *to)
 {
-	fputs("Usage: uvstack [--host NAME | --config FILE] [--json] COMMAND\n"
+	fputs("Usage: uvstack [OPTION]... COMMAND\n"
 	      "\n"
-	      "Look at a shared host, which uvstackd manages.\n\n",
+	      "Look at stacks from outside. Of every process that runs or has just been killed, "
+	      "with "
+	      "its\nown NIC or in a shared host:\n\n",
 	      to);
-	for (size_t i = 0; i < NB_COMMANDS; i++)
-		fprintf(to, "  %-10s  %s\n", commands[i].name, commands[i].help);
+	print_commands(to, true);
+	fputs("\nOf a shared host, which uvstackd manages:\n\n", to);
+	print_commands(to, false);
 	fputs("  completion  a bash completion script: eval \"$(uvstack completion)\"\n"
 	      "\n"
-	      "  -H, --host NAME    name of the host, or its directory; default: the only one "
-	      "there is\n"
-	      "  -c, --config FILE  configuration of the host; default: $" UVS_CONF_ENV "\n"
-	      "      --json         for programs\n"
+	      "  -H, --host NAME      name of a shared host, or its directory; default: the only "
+	      "one there\n                       is, and for the first group everything\n"
+	      "  -c, --config FILE    that host, or the processes with that NIC; default: "
+	      "$" UVS_CONF_ENV "\n"
+	      "  -p, --pid PID        that process alone (first group)\n"
+	      "  -d, --delay SECONDS  top: between two tables, 1; drops, latency: of so many "
+	      "seconds\n"
+	      "      --once           top: one table\n"
+	      "      --json           for programs\n"
 	      "      --version\n"
 	      "  -h, --help\n"
 	      "\n"
@@ -59,8 +85,14 @@ completion(void)
 	     "\t-H|--host) COMPREPLY=($(compgen -W \"$(ls "
 	     "\"${UVSTACK_RUNDIR:-/dev/shm/uvstack-$(id -u)}\" 2>/dev/null)\" -- \"$cur\")); "
 	     "return ;;\n"
+	     "\t-p|--pid) COMPREPLY=($(compgen -W \"$(ls "
+	     "\"${UVSTACK_RUNDIR:-/dev/shm/uvstack-$(id -u)}/" UVS_SEEN_DIR
+	     "\" 2>/dev/null)\" -- \"$cur\")); return ;;\n"
+	     "\t-d|--delay) return ;;\n"
+	     "\tlatency) COMPREPLY=($(compgen -W \"on off\" -- \"$cur\")); return ;;\n"
 	     "\tesac");
-	printf("\tCOMPREPLY=($(compgen -W \"--host --config --json --version --help");
+	printf("\tCOMPREPLY=($(compgen -W \"--host --config --pid --delay --once --json --version "
+	       "--help");
 	for (size_t i = 0; i < NB_COMMANDS; i++)
 		printf(" %s", commands[i].name);
 	puts(" completion\" -- \"$cur\"))\n}\ncomplete -F _uvstack uvstack");
@@ -68,21 +100,52 @@ completion(void)
 
 struct options {
 	char host[UVS_CONF_STR];
+	char nic[UVS_CONF_STR]; /* of a configuration with a NIC of its own; else empty */
 	const char *config;
-	bool json;
+	struct uvs_show show;
 };
+
+static int
+parse_delay(const char *text, double *seconds)
+{
+	char *end;
+
+	*seconds = strtod(text, &end);
+	if (*end == '\0' && *seconds >= 0.01 && *seconds <= 86400)
+		return 0;
+	fprintf(stderr, "uvstack: --delay %s: seconds, from 0.01 to 86400\n", text);
+	return -1;
+}
+
+static int
+parse_pid(const char *text, pid_t *pid)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	*pid = (pid_t)n;
+	if (*end == '\0' && n > 0 && n <= INT_MAX)
+		return 0;
+	fprintf(stderr, "uvstack: --pid %s: not the number of a process\n", text);
+	return -1;
+}
 
 static int
 parse(int argc, char **argv, struct options *o)
 {
-	enum { JSON = 256, VERSION };
-	static const struct option longs[] = {
-		{"host", required_argument, NULL, 'H'}, {"config", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, JSON},      {"version", no_argument, NULL, VERSION},
-		{"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
+	enum { JSON = 256, VERSION, ONCE };
+	static const struct option longs[] = {{"host", required_argument, NULL, 'H'},
+					      {"config", required_argument, NULL, 'c'},
+					      {"json", no_argument, NULL, JSON},
+					      {"version", no_argument, NULL, VERSION},
+					      {"pid", required_argument, NULL, 'p'},
+					      {"delay", required_argument, NULL, 'd'},
+					      {"once", no_argument, NULL, ONCE},
+					      {"help", no_argument, NULL, 'h'},
+					      {NULL, 0, NULL, 0}};
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "H:c:h", longs, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "H:c:p:d:h", longs, NULL)) != -1) {
 		switch (opt) {
 		case 'H':
 			snprintf(o->host, sizeof(o->host), "%s", optarg);
@@ -90,8 +153,19 @@ parse(int argc, char **argv, struct options *o)
 		case 'c':
 			o->config = optarg;
 			break;
+		case 'p':
+			if (parse_pid(optarg, &o->show.whom.pid) < 0)
+				return -1;
+			break;
+		case 'd':
+			if (parse_delay(optarg, &o->show.interval) < 0)
+				return -1;
+			break;
+		case ONCE:
+			o->show.once = true;
+			break;
 		case JSON:
-			o->json = true;
+			o->show.json = true;
 			break;
 		case VERSION:
 			puts("uvstack " UVS_VERSION);
@@ -103,21 +177,35 @@ parse(int argc, char **argv, struct options *o)
 			return -1;
 		}
 	}
-	return optind + 1 == argc ? 0 : -1;
+	if (optind + 1 < argc && strcmp(argv[optind], "latency") == 0)
+		o->show.word = argv[optind + 1];
+	return optind + 1 + (o->show.word != NULL) == argc ? 0 : -1;
 }
 
+/* The name of the shared host, or the NIC of a process that has one to itself. */
 static int
-host_of_config(struct options *o, char err[UVS_ERR_LEN])
+read_config(struct options *o, char err[UVS_ERR_LEN])
 {
 	struct uvs_conf_error e;
 	struct uvs_conf c;
 
 	if (uvs_conf_load(&c, o->config, &e) < 0)
 		return uvs_fail(err, -1, "%.250s", e.text);
-	if (c.mode != UVS_MODE_SHARED)
+	if (c.mode == UVS_MODE_SHARED)
+		memcpy(o->host, c.host, sizeof(o->host));
+	else
+		memcpy(o->nic, c.nic, sizeof(o->nic));
+	return 0;
+}
+
+static int
+host_of_config(struct options *o, char err[UVS_ERR_LEN])
+{
+	if (read_config(o, err) < 0)
+		return -1;
+	if (o->host[0] == '\0')
 		return uvs_fail(err, -1, "%.180s: mode is exclusive: that host has no manager",
 				o->config);
-	memcpy(o->host, c.host, sizeof(o->host));
 	return 0;
 }
 
@@ -175,21 +263,51 @@ print_answer(int fd)
 	return fflush(stdout) == 0 && n == 0 ? 0 : -1;
 }
 
-static bool
-is_command(const char *word)
+static const struct command *
+find_command(const char *word)
 {
 	for (size_t i = 0; i < NB_COMMANDS; i++)
 		if (strcmp(commands[i].name, word) == 0)
-			return true;
-	return false;
+			return &commands[i];
+	return NULL;
+}
+
+/* Of everything there is, or of what was named. */
+static int
+look(struct options *o, show_fn show)
+{
+	char err[UVS_ERR_LEN];
+
+	if (o->config != NULL && o->host[0] == '\0' && read_config(o, err) < 0) {
+		fprintf(stderr, "uvstack: %s\n", err);
+		return 1;
+	}
+	if (o->host[0] != '\0')
+		o->show.whom.host = o->host;
+	else if (o->nic[0] != '\0')
+		o->show.whom.nic = o->nic;
+	return show(&o->show);
+}
+
+static int
+ask(struct options *o, const char *word)
+{
+	char err[UVS_ERR_LEN];
+	int fd, status = 0;
+
+	if (choose_host(o, err) < 0 ||
+	    (fd = uvs_client_ask(o->host, word, o->show.json, &status, err)) < 0) {
+		fprintf(stderr, "uvstack: %s\n", err);
+		return 1;
+	}
+	return print_answer(fd) < 0 ? 1 : status;
 }
 
 int
 main(int argc, char **argv)
 {
 	struct options o = {.config = NULL};
-	char err[UVS_ERR_LEN];
-	int fd, status = 0;
+	const struct command *c;
 
 	if (parse(argc, argv, &o) != 0) {
 		usage(stderr);
@@ -199,15 +317,11 @@ main(int argc, char **argv)
 		completion();
 		return 0;
 	}
-	if (!is_command(argv[optind])) {
+	c = find_command(argv[optind]);
+	if (c == NULL) {
 		fprintf(stderr, "uvstack: there is no command \"%s\"; see uvstack --help\n",
 			argv[optind]);
 		return 2;
 	}
-	if (choose_host(&o, err) < 0 ||
-	    (fd = uvs_client_ask(o.host, argv[optind], o.json, &status, err)) < 0) {
-		fprintf(stderr, "uvstack: %s\n", err);
-		return 1;
-	}
-	return print_answer(fd) < 0 ? 1 : status;
+	return c->show != NULL ? look(&o, c->show) : ask(&o, c->name);
 }

@@ -17,6 +17,7 @@
  *  slot.pid, .name      manager, with the slot                 everybody
  *  slot.reclaim_ns      manager                                everybody
  *  counters (slot.c)    the stack of the slot, relaxed         everybody
+ *  seen                 see stack/seen/seen.h
  *  arena, PCB table     the stack of the slot; the manager     the manager, tools: as untrusted
  *                       once that is dead
  *
@@ -44,6 +45,14 @@ struct uvs_host_shape {
 	uint32_t lwip_size; /* of an instance, uvl_size() */
 	uint32_t pcb_size;
 	uint32_t priv_size; /* of an mbuf */
+	uint32_t seen_size;
+};
+
+/* Of the manager, in its own memory. */
+struct uvs_manager_stats {
+	uint64_t attaches, refused, deaths, exits, resets, attach_killed, bad_messages;
+	uint64_t returned; /* buffers taken from the dead */
+	uint64_t locks;    /* of EAL, freed of the dead */
 };
 
 /* Written by a stack; one writer each. */
@@ -61,6 +70,7 @@ struct uvs_slot {
 	/* Made at the start. */
 	void *pool;                 /* struct rte_mempool */
 	void *lwip;                 /* struct uvl, lwip_size bytes */
+	void *seen;                 /* struct uvs_seen, seen_size bytes */
 	void *pcb;                  /* [nb_pcbs], pcb_size bytes each */
 	_Atomic uint32_t *pcb_used; /* [nb_pcbs] 0 or 1 */
 

@@ -34,11 +34,11 @@ bool
 uvs_dgram_room(struct uvs_sock *s)
 {
 	if (s->dgram.rx.charge + s->dgram.error_charge >= (uint32_t)s->opt.rcvbuf) {
-		s->in->stats.udp_rcvbuf_full++;
+		uvs_inst_lost(s->in, UVS_LOST_UDP_RCVBUF_FULL, s->in->rx_frame);
 		return false;
 	}
 	if (s->dgram.rx.bytes > 0 && unlikely(uvs_mem_full(&s->in->mem))) {
-		s->in->stats.udp_no_memory++;
+		uvs_inst_lost(s->in, UVS_LOST_UDP_NO_MEMORY, s->in->rx_frame);
 		return false;
 	}
 	return true;

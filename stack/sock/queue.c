@@ -2,6 +2,7 @@
  *
  * Packets waiting to be read. A queue is a list of packets (pbuf chains) through their notes; a
  * stream's first packet shrinks as it is read. Everything is O(1) but for the bytes copied. */
+#include "stack/core/latency.h"
 #include "stack/sock/sock_priv.h"
 
 /* A pbuf costs a packet buffer whatever it carries: charged so that a million one-byte datagrams do
@@ -21,6 +22,8 @@ note(struct uvs_instance *in, struct pbuf *p)
 void
 uvs_queue_put(struct uvs_instance *in, struct uvs_pbuf_queue *q, struct pbuf *p)
 {
+	if (uvs_latency_on(in))
+		uvs_latency_queued(in, &q->since);
 	note(in, p)->next = NULL;
 	note(in, p)->extra = 0;
 	if (q->head == NULL)
@@ -39,6 +42,8 @@ uvs_queue_take(struct uvs_instance *in, struct uvs_pbuf_queue *q)
 
 	if (p == NULL)
 		return NULL;
+	if (uvs_latency_on(in))
+		uvs_latency_read(in, &q->since);
 	q->head = note(in, p)->next;
 	q->bytes -= p->tot_len;
 	q->charge -= p->tot_len + CHARGE * (1u + note(in, p)->extra);
@@ -168,6 +173,8 @@ uvs_queue_detach(struct uvs_instance *in, struct uvs_pbuf_queue *q)
 {
 	struct pbuf *p = unlink_segment(in, q);
 
+	if (uvs_latency_on(in))
+		uvs_latency_read(in, &q->since);
 	q->bytes -= p->len;
 	q->charge -= p->len;
 	return p;
@@ -217,6 +224,8 @@ uvs_queue_read(struct uvs_instance *in, struct uvs_pbuf_queue *q, const struct i
 	}
 	if (peek)
 		return peek_all(in, q, &c, len);
+	if (uvs_latency_on(in))
+		uvs_latency_read(in, &q->since);
 	while (q->head != NULL && done < len) {
 		size_t n = q->head->len < len - done ? q->head->len : len - done;
 

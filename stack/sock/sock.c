@@ -2,6 +2,7 @@
  *
  * Sockets apart from their protocol: life cycle, references, level and watches, and the way of each
  * operation of sock.h into the instance. */
+#include "stack/core/latency.h"
 #include "stack/sock/sock_priv.h"
 #include "stack/sock/stack.h"
 
@@ -494,6 +495,8 @@ do_send(void *arg)
 {
 	struct msg_op *o = arg;
 
+	if (uvs_latency_on(o->s->in))
+		uvs_latency_write(o->s->in);
 	return o->s->proto->send(o->s, o->out, o->flags);
 }
 

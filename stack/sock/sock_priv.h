@@ -28,6 +28,7 @@ struct uvs_pbuf_queue {
 	struct pbuf *head, *tail;
 	uint32_t bytes;  /* payload not yet read */
 	uint32_t charge; /* counted against SO_RCVBUF */
+	uint64_t since;  /* latency.h: when the first came since the last read; 0: unknown */
 };
 
 enum uvs_tcp_state { UVS_TCP_CLOSED, UVS_TCP_LISTEN, UVS_TCP_SYN_SENT, UVS_TCP_OPEN };

@@ -8,6 +8,7 @@
 #include "stack/core/log.h"
 #include "stack/core/share.h"
 #include "stack/core/waiter.h"
+#include "stack/seen/page.h"
 #include "stack/sock/sock_priv.h"
 
 #include <fcntl.h>
@@ -149,11 +150,26 @@ uvs_tables(struct uvs_instance *in)
 	return in->sock;
 }
 
+/* Whoever looks from outside looks there. */
+static void
+show(struct uvs_instance *in)
+{
+	char err[UVS_ERR_LEN];
+	struct uvs_seen *page = uvs_seen_make(&stack.conf, err);
+
+	if (page != NULL)
+		uvs_inst_show(in, page);
+	else
+		uvs_log(UVS_LOG_NOTICE, "uvstack will not see this process: %s", err);
+}
+
 static int
 start_instance(void *arg)
 {
 	int port = stack.share != NULL ? 0 : uvs_eal_port(&stack.conf);
 
+	if (port >= 0 && stack.share == NULL)
+		show(arg);
 	return port < 0 ? port : uvs_stack_attach(arg, (uint16_t)port, stack.share);
 }
 
@@ -388,6 +404,7 @@ uvs_stack_stop(void)
 	 * out, must not touch what is no more. Not at all if this thread was inside. */
 	if (uvs_inst_enter(stack.in))
 		uvs_inst_stop(stack.in);
+	uvs_seen_remove();
 }
 
 void

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Counters of an instance as JSON. Read without the instance: each is a word, the sum is no
- * snapshot. */
+ * Counters of an instance as JSON, nested by their groups: "lwip.tcp" is "tcp" in "lwip". Read
+ * without the instance: each is a word, the sum is no snapshot. */
+#include "stack/core/share.h"
+#include "stack/seen/counters.h"
 #include "stack/sock/sock_priv.h"
 #include "stack/sock/stack.h"
 
@@ -11,6 +13,7 @@
 struct out {
 	char *buf;
 	size_t len, used;
+	const char *group; /* that is open */
 	bool comma;
 };
 
@@ -24,162 +27,74 @@ static void __attribute__((format(printf, 2, 3))) put(struct out *o, const char 
 	va_end(ap);
 }
 
-static void
-number(struct out *o, const char *name, uint64_t v)
+/* The first `n` names of the path are common; how long they are, their dot included. */
+static size_t
+common(const char *a, const char *b, unsigned int *names)
 {
-	put(o, "%s\"%s\": %llu", o->comma ? ", " : "", name, (unsigned long long)v);
-	o->comma = true;
+	size_t i = 0, at = 0;
+
+	*names = 0;
+	for (;; i++) {
+		bool ends = a[i] == '.' || a[i] == '\0', also = b[i] == '.' || b[i] == '\0';
+
+		if (ends && also && i > 0) {
+			(*names)++;
+			at = a[i] == '.' && b[i] == '.' ? i + 1 : i;
+		}
+		if (a[i] != b[i] || a[i] == '\0')
+			return at;
+	}
+}
+
+static unsigned int
+depth(const char *group)
+{
+	unsigned int n = *group != '\0';
+
+	for (; *group != '\0'; group++)
+		n += *group == '.';
+	return n;
 }
 
 static void
-open_object(struct out *o, const char *name)
+change_group(struct out *o, const char *to)
 {
-	put(o, "%s\"%s\": {", o->comma ? ", " : "", name);
-	o->comma = false;
-}
+	unsigned int shared;
+	const char *p = to + common(o->group, to, &shared);
 
-static void
-close_object(struct out *o)
-{
-	put(o, "}");
-	o->comma = true;
-}
+	for (unsigned int left = depth(o->group); left > shared; left--) {
+		put(o, "}");
+		o->comma = true;
+	}
+	for (p += *p == '.'; *p != '\0'; p += *p == '.') {
+		size_t n = strcspn(p, ".");
 
-static void
-loop(struct out *o, const struct uvs_inst_stats *s)
-{
-	open_object(o, "loop");
-	number(o, "processed", s->processed);
-	number(o, "time_squeeze", s->time_squeeze);
-	number(o, "forwarded", 0);
-	number(o, "polls", s->polls);
-	number(o, "work_polls", s->work_polls);
-	number(o, "calls", s->calls);
-	number(o, "busy_ns", s->busy_ns);
-	number(o, "spin_ns", s->spin_ns);
-	number(o, "asleep_ns", s->asleep_ns);
-	number(o, "sleeps", s->sleeps);
-	number(o, "wakeups", s->wakeups);
-	number(o, "reentered", s->reentered);
-	number(o, "asserts", s->asserts);
-	close_object(o);
-}
-
-static void
-port(struct out *o, const struct uvs_port_stats *s)
-{
-	open_object(o, "port");
-	number(o, "rx_packets", s->rx_packets);
-	number(o, "rx_bytes", s->rx_bytes);
-	number(o, "tx_packets", s->tx_packets);
-	number(o, "tx_bytes", s->tx_bytes);
-	number(o, "tx_bursts", s->tx_bursts);
-	number(o, "tx_copied", s->tx_copied);
-	close_object(o);
-}
-
-static void
-drops(struct out *o, const struct uvs_instance *in)
-{
-	open_object(o, "dropped");
-	number(o, "rx_bad_checksum", in->port.stats.rx_bad_checksum);
-	number(o, "rx_refused", in->port.stats.rx_refused);
-	number(o, "tx_full", in->port.stats.tx_full);
-	number(o, "tx_no_mbuf", in->port.stats.tx_no_mbuf);
-	number(o, "udp_rcvbuf_full", in->stats.udp_rcvbuf_full);
-	number(o, "udp_no_memory", in->stats.udp_no_memory);
-	close_object(o);
-}
-
-static void
-memory(struct out *o, const struct uvs_instance *in)
-{
-	open_object(o, "memory");
-	number(o, "mbufs", in->mem.total);
-	number(o, "mbufs_free", in->mem.pool != NULL ? uvs_mem_avail(&in->mem) : 0);
-	number(o, "mbufs_reserve", in->mem.reserve);
-	number(o, "alloc_failed", in->mem.alloc_failed);
-	number(o, "starved", in->stats.starved);
-	number(o, "big_allocs", in->mem.big_allocs);
-	number(o, "heap_bytes", in->mem.heap_bytes);
-	number(o, "unpinned", in->mem.unpinned);
-	number(o, "tcp_rx_refused", in->stats.tcp_rx_refused);
-	number(o, "depot_bytes", in->mem.depot);
-	number(o, "depot_allocs", in->mem.depot_allocs);
-	number(o, "depot_full", in->mem.depot_full);
-	close_object(o);
-}
-
-static void
-lwip_proto(struct out *o, const char *name, const struct stats_proto *p)
-{
-	open_object(o, name);
-	number(o, "xmit", p->xmit);
-	number(o, "recv", p->recv);
-	number(o, "drop", p->drop);
-	number(o, "chkerr", p->chkerr);
-	number(o, "lenerr", p->lenerr);
-	number(o, "memerr", p->memerr);
-	number(o, "rterr", p->rterr);
-	number(o, "proterr", p->proterr);
-	number(o, "opterr", p->opterr);
-	number(o, "err", p->err);
-	close_object(o);
-}
-
-static void
-limits(struct out *o, const struct uvl_guard *g)
-{
-	open_object(o, "limits");
-	number(o, "tcp_pcbs", g->pcbs);
-	number(o, "tcp_half_open", g->half_open);
-	number(o, "tcp_time_wait", g->time_wait);
-	number(o, "tcp_pcbs_full", g->stats.pcbs_full);
-	number(o, "tcp_time_wait_full", g->stats.time_wait_full);
-	number(o, "tcp_accept_queue_full", g->stats.accept_queue_full);
-	number(o, "ooseq_dropped", g->stats.ooseq_dropped);
-	number(o, "challenge_acks", g->stats.challenges);
-	number(o, "challenge_acks_left_out", g->stats.challenges_left_out);
-	number(o, "syn_cookies_sent", g->stats.cookies_sent);
-	number(o, "syn_cookies_accepted", g->stats.cookies_accepted);
-	number(o, "syn_cookies_refused", g->stats.cookies_refused);
-	close_object(o);
-}
-
-static void
-protocols(struct out *o, const struct uvl *lwip)
-{
-	const struct stats_ *s;
-
-	if (lwip == NULL)
-		return;
-	s = &lwip->lwip_stats_;
-	open_object(o, "lwip");
-	lwip_proto(o, "arp", &s->etharp);
-	lwip_proto(o, "ip", &s->ip);
-	lwip_proto(o, "ip_frag", &s->ip_frag);
-	lwip_proto(o, "icmp", &s->icmp);
-	lwip_proto(o, "udp", &s->udp);
-	lwip_proto(o, "tcp", &s->tcp);
-	number(o, "tcp_retransmits", s->mib2.tcpretranssegs);
-	number(o, "tcp_active_opens", s->mib2.tcpactiveopens);
-	number(o, "tcp_passive_opens", s->mib2.tcppassiveopens);
-	number(o, "tcp_out_rsts", s->mib2.tcpoutrsts);
-	close_object(o);
-	limits(o, &lwip->guard);
+		put(o, "%s\"%.*s\": {", o->comma ? ", " : "", (int)n, p);
+		o->comma = false;
+		p += n;
+	}
+	o->group = to;
 }
 
 int
 uvs_stats_json(struct uvs_instance *in, char *buf, size_t len)
 {
-	struct out o = {.buf = buf, .len = len};
+	struct out o = {.buf = buf, .len = len, .group = ""};
+	struct uvs_view v;
+	uint64_t value;
 
+	uvs_inst_view(in, &v);
 	put(&o, "{");
-	loop(&o, &in->stats);
-	port(&o, &in->port.stats);
-	drops(&o, in);
-	memory(&o, in);
-	protocols(&o, in->lwip);
+	for (unsigned int i = 0; i < uvs_nb_counters; i++) {
+		if (!uvs_counter_read(&v, i, &value))
+			continue;
+		if (strcmp(o.group, uvs_counters[i].group) != 0)
+			change_group(&o, uvs_counters[i].group);
+		put(&o, "%s\"%s\": %llu", o.comma ? ", " : "", uvs_counters[i].name,
+		    (unsigned long long)value);
+		o.comma = true;
+	}
+	change_group(&o, "");
 	put(&o, "}");
 	return (int)o.used;
 }

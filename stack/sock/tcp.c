@@ -282,7 +282,7 @@ on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	/* lwIP keeps this one segment, drops what follows it, and asks again: the peer waits. But
 	 * who reads gets on. */
 	if (p != NULL && s->tcp.rx.bytes > 0 && unlikely(uvs_mem_full(&s->in->mem))) {
-		s->in->stats.tcp_rx_refused++;
+		s->in->seen->mem.tcp_rx_refused++;
 		return ERR_MEM;
 	}
 	if (p == NULL) {

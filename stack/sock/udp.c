@@ -85,7 +85,7 @@ deliver_to_others(const struct uvs_sock *s, const struct pbuf *p, uint16_t port)
 			continue;
 		copy = pbuf_clone(PBUF_RAW, PBUF_RAM, (struct pbuf *)(uintptr_t)p);
 		if (copy == NULL)
-			s->in->stats.udp_no_memory++;
+			uvs_inst_lost(s->in, UVS_LOST_UDP_NO_MEMORY, s->in->rx_frame);
 		else
 			deliver(u->owner, copy, port);
 	}

@@ -109,7 +109,7 @@ expect_clean(void)
 			CHECK(t->tcp.bucket[b] == NULL && t->udp.bucket[b] == NULL);
 		CHECK_EQ(uvs_mem_avail(&hosts[h]->mem), hosts[h]->mem.total);
 		CHECK_EQ(hosts[h]->mem.heap_bytes, 0);
-		CHECK_EQ(hosts[h]->stats.asserts, 0);
+		CHECK_EQ(hosts[h]->seen->loop.asserts, 0);
 	}
 }
 
@@ -1257,9 +1257,9 @@ test_out_of_mbufs(void)
 		}
 		pair_run(1);
 	}
-	CHECK(hosts[0]->stats.starved > 0);
+	CHECK(hosts[0]->seen->mem.starved > 0);
 	CHECK(uvs_mem_avail(&hosts[0]->mem) > hosts[0]->mem.reserve / 2);
-	CHECK(hosts[1]->mem.unpinned > 0);
+	CHECK(hosts[1]->seen->mem.unpinned > 0);
 	CHECK(uvs_mem_avail(&hosts[1]->mem) > hosts[1]->mem.reserve / 2);
 
 	/* Somebody else's small request is served. */
@@ -1334,7 +1334,7 @@ test_depot(void)
 			(void)pair_send(c[i], buf, sizeof(buf));
 		pair_poll();
 	}
-	CHECK(hosts[0]->mem.depot_allocs > 0);
+	CHECK(hosts[0]->seen->mem.depot_allocs > 0);
 	CHECK(hosts[0]->mem.heap_bytes <= hosts[0]->mem.depot);
 	CHECK(uvs_mem_avail(&hosts[0]->mem) > hosts[0]->mem.reserve / 2);
 	CHECK_EQ(pair_send(x, buf, 15000), 15000);

@@ -193,7 +193,7 @@ static void
 test_buffer_limit(void)
 {
 	struct uvs_sock *s = bound(1, 606), *c = pair_socket(0, SOCK_DGRAM);
-	uint64_t before = hosts[1]->stats.udp_rcvbuf_full;
+	uint64_t before = hosts[1]->seen->lost[UVS_LOST_UDP_RCVBUF_FULL].count;
 	unsigned int got = 0;
 	char buf[1000] = "";
 
@@ -206,7 +206,7 @@ test_buffer_limit(void)
 	while (pair_recv(s, buf, sizeof(buf)) > 0)
 		got++;
 	CHECK(got >= 10 && got <= 20);
-	CHECK_EQ(hosts[1]->stats.udp_rcvbuf_full - before, 100 - got);
+	CHECK_EQ(hosts[1]->seen->lost[UVS_LOST_UDP_RCVBUF_FULL].count - before, 100 - got);
 	CHECK_EQ(send_to(c, pair_addr(1, 606), buf, 1), 1);
 	CHECK(pair_until(readable, s));
 	uvs_sock_put(c);

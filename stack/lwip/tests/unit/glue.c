@@ -66,3 +66,9 @@ uvl_on_assert(const char *message, const char *file, int line)
 	fprintf(stderr, "lwIP: assertion \"%s\" failed at %s:%d\n", message, file, line);
 	ck_abort_msg("an lwIP assertion failed");
 }
+
+void
+uvl_on_drop(enum uvl_drop what)
+{
+	(void)what;
+}

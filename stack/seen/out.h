@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * stack/mgr/show.h - answers to tools: tables for people, or the same as JSON.
+ * stack/seen/out.h - tables for people, or the same as JSON.
  */
-#ifndef STACK_MGR_SHOW_H
-#define STACK_MGR_SHOW_H
+#ifndef STACK_SEEN_OUT_H
+#define STACK_SEEN_OUT_H
 
-#include "stack/mgr/mgr.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 
 /* An answer in the making: one or more tables of rows of fields. */
 struct out {
@@ -22,10 +24,12 @@ void out_table(struct out *o, const char *name);
 void out_row(struct out *o);
 /* width as printf's: negative is left-aligned. */
 void out_num(struct out *o, const char *title, int width, uint64_t value);
+/* With so many decimals. */
+void out_real(struct out *o, const char *title, int width, int decimals, double value);
 void out_str(struct out *o, const char *title, int width, const char *value);
 void out_row_end(struct out *o);
 /* none: what to say in text if there was no row. */
 void out_table_end(struct out *o, const char *none);
 void out_end(struct out *o);
 
-#endif /* STACK_MGR_SHOW_H */
+#endif /* STACK_SEEN_OUT_H */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "stack/mgr/show.h"
+#include "stack/seen/out.h"
 
 #include <string.h>
 
@@ -78,18 +78,33 @@ json_name(struct out *o, const char *title)
 	o->first_field = false;
 }
 
-void
-out_num(struct out *o, const char *title, int width, uint64_t value)
+static void
+number(struct out *o, const char *title, int width, const char *text)
 {
-	char text[32];
-
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
 	if (!o->json) {
 		text_field(o, title, width, text);
 		return;
 	}
 	json_name(o, title);
 	fputs(text, o->f);
+}
+
+void
+out_num(struct out *o, const char *title, int width, uint64_t value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	number(o, title, width, text);
+}
+
+void
+out_real(struct out *o, const char *title, int width, int decimals, double value)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%.*f", decimals, value);
+	number(o, title, width, text);
 }
 
 void
