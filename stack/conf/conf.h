@@ -128,7 +128,8 @@ struct uvs_conf {
 	uint32_t log_level; /* enum uvs_conf_log */
 	char log_file[UVS_CONF_STR];
 	char stats_file[UVS_CONF_STR];
-	uint32_t latency; /* bool */
+	uint32_t latency;   /* bool */
+	uint32_t telemetry; /* bool */
 	char eal[UVS_CONF_STR];
 
 	/* Line on which the key of that index in the table was set; 0: default. For messages. */

@@ -227,6 +227,9 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"latency", UVS_CONF_ENUM, AT(latency), "no", 0, 0, names_yes, "Seen from outside",
 	 "Measure from the start how long packets wait at each stage (uvstack latency). With a uveth "
 	 "port, that includes the way from the NIC.", NULL},
+	{"telemetry", UVS_CONF_ENUM, AT(telemetry), "no", 0, 0, names_yes, "Seen from outside",
+	 "DPDK's telemetry socket, for dpdk-telemetry.py: a thread of DPDK's answers. With mode = "
+	 "shared: the manager's, and rte_metrics for dpdk-proc-info --metrics.", NULL},
 	{"eal", UVS_CONF_STRING, AT(eal), "", 0, 0, NULL, "Seen from outside",
 	 "More arguments for DPDK's EAL, separated by spaces.", NULL},
 };

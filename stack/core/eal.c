@@ -149,7 +149,9 @@ uvs_eal_args(const struct uvs_conf *c, const struct uvs_eal_role *role,
 	if (uvs_conf_nic(c, &nic) != NULL)
 		return -EINVAL;
 	add(&a, "uvstack");
-	add(&a, "--no-telemetry");
+	/* A secondary is looked at by its manager. */
+	if (!c->telemetry || (role != NULL && !role->primary))
+		add(&a, "--no-telemetry");
 	add(&a, "--log-level=%s", eal_level(c));
 	add_lcore(&a);
 	if (role != NULL)

@@ -150,6 +150,13 @@ void unhashed_follow(struct mgr *m);
 /* reset.c: RST to the peers of a dead stack. Returns how many. */
 uint32_t reset_peers(struct mgr *m, uint32_t slot);
 
+/* metrics.c: for telemetry = yes. The parts of a slot that has ever been leased, or of the manager.
+ */
+struct uvs_view;
+bool metrics_view(void *mgr, uint32_t slot, struct uvs_view *v);
+void metrics_start(struct mgr *m);
+void metrics_tick(struct mgr *m);
+
 /* show.c */
 void show_answer(struct mgr *m, struct client *c, const struct uvs_msg_text *ask);
 

@@ -356,30 +356,24 @@ show_status(struct mgr *m, struct out *o)
 /* -------------------------------------------------------------------- seen (stack/seen/sample.h)
  */
 
-static void
-sample_manager(const struct mgr *m, struct uvs_sample *s)
+/* False: nobody has had that slot. */
+static bool
+sample_slot(struct mgr *m, uint32_t slot, struct uvs_sample *s)
 {
-	struct uvs_view v = {.part = {[UVS_PART_MANAGER] = &m->stats}};
+	struct uvs_view v;
 
-	s->pid = getpid();
-	s->alive = s->is_manager = true;
-	uvs_sample_take(&v, s);
-}
-
-static void
-sample_slot(const struct mgr *m, uint32_t slot, struct uvs_sample *s)
-{
-	const struct uvs_slot *of = &m->host->slot[slot];
-	struct uvs_view v = {.part = {[UVS_PART_SEEN] = of->seen,
-				      [UVS_PART_LWIP] = of->lwip,
-				      [UVS_PART_SLOT] = of,
-				      [UVS_PART_STEER] = &m->map.stats[slot],
-				      [UVS_PART_INBOX] = &m->host->x.inbox[slot]}};
-
+	memset(s, 0, sizeof(*s));
+	if (!metrics_view(m, slot, &v))
+		return false;
 	s->slot = slot;
-	s->alive = is_used(m, slot);
+	s->is_manager = slot == UVS_SLOT_BOSS;
+	s->alive = s->is_manager || is_used(m, slot);
 	uvs_sample_take(&v, s);
-	memcpy(s->seen.name, of->name, sizeof(s->seen.name));
+	if (s->is_manager)
+		s->pid = getpid();
+	else
+		memcpy(s->seen.name, m->host->slot[slot].name, sizeof(s->seen.name));
+	return true;
 }
 
 static uint32_t
@@ -406,7 +400,7 @@ write_nic(FILE *f, const struct rte_eth_xstat_name *names, const struct rte_eth_
 
 /* Everything that is counted, as it stands: the tool makes tables of it. */
 static void
-show_seen(const struct mgr *m, FILE *f)
+show_seen(struct mgr *m, FILE *f)
 {
 	int n = rte_eth_xstats_get(m->port.id, NULL, 0);
 	uint32_t nb_nic = n > 0 ? (uint32_t)n : 0;
@@ -420,15 +414,9 @@ show_seen(const struct mgr *m, FILE *f)
 	    rte_eth_xstats_get(m->port.id, values, nb_nic) != n)
 		head.nb_nic = 0;
 	fwrite(&head, sizeof(head), 1, f);
-	sample_manager(m, s);
-	fwrite(s, sizeof(*s), 1, f);
-	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++) {
-		memset(s, 0, sizeof(*s));
-		if (m->host->slot[slot].leases == 0)
-			continue;
-		sample_slot(m, slot, s);
-		fwrite(s, sizeof(*s), 1, f);
-	}
+	for (uint32_t slot = 0; s != NULL && slot < m->host->nb_slots; slot++)
+		if (sample_slot(m, slot, s))
+			fwrite(s, sizeof(*s), 1, f);
 	write_nic(f, names, values, head.nb_nic);
 	free(names);
 	free(values);

@@ -54,6 +54,7 @@ timer_ready(struct mgr *m, struct watch *w)
 		return;
 	clients_tick(m);
 	slots_tick(m);
+	metrics_tick(m);
 }
 
 /* A stack has something for slot 0: buffers that come home to nobody, requests. */
@@ -221,6 +222,7 @@ set_up(struct mgr *m, char err[UVS_ERR_LEN])
 		rc = memory_make(m, err);
 	if (rc < 0)
 		return rc;
+	metrics_start(m);
 	m->epfd = epoll_create1(EPOLL_CLOEXEC);
 	rc = open_timer(m);
 	if (rc == 0)

@@ -7,6 +7,7 @@
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
 #include "stack/core/share.h"
+#include "stack/core/telemetry.h"
 #include "stack/core/waiter.h"
 #include "stack/seen/page.h"
 #include "stack/sock/sock_priv.h"
@@ -150,6 +151,14 @@ uvs_tables(struct uvs_instance *in)
 	return in->sock;
 }
 
+static bool
+view_of(void *in, uint32_t slot, struct uvs_view *v)
+{
+	(void)slot; /* there is one */
+	uvs_inst_view(in, v);
+	return true;
+}
+
 /* Whoever looks from outside looks there. */
 static void
 show(struct uvs_instance *in)
@@ -157,10 +166,13 @@ show(struct uvs_instance *in)
 	char err[UVS_ERR_LEN];
 	struct uvs_seen *page = uvs_seen_make(&stack.conf, err);
 
-	if (page != NULL)
+	if (page != NULL) {
 		uvs_inst_show(in, page);
-	else
+		if (stack.conf.telemetry)
+			uvs_telemetry_register(view_of, in, 1);
+	} else {
 		uvs_log(UVS_LOG_NOTICE, "uvstack will not see this process: %s", err);
+	}
 }
 
 static int
