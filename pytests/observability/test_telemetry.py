@@ -70,12 +70,12 @@ def test_a_shared_host(net):
     )
     assert stacks == [0, slot] and manager["manager_attaches"] == 1 and own["pid"] == app.pid
 
-    line = [*host.group.words, "dpdk-proc-info", f"--file-prefix={prefix}", "--lcores=20@0", "--no-pci"]
-    line += ["--huge-dir", str(host.settings["huge_dir"]), "-d", str(net.build.pmd.resolve()), "--", "--metrics"]
+    line = [*host.group.words, "env", f"LD_PRELOAD={net.build.pmd.resolve()}", "dpdk-proc-info"]
+    line += [f"--file-prefix={prefix}", f"--huge-dir={host.settings['huge_dir']}", "--no-pci", "--", "--metrics"]
 
     def attaches():
         done = net.processes.run("proc-info", line, host.folder, env=host.group.env, timeout=20)
-        assert done.ok, done
+        assert done.ok, done.stdout + done.stderr
         return "uvstack.manager.attaches: 1" in done.stdout
 
     until(attaches, 10, "the metrics are those of the host")
