@@ -5,6 +5,7 @@
 #include "stack/core/log.h"
 #include "stack/core/model.h"
 #include "stack/core/share.h"
+#include "stack/core/trace.h"
 #include "stack/seen/counters.h"
 
 #include <errno.h>
@@ -165,6 +166,7 @@ uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d)
 void
 uvs_inst_note(struct uvs_instance *in, enum uvs_lost why, const struct rte_mbuf *m)
 {
+	uvs_trace_drop((uint8_t)why, m != NULL ? m->pkt_len : 0);
 	if (m != NULL)
 		uvs_seen_last(in->seen, why, rte_pktmbuf_mtod(m, const void *), m->pkt_len,
 			      m->data_len, in->now_ns);
@@ -254,6 +256,7 @@ uvs_inst_poll(struct uvs_instance *in)
 {
 	unsigned int n = 0;
 
+	uvs_trace_poll_begin(in->port.queues);
 	if (unlikely(in->share != NULL))
 		n = uvs_share_poll(in);
 	for (uint16_t q = in->port.rxq; q < in->port.rxq + in->port.queues; q++)
@@ -272,6 +275,7 @@ uvs_inst_poll(struct uvs_instance *in)
 	in->seen->mem.mbufs_free = uvs_mem_avail(&in->mem);
 	in->seen->mem.heap_bytes = in->mem.heap_bytes;
 	in->seen->clock_ns = in->now_ns;
+	uvs_trace_poll_end(n);
 	return n;
 }
 
@@ -490,6 +494,18 @@ uint64_t
 uvl_now_us(void)
 {
 	return uvs_self->now_ns / UVS_NS_PER_US;
+}
+
+void
+uvl_on_tcp_state(const struct tcp_pcb *pcb, enum tcp_state to)
+{
+	uvs_trace_tcp_state(pcb->local_port, pcb->remote_port, (uint8_t)pcb->state, (uint8_t)to);
+}
+
+void
+uvl_on_tcp_retransmit(const struct tcp_pcb *pcb, u32_t seq, u16_t len)
+{
+	uvs_trace_tcp_retransmit(pcb->local_port, pcb->remote_port, seq, len);
 }
 
 void

@@ -4,6 +4,7 @@
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
 #include "stack/core/share.h"
+#include "stack/core/trace.h"
 
 #include <errno.h>
 #include <rte_mbuf_dyn.h>
@@ -354,6 +355,7 @@ uvs_port_send(struct uvs_port *p, struct rte_mbuf *m)
 		uvs_port_flush(p);
 	if (p->tx_n == UVS_TX_BUFFER) {
 		p->seen->lost[UVS_LOST_TX_FULL].count++;
+		uvs_trace_drop(UVS_LOST_TX_FULL, m->pkt_len);
 		uvs_seen_last(p->seen, UVS_LOST_TX_FULL, rte_pktmbuf_mtod(m, void *), m->pkt_len,
 			      m->data_len, uvs_clock_ns());
 		rte_pktmbuf_free(m);

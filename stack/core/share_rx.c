@@ -4,6 +4,7 @@
 #include "stack/core/instance.h"
 #include "stack/core/latency.h"
 #include "stack/core/share_priv.h"
+#include "stack/core/trace.h"
 
 #include <string.h>
 
@@ -205,6 +206,8 @@ carry_out(struct uvs_instance *in, const struct uvs_frame *f)
 	bool here = f->verdict == UVS_HERE;
 	struct rte_mbuf *m = f->tag;
 
+	if (f->verdict == UVS_GONE)
+		uvs_trace_steer_forward(f->to, f->len);
 	if (f->verdict == UVS_GONE || f->verdict == UVS_HELD_BACK)
 		return;
 	if (unlikely(m->nb_segs > 1))

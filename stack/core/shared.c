@@ -22,6 +22,7 @@
 #include "stack/core/nap.h"
 #include "stack/core/sleep.h"
 #include "stack/core/spin.h"
+#include "stack/core/trace.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -283,7 +284,9 @@ driver_sleep(struct uvs_sleep *wt)
 		 * the clock moves on. */
 		if (armed)
 			idle_all(wt, until);
+		uvs_trace_sleep(until - wt->now);
 		r = sleep_on_ports(wt, armed, until);
+		uvs_trace_wake(wt->now - began);
 		busy_all();
 		uvs_waiter_rouse(wt->w);
 		drive.in[0]->seen->loop.asleep_ns += wt->now - began;

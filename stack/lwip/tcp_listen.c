@@ -308,7 +308,7 @@ revive(struct tcp_pcb_listen *l, uint32_t isn, uint32_t peer_isn, const struct t
 	ip_addr_copy(pcb->remote_ip, tuple->remote_ip);
 	pcb->local_port = tuple->local_port;
 	pcb->remote_port = tuple->remote_port;
-	pcb->state = SYN_RCVD;
+	uvl_tcp_enter(pcb, SYN_RCVD);
 	pcb->rcv_nxt = pcb->rcv_ann_right_edge = peer_isn + 1;
 	set_sequence(pcb, isn, isn + 1);
 	pcb->snd_wl1 = peer_isn - 1;

@@ -280,6 +280,7 @@ uvl_tcp_send_again(struct tcp_pcb *pcb, struct tcp_seg *seg)
 	if (err != ERR_OK)
 		return err;
 	MIB2_STATS_INC(mib2.tcpretranssegs);
+	uvl_on_tcp_retransmit(pcb, lwip_ntohl(seg->tcphdr->seqno), seg->len);
 	mark_again(pcb, seg);
 	if (seg == pcb->unacked)
 		pcb->rtime = 0;

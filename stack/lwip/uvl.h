@@ -402,6 +402,18 @@ void *uvl_pbuf_trim(void *mem, size_t size);
  */
 void uvl_on_assert(const char *message, const char *file, int line);
 
+/* A connection is about to go from its state to this one; a segment was sent again. */
+void uvl_on_tcp_state(const struct tcp_pcb *pcb, enum tcp_state to);
+void uvl_on_tcp_retransmit(const struct tcp_pcb *pcb, u32_t seq, u16_t len);
+
+/* By lwIP. */
+static inline void
+uvl_tcp_enter(struct tcp_pcb *pcb, enum tcp_state to)
+{
+	uvl_on_tcp_state(pcb, to);
+	pcb->state = to;
+}
+
 /* Protocols that drop. */
 enum uvl_drop {
 	UVL_DROP_ARP,

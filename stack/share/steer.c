@@ -195,6 +195,7 @@ forward(struct uvs_steer *s, struct uvs_frame *f, uint32_t to, enum uvs_steer_co
 		return;
 	}
 	f->verdict = UVS_GONE;
+	f->to = (uint8_t)to;
 	count(s, why);
 }
 

@@ -195,6 +195,7 @@ struct uvs_frame {
 	/* out */
 	uint8_t verdict; /* enum uvs_verdict */
 	uint8_t reason;  /* DROP: enum uvs_drop */
+	uint8_t to;      /* GONE: the slot it went to */
 	bool here;       /* COPY */
 	uint64_t copies; /* COPY: slots */
 };

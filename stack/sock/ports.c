@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "stack/core/trace.h"
 #include "stack/sock/ports.h"
 
 #include <errno.h>
@@ -59,10 +60,13 @@ static int
 claim_family(struct uvs_ports *p, const struct uvs_port_use *u, uint8_t family)
 {
 	uint64_t held = uvs_claim_held(p->claims, space(p, family), u->local.port);
+	int r;
 
 	if (u->remote.port != 0 && (held >> p->slot & 1) != 0)
 		return 0;
-	return uvs_claim_take(p->claims, space(p, family), u->local.port, p->slot, claim_flags(u));
+	r = uvs_claim_take(p->claims, space(p, family), u->local.port, p->slot, claim_flags(u));
+	uvs_trace_steer_claim((uint8_t)space(p, family), u->local.port, r);
+	return r;
 }
 
 /* Is there another use of its port here, of that family, that needs what it needed? */

@@ -3,6 +3,7 @@
  * Sockets apart from their protocol: life cycle, references, level and watches, and the way of each
  * operation of sock.h into the instance. */
 #include "stack/core/latency.h"
+#include "stack/core/trace.h"
 #include "stack/sock/sock_priv.h"
 #include "stack/sock/stack.h"
 
@@ -220,6 +221,7 @@ do_close(void *arg)
 {
 	struct uvs_sock *s = arg;
 
+	uvs_trace_close(s);
 	s->proto->close(s);
 	uvs_unstarve(&s->starved);
 	return 0;
@@ -291,7 +293,9 @@ do_bind(void *arg)
 		return -EADDRNOTAVAIL;
 	if (a.port != 0 && a.port < 1024 && !uvs_stack_may_bind_low())
 		return -EACCES;
-	return s->proto->bind(s, &a);
+	r = s->proto->bind(s, &a);
+	uvs_trace_bind(s, r);
+	return r;
 }
 
 int
@@ -308,12 +312,14 @@ do_listen(void *arg)
 {
 	struct op *o = arg;
 	int backlog = o->flags;
-	int most = (int)o->s->in->conf->somaxconn;
+	int most = (int)o->s->in->conf->somaxconn, r;
 
 	/* As the kernel: negative means the most. */
 	if ((unsigned int)backlog > (unsigned int)most)
 		backlog = most;
-	return o->s->proto->listen(o->s, backlog);
+	r = o->s->proto->listen(o->s, backlog);
+	uvs_trace_listen(o->s, r);
+	return r;
 }
 
 int
@@ -338,7 +344,9 @@ do_connect(void *arg)
 	if (o->addr->sa_family == AF_UNSPEC)
 		return s->proto->disconnect(s);
 	r = uvs_addr_from(&a, s->domain, s->opt.v6only, o->addr, o->len);
-	return r < 0 ? r : s->proto->connect(s, &a);
+	r = r < 0 ? r : s->proto->connect(s, &a);
+	uvs_trace_connect(s, r);
+	return r;
 }
 
 int
@@ -362,6 +370,7 @@ do_accept(void *arg)
 	struct accept_op *o = arg;
 	int r = o->s->proto->accept(o->s, o->out);
 
+	uvs_trace_accept(o->s, r);
 	if (r == 0)
 		uvs_addr_to(&(*o->out)->remote, (*o->out)->domain, o->addr, o->len);
 	return r;
@@ -412,8 +421,11 @@ static long
 do_recv(void *arg)
 {
 	struct msg_op *o = arg;
+	ssize_t r;
 
-	return o->s->proto->recv(o->s, o->msg, o->flags);
+	r = o->s->proto->recv(o->s, o->msg, o->flags);
+	uvs_trace_recv(o->s, r);
+	return r;
 }
 
 ssize_t
@@ -494,10 +506,13 @@ static long
 do_send(void *arg)
 {
 	struct msg_op *o = arg;
+	ssize_t r;
 
 	if (uvs_latency_on(o->s->in))
 		uvs_latency_write(o->s->in);
-	return o->s->proto->send(o->s, o->out, o->flags);
+	r = o->s->proto->send(o->s, o->out, o->flags);
+	uvs_trace_send(o->s, r);
+	return r;
 }
 
 ssize_t
