@@ -48,6 +48,7 @@ help(void)
 	     "\n"
 	     "  -c, --config FILE     configuration of the host; default: $" UVS_CONF_ENV "\n"
 	     "  -s, --set KEY=VALUE   one key over what FILE says; may be repeated\n"
+	     "      --trace PATTERN   --set trace=PATTERN: record trace points, see uvstack trace\n"
 	     "      --check-config    say whether the configuration is good, and end\n"
 	     "      --print-config    print the configuration with every key, and end\n"
 	     "      --version\n"
@@ -81,13 +82,25 @@ add_set(struct options *o, const char *set)
 }
 
 static void
+add_trace(struct options *o, const char *pattern)
+{
+	char *set;
+
+	if (asprintf(&set, "trace=%s", pattern) < 0)
+		die(EXIT_OURS, "out of memory");
+	add_set(o, set);
+	free(set);
+}
+
+static void
 parse(int argc, char **argv, struct options *o)
 {
-	enum { CHECK = 256, PRINT, VERSION };
+	enum { CHECK = 256, PRINT, VERSION, TRACE };
 	static const struct option longs[] = {{"config", required_argument, NULL, 'c'},
 					      {"set", required_argument, NULL, 's'},
 					      {"check-config", no_argument, NULL, CHECK},
 					      {"print-config", no_argument, NULL, PRINT},
+					      {"trace", required_argument, NULL, TRACE},
 					      {"version", no_argument, NULL, VERSION},
 					      {"help", no_argument, NULL, 'h'},
 					      {NULL, 0, NULL, 0}};
@@ -100,6 +113,9 @@ parse(int argc, char **argv, struct options *o)
 			break;
 		case 's':
 			add_set(o, optarg);
+			break;
+		case TRACE:
+			add_trace(o, optarg);
 			break;
 		case CHECK:
 			o->check = true;

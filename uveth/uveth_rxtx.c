@@ -26,6 +26,7 @@
 #include <rte_prefetch.h>
 
 #include "uveth/uveth.h"
+#include "uveth/uveth_trace.h"
 
 /* ---------------------------------------------------------------------------------------- rx */
 
@@ -206,6 +207,8 @@ uveth_rx_burst(void *rxq, struct rte_mbuf **pkts, uint16_t n)
 		if (got > 0)
 			received += rx_chunk(q, u, pkts + received, f, got);
 	} while (got == UVETH_CHUNK);
+	if (received != 0)
+		uveth_trace_rx(q->port_id, q->id, received);
 	return received;
 }
 
@@ -380,6 +383,7 @@ tx_burst(struct uveth_txq *q, struct rte_mbuf **pkts, uint16_t n)
 		if (taken < c.nb_frame)
 			break; /* every cell is in flight: the application decides what to do */
 	}
+	uveth_trace_tx(q->port_id, q->id, n, sent);
 	return sent;
 }
 

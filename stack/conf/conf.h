@@ -130,6 +130,8 @@ struct uvs_conf {
 	char stats_file[UVS_CONF_STR];
 	uint32_t latency;   /* bool */
 	uint32_t telemetry; /* bool */
+	char trace[UVS_CONF_STR];
+	char trace_dir[UVS_CONF_STR];
 	char eal[UVS_CONF_STR];
 
 	/* Line on which the key of that index in the table was set; 0: default. For messages. */

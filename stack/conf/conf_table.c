@@ -230,6 +230,12 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"telemetry", UVS_CONF_ENUM, AT(telemetry), "no", 0, 0, names_yes, "Seen from outside",
 	 "DPDK's telemetry socket, for dpdk-telemetry.py: a thread of DPDK's answers. With mode = "
 	 "shared: the manager's, and rte_metrics for dpdk-proc-info --metrics.", NULL},
+	{"trace", UVS_CONF_STRING, AT(trace), "", 0, 0, NULL, "Seen from outside",
+	 "Trace points to record, as DPDK's --trace: regular expressions, separated by commas, such as "
+	 "uvstack.tcp.*, pmd.net.uveth.*. Empty: none.", NULL},
+	{"trace_dir", UVS_CONF_STRING, AT(trace_dir), "uvstack-trace", 0, 0, NULL, "Seen from outside",
+	 "Directory for traces, made if need be: in it one for each process, by its id, written when it "
+	 "ends in order (uvstack trace).", NULL},
 	{"eal", UVS_CONF_STRING, AT(eal), "", 0, 0, NULL, "Seen from outside",
 	 "More arguments for DPDK's EAL, separated by spaces.", NULL},
 };

@@ -9,11 +9,13 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_log.h>
+#include <rte_trace.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define HUGE_FREE "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
@@ -106,6 +108,25 @@ add_extra(struct args *a, const char *extra)
 	}
 }
 
+/* The manager runs no stack. */
+static void
+add_trace(struct args *a, const struct uvs_conf *c, const struct uvs_eal_role *role)
+{
+	const char *p = c->trace;
+
+	if (*p == '\0' || (role != NULL && role->primary))
+		return;
+	while (*p != '\0') {
+		size_t n = strcspn(p, ", ");
+
+		if (n > 0)
+			add(a, "--trace=%.*s", (int)n, p);
+		p += n;
+		p += strspn(p, ", ");
+	}
+	add(a, "--trace-dir=%s/%d", c->trace_dir, getpid());
+}
+
 static const char *
 eal_level(const struct uvs_conf *c)
 {
@@ -165,6 +186,7 @@ uvs_eal_args(const struct uvs_conf *c, const struct uvs_eal_role *role,
 		add(&a, "-a%s", nic.allow);
 	else
 		add(&a, "--no-pci");
+	add_trace(&a, c, role);
 	add_extra(&a, c->eal);
 	return a.n;
 }
@@ -252,6 +274,20 @@ load_driver(const struct uvs_conf *c)
 	return -ENOENT;
 }
 
+/* EAL makes one more directory in it, and no other. */
+static int
+make_trace_dir(const struct uvs_conf *c)
+{
+	char path[UVS_CONF_STR + 16];
+
+	snprintf(path, sizeof(path), "%s/%d", c->trace_dir, getpid());
+	if ((mkdir(c->trace_dir, 0755) == 0 || errno == EEXIST) &&
+	    (mkdir(path, 0755) == 0 || errno == EEXIST))
+		return 0;
+	uvs_log(UVS_LOG_ERROR, "trace_dir %s: %s", path, strerror(errno));
+	return -errno;
+}
+
 struct start {
 	const struct uvs_conf *c;
 	const struct uvs_eal_role *role;
@@ -270,6 +306,10 @@ eal_main(void *arg)
 	redirect_log();
 	uvs_heap_private = s->role != NULL && !s->role->manager;
 	r = load_driver(s->c);
+	if (r < 0)
+		return r;
+	if (s->c->trace[0] != '\0')
+		r = make_trace_dir(s->c);
 	if (r < 0)
 		return r;
 	r = rte_eal_init(n, argv);
@@ -306,4 +346,11 @@ uvs_eal_port(const struct uvs_conf *c)
 		return id;
 	uvs_log(UVS_LOG_ERROR, "nic %s: no port was found", c->nic);
 	return -ENODEV;
+}
+
+void
+uvs_eal_trace_save(const struct uvs_conf *c)
+{
+	if (c->trace[0] != '\0' && rte_trace_save() < 0)
+		uvs_log(UVS_LOG_WARNING, "the trace could not be written to %s", c->trace_dir);
 }

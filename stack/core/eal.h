@@ -46,4 +46,7 @@ long uvs_eal_huge_pages_free(void);
 /* Run fn on a fresh thread with all signals blocked; wait for it. Its result or -EAGAIN. */
 int uvs_aside(int (*fn)(void *arg), void *arg);
 
+/* Write what was traced, if anything was to be. Threads that are at work trace on. */
+void uvs_eal_trace_save(const struct uvs_conf *c);
+
 #endif /* STACK_CORE_EAL_H */

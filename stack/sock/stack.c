@@ -409,6 +409,7 @@ uvs_stack_stop(void)
 	if (uvs_model->call(stack.in, close_all, stack.in) == 0)
 		linger(stack.in);
 	write_stats(stack.in);
+	uvs_eal_trace_save(&stack.conf);
 	uvs_model->stop();
 	__atomic_store_n(&stack.running, false, __ATOMIC_RELEASE);
 	stack.failed = -ENETDOWN;
