@@ -7,6 +7,7 @@
 #include "stack/share/client.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ static const struct command {
 	 uvs_show_latency},
 	{"softnet", "polls, packets, budgets, sleeps of each receive queue", uvs_show_softnet},
 	{"metrics", "everything that is counted, as Prometheus text", uvs_show_metrics},
+	{"counters", "what there is to be counted: name, unit, meaning", uvs_show_counters},
 	{"status", "the host: address, slots, what its manager has done", NULL},
 	{"ps", "processes", NULL},
 	{"queues", "slots and hardware queues: state, share of the RETA, frames, reclaims", NULL},
@@ -57,7 +59,8 @@ usage(FILE *to)
 	print_commands(to, true);
 	fputs("\nOf a shared host, which uvstackd manages:\n\n", to);
 	print_commands(to, false);
-	fputs("  completion  a bash completion script: eval \"$(uvstack completion)\"\n"
+	fputs("\n  trace       what uvrun --trace has recorded; see uvstack trace --help\n"
+	      "  completion  a bash completion script: eval \"$(uvstack completion)\"\n"
 	      "\n"
 	      "  -H, --host NAME      name of a shared host, or its directory; default: the only "
 	      "one there\n                       is, and for the first group everything\n"
@@ -95,7 +98,7 @@ completion(void)
 	       "--help");
 	for (size_t i = 0; i < NB_COMMANDS; i++)
 		printf(" %s", commands[i].name);
-	puts(" completion\" -- \"$cur\"))\n}\ncomplete -F _uvstack uvstack");
+	puts(" trace completion\" -- \"$cur\"))\n}\ncomplete -F _uvstack uvstack");
 }
 
 struct options {
@@ -303,12 +306,29 @@ ask(struct options *o, const char *word)
 	return print_answer(fd) < 0 ? 1 : status;
 }
 
+/* Another program, which stands beside this one. */
+static int
+show_trace(char **argv)
+{
+	char path[PATH_MAX + 8];
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+
+	if (n > 0)
+		strcpy(path + n, "-trace");
+	argv[0] = path;
+	execv(path, argv);
+	fprintf(stderr, "uvstack: %s: %s\n", n > 0 ? path : "uvstack-trace", strerror(errno));
+	return 1;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct options o = {.config = NULL};
 	const struct command *c;
 
+	if (argc > 1 && strcmp(argv[1], "trace") == 0)
+		return show_trace(argv + 1);
 	if (parse(argc, argv, &o) != 0) {
 		usage(stderr);
 		return 2;

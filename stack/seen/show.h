@@ -24,6 +24,9 @@ int uvs_show_latency(const struct uvs_show *o);
 /* Prometheus' text format, version 0.0.4. */
 int uvs_show_metrics(const struct uvs_show *o);
 
+/* What there is to be counted. */
+int uvs_show_counters(const struct uvs_show *o);
+
 /* ---- for them */
 
 /* Who a row is about. */

@@ -413,9 +413,9 @@ test_many_at_once(void)
 		v[i].msg_hdr.msg_iov = &iov[i];
 		v[i].msg_hdr.msg_iovlen = 1;
 	}
-	bursts = hosts[0]->port.stats.tx_bursts;
+	bursts = hosts[0]->seen->port.tx_bursts;
 	CHECK_EQ(uvs_sock_sendmmsg(c, v, 16, 0), 16);
-	CHECK_EQ(hosts[0]->port.stats.tx_bursts, bursts + 1);
+	CHECK_EQ(hosts[0]->seen->port.tx_bursts, bursts + 1);
 	pair_run(1);
 	for (int i = 0; i < 16; i++)
 		iov[i].iov_len = 8;
