@@ -519,7 +519,10 @@ void
 uvl_tcp_pcb_free(void *mem)
 {
 	struct uvs_share *share = uvs_self->share;
+	const struct tcp_pcb *pcb = mem;
 
+	if (pcb->state != CLOSED)
+		uvl_on_tcp_state(pcb, CLOSED);
 	if (unlikely(share != NULL))
 		uvs_share_pcb_free(share, mem);
 	else
