@@ -149,3 +149,19 @@ def test_commands_are_run_or_it_says_why_not(page):
     assert not unmarked, (
         f"{page.name}: put <!-- run --> or <!-- not run: REASON --> on the line before the ```sh of\n" + "\n".join(unmarked)
     )
+
+
+def test_the_site_is_built_without_a_warning(tmp_path, build):
+    """All pages, the reference made from --help, headers and docstrings included."""
+    site = tmp_path / "site"
+    done = subprocess.run(
+        ["/usr/bin/python3", ROOT / "ci" / "docs", "--build", build.directory, "--site", site],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert {f"{page.path.stem.lower()}/index.html" for page in PAGES if page.path.stem != "README"} <= {
+        str(path.relative_to(site)) for path in site.rglob("index.html")
+    }
+    commands = (site / "reference" / "commands" / "index.html").read_text(encoding="utf-8")
+    assert all(word in commands for word in ("uvbridge clock", "--set KEY=VALUE", "ci/gate", "--seed"))
