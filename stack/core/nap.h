@@ -10,7 +10,8 @@
  * off the list and then called, by whoever drives, inside the stack and with nothing held; it may
  * begin again. Naps are few, and there are none unless the clock is virtual: one list, one lock.
  *
- * A nap is its caller's memory, and from begin to end the list's. After fork() the child has none.
+ * A nap is its caller's memory, and from begin to end the list's; a timer that may have been fired
+ * is somebody else's for as long as that takes, so it stays. After fork() the child has none.
  */
 #ifndef STACK_CORE_NAP_H
 #define STACK_CORE_NAP_H
