@@ -17,8 +17,9 @@ WAYS = 12
 
 
 @contextlib.contextmanager
-def soon(seconds=20):
-    """What is in here takes moments, whatever the clock of the fabric says."""
+def soon(seconds=60):
+    """What is in here takes moments, on a busy machine too, whatever the clock of the fabric says: all of it is more than
+    a minute there."""
     start = time.monotonic()
     yield
     assert time.monotonic() - start < seconds
@@ -31,7 +32,7 @@ def took(text):
 
 @pytest.mark.models
 def test_ten_minutes_in_every_way_pass_in_a_moment(net, program):
-    with soon(20), net.clock.auto():
+    with soon(), net.clock.auto():
         done = net.host().run(*program("waits")).check()
     waited = took(done.stdout)
     assert len(waited) == WAYS
