@@ -186,7 +186,7 @@ class Gate:
             outcome="passed" if good else "failed",
             seconds=round(time.time() - began, 2),
             began=round(began - self.began, 2),
-            summary=said.last_line,
+            summary=results.summary(said, cases),
             output="" if good else output[-OUTPUT_MAX:],
             cases=cases,
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from uvnet_report.model import Case
+from uvnet_report.model import OUTCOMES, Case
 
 DETAIL_MAX = 4000
 """Characters of a failed check's output that are kept, of its end."""
@@ -34,6 +34,13 @@ class Said:
         """The line it ended with."""
         lines = [line for line in self.output.splitlines() if line.strip()]
         return lines[-1].strip() if lines else ""
+
+
+def summary(said: Said, cases: list[Case]) -> str:
+    """A step's result in a line: how many checks ended in which way, else what it said last."""
+    ends = [case.outcome for case in cases]
+    counts = [f"{ends.count(outcome)} {outcome}" for outcome in OUTCOMES if outcome in ends]
+    return ", ".join(counts) or said.last_line.strip("= ")
 
 
 Reader = Callable[[Said], list[Case]]

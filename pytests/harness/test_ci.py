@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The gate and its report as continuous-integration services call them."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from uvnet_gate import results
+from uvnet_gate.__main__ import parse_options
+from uvnet_report import make
+from uvnet_report.model import Run, Scenario, Step, read_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def commands(text):
+    """Every call of a program of ci/, without the service's own variables."""
+    text = re.sub(r"\$\{\{ matrix\.part \}\}|\$CI_NODE_INDEX", "1", text).replace("$CI_NODE_TOTAL", "3").replace('"', "")
+    return re.findall(r"(?:run: |- |^|`)(?:\./)?(ci/\w+)((?: [^\n`#&]*)?)", text, re.M)
+
+
+@pytest.mark.parametrize("name", ["docs/ci.md", "docs/report.md", ".ci/run"])
+def test_commands_exist_and_are_called_right(name):
+    found = [(program, words.split()) for program, words in commands((ROOT / name).read_text())]
+    assert found or name == ".ci/run"
+    for program, words in found:
+        assert (ROOT / program).exists(), program
+        if program == "ci/gate" and "I/N" not in words:
+            parse_options(words)
+        if program == "ci/report" and words:
+            done = subprocess.run([ROOT / program, words[0], "--help"], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            options = [word for word in words if word.startswith("--")]
+            assert all(option in done.stdout for option in options)
+
+
+def test_image_copies_what_its_setup_reads():
+    text = (ROOT / "ci/Dockerfile").read_text()
+    (copied,) = re.findall(r"^COPY (ci/.*) ci/$", text, re.M)
+    assert all((ROOT / name).exists() for name in copied.split())
+    needed = set(re.findall(r"\$repo/(ci/[\w.]+)", (ROOT / "ci/setup").read_text()))
+    assert needed <= set(copied.split()) and "ci/setup" in copied.split()
+
+
+def part(folder, number, scenarios):
+    """The report of a part."""
+    run = Run(when="2026-01-02T03:04:05Z", seconds=number, seed="1", shards=[f"{number}/2"], scenarios=scenarios)
+    make.write(run, folder / str(number))
+    return folder / str(number)
+
+
+def merge_command(*words):
+    return subprocess.run([ROOT / "ci/report", "merge", *words], capture_output=True, text=True, check=False)
+
+
+def test_parts_merge_and_fail_as_a_whole(tmp_path):
+    good = part(tmp_path, 1, [Scenario("a/test_a.py::test_one", "passed", 1.0)])
+    bad = part(tmp_path, 2, [Scenario("b/test_b.py::test_two", "failed", 1.0)])
+    done = merge_command(good, bad, "--output", tmp_path / "all")
+    assert done.returncode == 1 and done.stdout.endswith("1 passed, 1 failed, 0 skipped, 0 flaky\n")
+    assert read_run(tmp_path / "all").shards == ["1/2", "2/2"]
+    assert merge_command(good, "--output", tmp_path / "one").returncode == 0
+    twice = merge_command(good, good)
+    assert twice.returncode == 2 and "these are not parts of one run" in twice.stderr
+    assert merge_command(tmp_path / "nothing").returncode == 2
+
+
+def test_durations_of_a_run_are_kept(tmp_path):
+    folder = part(tmp_path, 1, [Scenario("a/test_a.py::test_one", "passed", 1.25), Scenario("a/test_a.py::test_bad", "failed", 9)])
+    file = tmp_path / "durations.json"
+    file.write_text('{"old": 3.0}')
+    subprocess.run([ROOT / "ci/report", "durations", folder, "--output", file], check=True, capture_output=True)
+    assert json.loads(file.read_text()) == {"a/test_a.py::test_one": 1.2, "old": 3.0}
+
+
+FUZZ = """control: 242 runs, 1807 edges
+steer: FAILED, see build-fuzz/steer.log
+SUMMARY: AddressSanitizer: heap-buffer-overflow
+again: build-fuzz/stack/share/fuzz/fuzz_steer build-fuzz/failed/steer/crash-1
+view: 354 runs, 829 edges
+3 targets, 600 runs, 1 failed
+"""
+
+CONFORMANCE = """cpython test_socket: 428 tests, 15 s
+passed at the second try: test.test_asyncio.Late
+FAILED: test.test_socket.BasicTCPTest.testRecv: fail on the stack, pass on the kernel
+427 passed, 1 failed, 0 expected differences
+"""
+
+
+@pytest.mark.parametrize(
+    ("reader", "output", "ends"),
+    [
+        (results.fuzz, FUZZ, ["passed", "failed", "passed"]),
+        (results.conformance, CONFORMANCE, ["passed", "flaky", "failed"]),
+    ],
+)
+def test_what_steps_say_is_understood(reader, output, ends):
+    cases = reader(results.Said(output, Path("build")))
+    assert [case.outcome for case in cases] == ends
+    bad = next(case for case in cases if case.outcome == "failed")
+    assert "heap-buffer-overflow" in bad.detail or "on the stack" in bad.detail
+
+
+def test_unit_programs_are_read_from_mesons_log(tmp_path):
+    (tmp_path / "meson-logs").mkdir()
+    lines = [
+        {"name": "fdb", "result": "OK", "duration": 0.0212, "stdout": "UVB_SEED=77\nfine\n"},
+        {"name": "tcp", "result": "TIMEOUT", "duration": 30, "stdout": "hanging\n", "stderr": "for ever\n"},
+        {"name": "gone", "result": "SKIP", "duration": 0.0},
+    ]
+    (tmp_path / "meson-logs" / "testlog.json").write_text("\n".join(map(json.dumps, lines)))
+    said = results.Said("", tmp_path)
+    fdb, tcp, gone = results.meson(said)
+    assert (fdb.outcome, fdb.detail, tcp.outcome, gone.outcome) == ("passed", "seed 77", "failed", "skipped")
+    assert "TIMEOUT" in tcp.detail and "for ever" in tcp.detail
+    assert results.summary(said, [fdb, tcp, gone]) == "1 failed, 1 passed, 1 skipped"
+
+
+def test_a_gate_that_failed_early_says_so():
+    run = Run(steps=[Step("build", "failed", 3.0, output="error: expected ';'")])
+    assert not run.ok and run.count("failed") == 1
