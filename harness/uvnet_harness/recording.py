@@ -5,9 +5,12 @@ as the attribute `ATTRIBUTE`."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import shlex
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from _pytest.terminal import TerminalReporter
 
 from uvnet_harness.retry import AGAIN
 from uvnet_report import make
-from uvnet_report.model import Failure, Network, Scenario, network_of, to_json
+from uvnet_report.model import Failure, Measure, Network, Scenario, network_of, to_json
 
 ATTRIBUTE = "uvnet"
 """Of a pytest report: ``network`` (of its teardown), ``artifacts`` and ``replay`` (of a failure)."""
@@ -56,6 +59,7 @@ class Log:
             _note_outcome(scenario, report)
         if seen.get("network"):
             scenario.network = network_of(seen["network"])
+            scenario.network.measures += figures(report.user_properties)
         if report.when == "teardown" or report.when not in PHASES:
             self._write(self._open.pop(test))
 
@@ -81,6 +85,30 @@ def _note_outcome(scenario: Scenario, report: pytest.TestReport) -> None:
     elif report.skipped:
         scenario.outcome = "skipped" if expected is None else "xfailed"
         scenario.reason = expected or skip_reason(report)
+
+
+def figures(properties: Sequence[tuple[str, object]]) -> list[Measure]:
+    """The numbers of what a test has noted by pytest's ``record_property``; also those in JSON."""
+    found = []
+    for name, value in properties:
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = json.loads(value)
+        for path, number in leaves(name, value):
+            found.append(Measure(path, number, ""))
+    return found
+
+
+def leaves(name: str, value: object) -> Iterator[tuple[str, float]]:
+    """The numbers in a value, each with its way there."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(f"{name} {key}", inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value, 1):
+            yield from leaves(f"{name} {index}", inner)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, float(value)
 
 
 def failure(report: pytest.TestReport, seen: dict[str, Any]) -> Failure:

@@ -39,6 +39,7 @@ class Retry:
         """Run a test, up to `ATTEMPTS` times."""
         for number in range(1, ATTEMPTS + 1):
             item.stash[_attempt] = number
+            item.user_properties.clear()  # what an earlier attempt has noted
             item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
             again = number < ATTEMPTS and worth_retrying(reports)

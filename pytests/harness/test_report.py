@@ -275,7 +275,8 @@ def test_run_with_retry_and_report(runs):
         "    a.arp(b.ip)\n"
         "    TRIES.append(1)\n"
         "    assert len(TRIES) == 2, 'not yet'\n"
-        "def test_wrong(net):\n"
+        "def test_wrong(net, record_property):\n"
+        "    record_property('rtt_us', '{\"p50\": 45.5, \"kind\": \"tcp\"}')\n"
         "    a, b = net.wire('a'), net.wire('b')\n"
         "    net.link('b').fault('arp', drop=0)\n"
         "    a.send(a.ether(b.mac) / b'hello')\n"
@@ -292,7 +293,7 @@ def test_run_with_retry_and_report(runs):
     assert "not yet" in flake.failures[0].text and len(flake.failures) == 1 and len(wrong.failures) == 2
     assert [node.name for node in flake.network.nodes] == ["a", "b"] and "b" in flake.network.spread
     assert [(f.source, f.target) for f in wrong.failures[1].frames] == [("a", "b")]
-    assert wrong.network.measures == [Measure("waiting", 2.5, "s")] and "arp" in wrong.network.faults[0]
+    assert wrong.network.measures == [Measure("waiting", 2.5, "s"), Measure("rtt_us p50", 45.5, "")] and "arp" in wrong.network.faults[0]
     for failure in (flake.failures[0], *wrong.failures):
         assert (runs.artifacts / failure.artifacts / "summary.txt").exists()  # also of what then passed
     assert "test_wrong" in Page((folder / "index.html").read_text()).text
