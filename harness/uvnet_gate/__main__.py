@@ -70,6 +70,7 @@ class Gate:
         self.steps: list[Step] = []
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
+        self._ended = threading.Event()
 
     # --------------------------------------------------------------------------------- plan
 
@@ -127,8 +128,9 @@ class Gate:
             if self._build():
                 self._check()
         finally:
-            for process in self._running:
-                os.killpg(process.pid, signal.SIGTERM)
+            self._ended.set()
+            for process in list(self._running):
+                terminate(process)
         return self._finish()
 
     def _build(self) -> bool:
@@ -164,7 +166,8 @@ class Gate:
 
     def _do_beside(self, tasks: list[Task]) -> None:
         for task in tasks:
-            self.do(task, beside=True)
+            if not self._ended.is_set():
+                self.do(task, beside=True)
 
     def do(self, task: Task, beside: bool = False) -> None:
         """Run a step and write down how it went.
@@ -206,13 +209,16 @@ class Gate:
         ) as process, open(log, "w", encoding="utf-8") as file:  # fmt: skip
             self._running.add(process)
             assert process.stdout is not None
-            for line in process.stdout:
-                lines.append(line)
-                file.write(line)
-                if not beside:
-                    print(line, end="", flush=True)
-            status = process.wait()
-            self._running.discard(process)
+            try:
+                for line in process.stdout:
+                    lines.append(line)
+                    file.write(line)
+                    if not beside:
+                        print(line, end="", flush=True)
+                status = process.wait()
+            finally:
+                terminate(process)
+                self._running.discard(process)
         return status, "".join(lines)
 
     # ---------------------------------------------------------------------------------- end
@@ -242,6 +248,13 @@ class Gate:
         print(f"{run.count('flaky')} flaky")
         print(f"{passed} passed, {failed} failed, {skipped} skipped")
         return 0 if run.ok else 1
+
+
+def terminate(process: subprocess.Popen[str]) -> None:
+    """End a command and all it has started, if it still runs."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
 
 
 def hurry(processes: set[subprocess.Popen[str]]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from uvnet_gate import results
-from uvnet_gate.__main__ import parse_options
+from uvnet_gate.__main__ import Gate, Task, parse_options
 from uvnet_report import make
-from uvnet_report.model import Run, Scenario, Step, read_run
+from uvnet_report.model import Run, Scenario, Step, read_lines, read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,6 +118,32 @@ def test_unit_programs_are_read_from_mesons_log(tmp_path):
     assert (fdb.outcome, fdb.detail, tcp.outcome, gone.outcome) == ("passed", "seed 77", "failed", "skipped")
     assert "TIMEOUT" in tcp.detail and "for ever" in tcp.detail
     assert results.summary(said, [fdb, tcp, gone]) == "1 failed, 1 passed, 1 skipped"
+
+
+def gate(folder, *words):
+    """A gate of a build folder, with nothing in it."""
+    found = Gate(parse_options(["--build", str(folder), *words]))
+    for place in (found.report, found.logs):
+        place.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def test_steps_are_recorded(tmp_path, capsys):
+    one = gate(tmp_path)
+    one.do(Task("good", ["echo", "fine"]))
+    one.do(Task("so so", ["sh", "-c", "exit 5"], fine=frozenset({0, 5})))
+    one.do(Task("bad", ["sh", "-c", "echo broken >&2; exit 3"]), beside=True)
+    steps = read_lines(one.report / make.STEPS, Step)
+    assert [(s.name, s.outcome, s.summary) for s in steps] == [("good", "passed", "fine"), ("so so", "passed", ""), ("bad", "failed", "broken")]
+    assert "broken" in steps[2].output and (tmp_path / "gate" / "so-so.txt").exists()
+    assert "== bad, beside the others" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_every_step_is_some_shards(tmp_path, count):
+    shards = [gate(tmp_path, "--shard", f"{number}/{count}") for number in range(1, count + 1)]
+    steps = [Task(name, []) for name in ("lint", "fuzz build", "unit tests", "conformance", "fuzz")]
+    assert sorted(task.name for one in shards for task in one._mine(steps)) == sorted(task.name for task in steps)
 
 
 def test_a_gate_that_failed_early_says_so():
