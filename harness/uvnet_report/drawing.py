@@ -161,7 +161,7 @@ def _arrow(frame: Frame, place: dict[str, int], y: float) -> list[str]:
 
 # ------------------------------------------------------------------------------------- plots
 
-PLOT_WIDTH, PLOT_HEIGHT, LEFT, BOTTOM, TOP = 500.0, 190.0, 66.0, 26.0, 12.0
+PLOT_WIDTH, PLOT_HEIGHT, LEFT, BOTTOM, TOP = 510.0, 190.0, 78.0, 26.0, 12.0
 
 
 def quantity(value: float, unit: str) -> str:

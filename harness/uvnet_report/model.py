@@ -306,12 +306,11 @@ def merge(runs: Iterable[Run]) -> Run:
             if scenario.test in seen:
                 raise BadReport(f"{scenario.test} is in {seen[scenario.test]} and in {name}: these are not parts of one run")
             seen[scenario.test] = name
-    first = parts[0]
     return Run(
         when=min(part.when for part in parts),
         seconds=max(part.seconds for part in parts),
         seed=", ".join(dict.fromkeys(part.seed for part in parts)),
-        command=first.command,
+        command="; ".join(dict.fromkeys(part.command for part in parts)),
         environment=_common([part.environment for part in parts]),
         shards=[shard for part in parts for shard in part.shards],
         steps=[step for part in parts for step in part.steps],
