@@ -84,37 +84,42 @@ end(struct conn *c)
 	free(c);
 }
 
-/* True: all of it is on its way. */
-static bool
+/* What cannot be sent now is kept. */
+static void
 send_back(struct conn *c)
 {
 	int r = uvstack_send(c->sock, c->seg, (unsigned int)c->n, NULL, 0, 0);
 
 	if (r == -EAGAIN)
-		return false;
+		return;
 	if (r != -ENOMEM && r < 0)
 		uvstack_put(c->sock, c->seg, (unsigned int)c->n);
 	c->n = 0;
-	return r > 0;
 }
 
+/* False: the connection is over. */
+static bool
+take_batch(struct conn *c)
+{
+	int n = uvstack_recv(c->sock, c->seg, BATCH);
+
+	c->n = n > 0 ? n : 0;
+	return n > 0 || n == -EAGAIN;
+}
+
+/* One batch, then the others have their turn: whoever reads until nothing is left serves a peer
+ * that never stops, and nobody else. The level tells of what is left. */
 static void
 echo(struct conn *c)
 {
 	bool waited = c->n > 0;
 
-	if (waited && !send_back(c))
-		return;
-	while ((c->n = uvstack_recv(c->sock, c->seg, BATCH)) > 0)
-		if (!send_back(c))
-			break;
-	if (c->n == 0 || (c->n < 0 && c->n != -EAGAIN)) {
-		c->n = 0;
+	if (!waited && !take_batch(c)) {
 		end(c);
 		return;
 	}
-	if (c->n < 0)
-		c->n = 0;
+	if (c->n > 0)
+		send_back(c);
 	/* With something to send, nothing more is read: the peer's window closes. */
 	if ((c->n > 0) != waited)
 		uvstack_poll_mod(poll_, c->sock, c->n > 0 ? EPOLLOUT : EPOLLIN);

@@ -60,7 +60,7 @@ void uvl_free(void *mem);
 #define IP_REASS_MAXAGE               15
 #define ARP_TABLE_SIZE                1024
 #define ARP_QUEUEING                  1
-#define ARP_QUEUE_LEN                 16
+#define ARP_QUEUE_LEN                 100 /* as Linux: many connects at once, the first packets */
 #define ETHARP_SUPPORT_STATIC_ENTRIES 1
 #define LWIP_IGMP                     1
 #define LWIP_DHCP                     1

@@ -9,6 +9,8 @@
 #include <malloc.h>
 #include <sys/ioctl.h>
 
+#include "lwip/etharp.h"
+
 /* ------------------------------------------------------------------------------------ conditions
  */
 
@@ -1017,6 +1019,29 @@ test_lost_syn(void)
 	uvs_sock_put(l);
 }
 
+/* Connections made all at once to a host whose Ethernet address is not known yet: none of their
+ * SYNs is lost to the wait for it, which would cost a second. */
+static void
+test_connects_before_arp(void)
+{
+	enum { N = 60 };
+	struct uvs_sock *l = pair_listener(4072, N), *c[N];
+
+	CHECK(uvs_inst_enter(hosts[0]));
+	etharp_cleanup_netif(&hosts[0]->netif);
+	uvs_inst_leave(hosts[0]);
+	for (int i = 0; i < N; i++) {
+		c[i] = pair_socket(0, SOCK_STREAM);
+		CHECK_EQ(connect_to(c[i], 1, 4072), -EINPROGRESS);
+	}
+	pair_run(2);
+	for (int i = 0; i < N; i++) {
+		CHECK(writable(c[i]));
+		uvs_sock_put(c[i]);
+	}
+	uvs_sock_put(l);
+}
+
 static void
 test_connect_times_out(void)
 {
@@ -1393,6 +1418,7 @@ static const struct {
 	{"hairpin", test_hairpin},
 	{"dual_stack", test_dual_stack},
 	{"lost_syn", test_lost_syn},
+	{"connects_before_arp", test_connects_before_arp},
 	{"connect_times_out", test_connect_times_out},
 	{"keepalive_finds_the_dead", test_keepalive_finds_the_dead},
 	{"notsent_lowat", test_notsent_lowat},
