@@ -132,6 +132,18 @@ class App:
         return str(self.process)
 
 
+SEVERAL = "several"
+"""In place of a thread model: ``separate`` with a stack for each queue, and two at least."""
+
+
+def models(queues: int, config: Mapping[str, str | int]) -> dict[str, str | int]:
+    """What a host's configuration says of queues, stacks and who runs them."""
+    if config.get("model") != SEVERAL:
+        return {"queues": queues}
+    stacks = max(2, queues)
+    return {"model": "separate", "queues": stacks, "stacks": stacks}
+
+
 class Host:
     """A host on the fabric. Made by ``net.host()``.
 
@@ -142,7 +154,9 @@ class Host:
     def __init__(
         self, net: Net, name: str, number: int, queues: int, ipv6: bool, config: Mapping[str, str | int]
     ) -> None:
-        self.net, self.name, self.queues = net, name, queues
+        self.net, self.name = net, name
+        running = models(queues, config)
+        self.queues = int(running["queues"])
         self.ip: str = net.addresses.ip(number)
         self.mac: str = net.addresses.mac(number)
         self.ip6 = net.addresses.ip6(number) if ipv6 else None
@@ -156,12 +170,12 @@ class Host:
         self.settings: dict[str, str | int] = {
             "nic": net.nic_of(name),
             "mac": self.mac,
-            "queues": queues,
             "address": f"{self.ip}/{net.addresses.prefix_len}",
             **({"address6": f"{self.ip6}/64"} if ipv6 else {}),
             "log_file": str(self.log_path),
             "stats_file": str(self.stats_path),
             **config,
+            **running,
         }
         self._write_config()
 

@@ -17,6 +17,7 @@ import pytest
 
 from uvnet_harness import journal, recording
 from uvnet_harness.fabric import Build, Change
+from uvnet_harness.host import SEVERAL
 from uvnet_harness.net import NICS, Missing, Net, Settings, Shape
 from uvnet_harness.reaper import Reaper
 from uvnet_harness.recorder import Recorder
@@ -132,7 +133,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--shard", metavar="I/N", type=Shard.parse, help="run part I of N, which are about as long as each other")
     group.addoption("--build-dir", metavar="DIR", help="the build to test (default: $UVNET_BUILD or build/)")
     group.addoption("--nic", default="uveth", help=f"network card of the hosts: {', '.join(NICS)}")
-    group.addoption("--model", default=MODELS[0], choices=MODELS, help="thread model of the hosts' stacks")
+    group.addoption("--model", default=MODELS[0], choices=(*MODELS, SEVERAL), help="thread model of the hosts' stacks")
     group.addoption("--full", action="store_true", help="full durations, where the gate is content with less")
 
 
@@ -143,7 +144,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "uvnet(ports, queues, cells, voq, capture, snaplen, capture_size, allow_log): "
         "shape of the network of this test",
     )
-    config.addinivalue_line("markers", "models: run this test under every thread model of the stack")
+    config.addinivalue_line("markers", "models(*names): run this test under every thread model of the stack, or these")
     if config.option.nic not in NICS:
         raise pytest.UsageError(f"--nic={config.option.nic}: there is only {', '.join(NICS)} so far")
     if config.option.pause_on_failure and not in_a_terminal(config):
@@ -186,8 +187,9 @@ def uvnet_run(request: pytest.FixtureRequest) -> Iterator[Run]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests marked ``models`` run once under each; all others under the model that --model names."""
-    if "stack_model" in metafunc.fixturenames and metafunc.definition.get_closest_marker("models"):
-        metafunc.parametrize("stack_model", MODELS, indirect=True)
+    mark = metafunc.definition.get_closest_marker("models")
+    if "stack_model" in metafunc.fixturenames and mark:
+        metafunc.parametrize("stack_model", mark.args or MODELS, indirect=True)
 
 
 @pytest.fixture

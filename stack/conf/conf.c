@@ -520,7 +520,7 @@ check_networks(const struct uvs_conf *c, const char *name, struct uvs_conf_error
 static uint32_t
 fewest_mbufs(const struct uvs_conf *c)
 {
-	return c->mode == UVS_MODE_SHARED ? 1024 : c->queues * 1024;
+	return c->mode == UVS_MODE_SHARED || c->stacks > 1 ? 1024 : c->queues * 1024;
 }
 
 static int

@@ -102,6 +102,7 @@ struct uvs_conf {
 
 	/* running */
 	uint32_t model; /* enum uvs_conf_model */
+	uint32_t stacks;
 	char cpus[UVS_CONF_STR];
 	uint32_t app_cpus;  /* enum uvs_conf_app_cpus */
 	uint32_t app_clock; /* enum uvs_conf_app_clock */

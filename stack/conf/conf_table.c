@@ -94,6 +94,16 @@ check_gateway(const struct uvs_conf *c)
 }
 
 static const char *
+check_stacks(const struct uvs_conf *c)
+{
+	if (c->stacks == 1)
+		return NULL;
+	if (c->mode == UVS_MODE_SHARED)
+		return c->stacks > c->slots ? "are more than the host has slots" : NULL;
+	return c->queues != c->stacks ? "each has a queue: queues must be the same number" : NULL;
+}
+
+static const char *
 check_cpus(const struct uvs_conf *c)
 {
 	cpu_set_t unused;
@@ -162,6 +172,11 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"model", UVS_CONF_ENUM, AT(model), "shared", 0, 0, names_model, "Running",
 	 "Who runs the stack. shared: the application's own threads, while they wait (run to "
 	 "completion); separate: a thread of its own, which the application's threads call.", NULL},
+	{"stacks", UVS_CONF_UINT, AT(stacks), "1", 1, 16, NULL, "Running",
+	 "How many stacks a process runs, each with a queue of its own and, with model = separate, a "
+	 "thread: queues must be the same number (mode = shared: each takes a slot). Connections are "
+	 "spread over them by RSS; every thread may use every socket. mbufs and the limits are each "
+	 "one's own.", check_stacks},
 	{"cpus", UVS_CONF_STRING, AT(cpus), "", 0, 0, NULL, "Running",
 	 "With model = separate: the CPUs of the stack's threads, the first thread on the first one "
 	 "and so on: a list such as 2,4-7, or numa:NODE. Empty: anywhere.", check_cpus},
@@ -182,8 +197,8 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"memory_mb", UVS_CONF_UINT, AT(memory_mb), "0", 0, 65536, NULL, "Memory",
 	 "Megabytes for DPDK. 0: as much as mbufs and the queues need.", NULL},
 	{"mbufs", UVS_CONF_UINT, AT(mbufs), "0", 0, 4194304, NULL, "Memory",
-	 "Packet buffers, about 2.4 KB each. 0: 8192, and more with more queues. With mode = shared: "
-	 "of each slot; 0: 4096.", NULL},
+	 "Packet buffers, about 2.4 KB each. 0: 8192, and more with more queues. With mode = shared "
+	 "or several stacks: of each slot or stack; 0: 4096.", NULL},
 	{"hugepages", UVS_CONF_ENUM, AT(hugepages), "auto", 0, 0, names_tristate, "Memory",
 	 "Huge pages for DPDK's memory. auto: if enough are free. mode = shared needs them.", NULL},
 	{"depot_mb", UVS_CONF_UINT, AT(depot_mb), "64", 0, 65536, NULL, "Memory",

@@ -145,6 +145,14 @@ uvs_inst_leave(struct uvs_instance *in)
 }
 
 void
+uvs_inst_seal(struct uvs_instance *in)
+{
+	(void)in; /* its lock stays taken */
+	uvl_enter(NULL);
+	unclaim();
+}
+
+void
 uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d)
 {
 	struct uvs_runner *runner = __atomic_load_n(&in->runner, __ATOMIC_ACQUIRE);
@@ -155,9 +163,12 @@ uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d)
 		;
 	if (runner != NULL)
 		uvs_runner_wake(runner);
-	/* If nobody is inside, nobody will look: do it now. */
+	/* If nobody is inside, nobody will look: do it now; from inside another instance, wake
+	 * whoever drives. */
 	else if (uvs_inst_try_enter(in))
 		uvs_inst_leave(in);
+	else if (in->share != NULL)
+		uvs_share_ring(in->share);
 }
 
 /* ---------------------------------------------------------------------------------- what is lost

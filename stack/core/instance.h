@@ -118,6 +118,8 @@ bool uvs_inst_enter(struct uvs_instance *in);
 bool uvs_inst_try_enter(struct uvs_instance *in);
 /* Send what was made, run what was deferred, let go. */
 void uvs_inst_leave(struct uvs_instance *in);
+/* Let go of one that was stopped, for this thread; nobody enters it again. */
+void uvs_inst_seal(struct uvs_instance *in);
 
 /* One round of the loop. Returns the number of frames handled. */
 unsigned int uvs_inst_poll(struct uvs_instance *in);
@@ -149,6 +151,7 @@ void uvs_inst_view(const struct uvs_instance *in, struct uvs_view *v);
 /* netif.c */
 int uvs_netif_add(struct uvs_instance *in);
 void uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m);
+void uvs_netif_receive_lo(struct uvs_instance *in, struct rte_mbuf *m);
 /* Deliver what the host sent to itself; false: there was nothing. */
 bool uvs_netif_hairpin(struct uvs_instance *in);
 

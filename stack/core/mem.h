@@ -50,11 +50,18 @@ struct uvs_packet_note {
 	uint64_t when_ns; /* of the wall clock; 0: nobody asked */
 };
 
+/* What is to be done with a frame. */
+enum uvs_way {
+	UVS_WAY_IN,   /* received by the port */
+	UVS_WAY_OUT,  /* to be sent, for one without a transmit queue */
+	UVS_WAY_LOOP, /* received by the loopback interface */
+};
+
 struct uvs_mbuf_priv {
 	/* Of buffers that may change hands (stack/share/softq.h, steer.h). */
 	struct uvs_label label;
 	uint64_t trail;
-	uint32_t proxy; /* a frame to be sent, not received */
+	uint32_t way; /* enum uvs_way; of frames that others hand over */
 
 	struct pbuf_custom custom;
 	struct uvs_packet_note note;

@@ -47,7 +47,4 @@ struct uvs_model {
 
 extern const struct uvs_model uvs_model_shared, uvs_model_separate;
 
-/* Instances that one process may run. */
-#define UVS_MAX_STACKS 64
-
 #endif /* STACK_CORE_MODEL_H */

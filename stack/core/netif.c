@@ -74,15 +74,28 @@ hairpin(struct netif *n)
 	return true;
 }
 
+/* One of them that another instance of this process has sent. */
+void
+uvs_netif_receive_lo(struct uvs_instance *in, struct rte_mbuf *m)
+{
+	struct pbuf *p = uvs_pbuf_wrap(m);
+
+	pbuf_remove_header(p, sizeof(struct rte_ether_hdr));
+	if (ip_input(p, &in->lo) != ERR_OK)
+		pbuf_free(p);
+}
+
 /* From lwIP: one of them. It may be for another process. */
 err_t
 uvl_loop_input(struct pbuf *p, struct netif *n)
 {
 	struct uvs_instance *in = n->state;
 
-	if (likely(in->share == NULL) || n != &in->netif)
+	bool lo = n == &in->lo;
+
+	if (likely(in->share == NULL) || (lo && !uvs_share_has_lo(in->share)))
 		return ip_input(p, n);
-	uvs_share_loop(in, p);
+	uvs_share_loop(in, p, lo);
 	pbuf_free(p);
 	return ERR_OK;
 }

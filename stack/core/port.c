@@ -70,7 +70,7 @@ uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 	p->queues = choose_queues(&info, c);
 	p->rx_offloads = info.rx_offload_capa & WANT_RX_OFFLOADS;
 	/* Who shares it looks where the hash leads. */
-	if (c->mode == UVS_MODE_SHARED)
+	if (c->mode == UVS_MODE_SHARED || c->stacks > 1)
 		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
 	/* Time stamps can be read only by the clock they are of. */
 	if (c->latency && uvs_eal_symbol(UVB_PORT_CLOCK) != NULL)
@@ -209,7 +209,7 @@ leave_clock(struct uvs_port *p)
 }
 
 int
-uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *const pool[])
+uvs_port_open(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *const pool[])
 {
 	int r = configure_with_interrupts(p, c);
 
@@ -224,16 +224,54 @@ uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool 
 			strerror(-r));
 		return r;
 	}
-	if (c->mode == UVS_MODE_SHARED)
+	if (c->mode == UVS_MODE_SHARED || c->stacks > 1)
 		rte_eth_allmulticast_enable(p->id); /* uvs_port_hear() says why */
+	uvs_log(UVS_LOG_INFO, "port %u: %s, %u queues, rx offloads %#lx, tx offloads %#lx", p->id,
+		p->driver, p->queues, p->rx_offloads, p->tx_offloads);
+	return 0;
+}
+
+int
+uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *const pool[])
+{
+	int r = uvs_port_open(p, c, pool);
+
+	if (r < 0)
+		return r;
 	setup_interrupts(p);
 	follow_clock(p);
 	if (!p->intr && c->poll != UVS_POLL_BUSY)
 		uvs_log(UVS_LOG_NOTICE,
 			"%s has no receive interrupts: idle waiting is by timer, 1 ms", p->driver);
-	uvs_log(UVS_LOG_INFO, "port %u: %s, %u queues, rx offloads %#lx, tx offloads %#lx", p->id,
-		p->driver, p->queues, p->rx_offloads, p->tx_offloads);
 	return 0;
+}
+
+uint32_t
+uvs_port_reta(const struct uvs_port *p, uint16_t *reta)
+{
+	struct rte_eth_rss_reta_entry64 group[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
+	struct rte_eth_dev_info info;
+
+	memset(group, 0xff, sizeof(group));
+	if (p->rss_hf == 0 || rte_eth_dev_info_get(p->id, &info) != 0 ||
+	    info.reta_size > RTE_ETH_RSS_RETA_SIZE_512 ||
+	    rte_eth_dev_rss_reta_query(p->id, group, info.reta_size) != 0)
+		return 0;
+	for (uint32_t i = 0; i < info.reta_size; i++)
+		reta[i] = group[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+	return info.reta_size;
+}
+
+uint32_t
+uvs_port_rss_key(const struct uvs_port *p, uint8_t *key, uint32_t room)
+{
+	struct rte_eth_rss_conf rss = {.rss_key = key};
+	struct rte_eth_dev_info info;
+
+	if (p->rss_hf == 0 || rte_eth_dev_info_get(p->id, &info) != 0 || info.hash_key_size > room)
+		return 0;
+	rss.rss_key_len = info.hash_key_size;
+	return rte_eth_dev_rss_hash_conf_get(p->id, &rss) == 0 ? info.hash_key_size : 0;
 }
 
 void
@@ -262,7 +300,11 @@ uvs_port_stop(struct uvs_port *p)
 		rte_eth_dev_stop(p->id);
 		rte_eth_dev_close(p->id);
 	}
-	uvs_fd_close(p->epfd); /* not before: the driver takes its queues out of it */
+	/* Not before the driver has taken its queues out of it; who stops it later finds none
+	 * there. */
+	for (uint16_t q = p->rxq; p->joined && p->epfd >= 0 && q < p->rxq + p->queues; q++)
+		rte_eth_dev_rx_intr_ctl_q(p->id, q, p->epfd, RTE_INTR_EVENT_DEL, NULL);
+	uvs_fd_close(p->epfd);
 	p->epfd = -1;
 }
 

@@ -64,7 +64,15 @@ uint32_t uvs_port_rx_mbufs(const struct uvs_port *p);
 
 /* Configure, set up each queue on its pool, start. 0 or a negative errno, logged. */
 int uvs_port_start(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *const pool[]);
+/* The same without interrupts and clock: its queues are others', by uvs_port_join(). */
+int uvs_port_open(struct uvs_port *p, const struct uvs_conf *c, struct rte_mempool *const pool[]);
 void uvs_port_stop(struct uvs_port *p);
+
+/* The redirection table: entries, 0 if the port does not hash or does not tell. reta has room for
+ * RTE_ETH_RSS_RETA_SIZE_512. */
+uint32_t uvs_port_reta(const struct uvs_port *p, uint16_t *reta);
+/* The hash's key: its length, 0 if the port does not tell or it is longer than room. */
+uint32_t uvs_port_rss_key(const struct uvs_port *p, uint8_t *key, uint32_t room);
 
 /* Hear an Ethernet multicast address; as often to be unheard. A port that several processes share
  * hears all of them: each process has its groups, the port has one list. */

@@ -25,6 +25,7 @@
 #include "stack/core/place.h"
 #include "stack/core/sleep.h"
 #include "stack/core/trace.h"
+#include "stack/share/proto.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -49,7 +50,7 @@ struct uvs_runner {
 };
 
 static struct {
-	struct uvs_runner *runner[UVS_MAX_STACKS];
+	struct uvs_runner *runner[UVS_STACKS_MAX];
 	unsigned int n;
 	bool running; /* atomic */
 	struct uvs_lot lot;
@@ -535,7 +536,7 @@ separate_start(struct uvs_instance **in, unsigned int n)
 	sigset_t all, before;
 	int r = uvs_place_init(&place, in[0]->conf);
 
-	if (r < 0 || n > UVS_MAX_STACKS)
+	if (r < 0 || n > UVS_STACKS_MAX)
 		return r < 0 ? r : -EINVAL;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -39,10 +39,10 @@ check_runtime(const struct uvs_msg_go *go)
 	return -EINVAL;
 }
 
-static bool
-fits(const struct uvs_host *h)
+static struct uvs_host_shape
+shape_here(void)
 {
-	struct uvs_host_shape want = {
+	return (struct uvs_host_shape){
 		.version = UVS_HOST_VERSION,
 		.host_size = sizeof(struct uvs_host),
 		.slot_size = sizeof(struct uvs_slot),
@@ -51,6 +51,12 @@ fits(const struct uvs_host *h)
 		.priv_size = sizeof(struct uvs_mbuf_priv),
 		.seen_size = sizeof(struct uvs_seen),
 	};
+}
+
+static bool
+fits(const struct uvs_host *h)
+{
+	struct uvs_host_shape want = shape_here();
 
 	if (h->magic == UVS_HOST_MAGIC && memcmp(&h->shape, &want, sizeof(want)) == 0)
 		return true;
@@ -73,8 +79,8 @@ uvs_share_host(void)
 	return fits(z->addr) ? z->addr : NULL;
 }
 
-static struct uvs_share *
-share_new(struct uvs_host *h, uint32_t slot, uint32_t gen)
+struct uvs_share *
+uvs_share_new(struct uvs_host *h, uint32_t slot, uint32_t gen)
 {
 	struct uvs_share *s;
 
@@ -83,7 +89,7 @@ share_new(struct uvs_host *h, uint32_t slot, uint32_t gen)
 	s = calloc(1, sizeof(*s));
 	if (s == NULL)
 		return NULL;
-	s->free_pcb = calloc(h->nb_pcbs, sizeof(s->free_pcb[0]));
+	s->free_pcb = calloc(h->nb_pcbs + 1, sizeof(s->free_pcb[0]));
 	if (s->free_pcb == NULL) {
 		free(s);
 		return NULL;
@@ -110,7 +116,7 @@ take_slots(const struct uvs_msg_slots *slots, struct uvs_share **share, uint32_t
 	for (uint32_t i = 0; i < slots->nb_fds; i++)
 		uvs_link_up.efd[i] = uvs_fd_take(uvs_link_up.efd[i]);
 	for (uint32_t i = 0; i < n; i++) {
-		share[i] = share_new(uvs_link_up.host, slots->s[i].slot, slots->s[i].gen);
+		share[i] = uvs_share_new(uvs_link_up.host, slots->s[i].slot, slots->s[i].gen);
 		if (share[i] == NULL)
 			return -ENOMEM;
 	}
@@ -183,6 +189,43 @@ uvs_share_attach(const struct uvs_conf *c, struct uvs_share **share, uint32_t n)
 }
 
 /* ------------------------------------------------------------------------------- start and stop */
+
+void
+uvs_share_describe(struct uvs_host *h, const struct uvs_port *p)
+{
+	h->port_id = p->id;
+	h->nb_queues = p->queues;
+	h->mtu = p->mtu;
+	h->rx_desc = p->rx_desc;
+	h->tx_desc = p->tx_desc;
+	h->rx_offloads = p->rx_offloads;
+	h->tx_offloads = p->tx_offloads;
+	h->rss_hf = p->rss_hf;
+	h->rss_key_len = uvs_port_rss_key(p, h->rss_key, sizeof(h->rss_key));
+	h->intr = p->intr;
+	memcpy(h->mac, p->mac.addr_bytes, sizeof(h->mac));
+	h->shape = shape_here();
+}
+
+/* By index: a stack finds a buffer by its number. */
+static void
+note_label(struct rte_mempool *mp, void *arg, void *obj, unsigned int i)
+{
+	uint64_t *label_at = arg;
+
+	(void)mp;
+	label_at[i] = (uint64_t)(uintptr_t)&uvs_mbuf_priv(obj)->label;
+}
+
+void
+uvs_share_show_pool(struct uvs_host *h, uint32_t slot, uint64_t *label_at)
+{
+	struct rte_mempool *pool = h->slot[slot].pool;
+
+	rte_mempool_obj_iter(pool, note_label, label_at);
+	h->x.pool[slot].label_at = label_at;
+	h->x.pool[slot].count = pool->size;
+}
 
 static void
 take_port(const struct uvs_share *s, struct uvs_port *p)
@@ -262,12 +305,16 @@ connect_anew(char err[UVS_ERR_LEN])
 	return 0;
 }
 
+/* Nobody is told of slots that are the process's own. */
 static int
 say(struct uvs_share *s, enum uvs_msg_type type)
 {
 	char err[UVS_ERR_LEN];
-	int r = uvs_client_say(uvs_link_up.control, type, s->slot, err);
+	int r;
 
+	if (uvs_share_is_alone(s))
+		return 0;
+	r = uvs_client_say(uvs_link_up.control, type, s->slot, err);
 	if (r == -ECONNRESET && connect_anew(err) == 0)
 		r = uvs_client_say(uvs_link_up.control, type, s->slot, err);
 	if (r < 0)
@@ -284,7 +331,7 @@ uvs_share_ready(struct uvs_share *s)
 void
 uvs_share_leave(struct uvs_share *s, struct uvs_instance *in)
 {
-	if (say(s, UVS_MSG_PARK) < 0)
+	if (uvs_share_is_alone(s) || say(s, UVS_MSG_PARK) < 0)
 		return;
 	while (uvs_inst_poll(in) != 0)
 		;
@@ -303,6 +350,17 @@ uint32_t
 uvs_share_slot(const struct uvs_share *s)
 {
 	return s->slot;
+}
+
+uint64_t
+uvs_share_forwarded(const struct uvs_share *s)
+{
+	const struct uvs_steer_stats *stats = &s->map.stats[s->slot];
+	uint64_t n = 0;
+
+	for (int c = UVS_STEER_TO_HOLDER; c <= UVS_STEER_TO_NEXT; c++)
+		n += atomic_load_explicit(&stats->count[c], memory_order_relaxed);
+	return n;
 }
 
 const struct uvs_home *
@@ -407,6 +465,8 @@ uvs_share_pcb(struct uvs_share *s, size_t size)
 {
 	uint32_t i;
 
+	if (uvs_share_is_alone(s))
+		return malloc(size);
 	if (unlikely(s->nb_free_pcbs == 0)) {
 		uvs_count(&s->me->c.pcb_none, 1);
 		return NULL;
@@ -421,19 +481,34 @@ uvs_share_pcb(struct uvs_share *s, size_t size)
 void
 uvs_share_pcb_free(struct uvs_share *s, void *pcb)
 {
-	uint32_t i = (uint32_t)(((char *)pcb - (char *)s->me->pcb) / (long)sizeof(struct tcp_pcb));
+	uint32_t i;
 
 	forget_rule(s, pcb);
+	if (uvs_share_is_alone(s)) {
+		free(pcb);
+		return;
+	}
+	i = (uint32_t)(((char *)pcb - (char *)s->me->pcb) / (long)sizeof(struct tcp_pcb));
 	atomic_store_explicit(&s->me->pcb_used[i], 0, memory_order_release);
 	s->free_pcb[s->nb_free_pcbs++] = i;
 }
 
 /* ------------------------------------------------------------------------------------- wake-ups */
 
+/* A FIFO of the manager's, or an eventfd of a host that the process has to itself (alone.c): this
+ * is news to either. */
 static void
 ring(int fd)
 {
-	uvs_sys_write(fd, "", 1);
+	uint64_t one = 1;
+
+	uvs_sys_write(fd, &one, sizeof(one));
+}
+
+void
+uvs_share_ring(const struct uvs_share *s)
+{
+	ring(uvs_link_up.efd[s->slot]);
 }
 
 void

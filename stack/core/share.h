@@ -23,6 +23,7 @@
 struct uvs_claims;
 struct uvs_home;
 struct uvs_instance;
+struct uvs_port;
 struct uvs_share;
 struct pbuf;
 struct udp_pcb;
@@ -35,6 +36,19 @@ int uvs_share_attach(const struct uvs_conf *c, struct uvs_share **share, uint32_
 /* The host in EAL's shared memory; NULL, logged: there is none, or one of another build. */
 struct uvs_host *uvs_share_host(void);
 
+/* The process has its port to itself and n instances on it, each with a receive and a transmit
+ * queue if the device has so many (alone.c): a host in its own memory, without a manager.
+ * Configures and starts the port. 0 or a negative errno, logged. */
+int uvs_share_alone(const struct uvs_conf *c, uint16_t port_id, struct uvs_share **share,
+		    uint32_t n);
+/* After the instances have stopped: the port of such a host, too. */
+void uvs_share_end(void);
+
+/* By who makes a host: what its stacks have to know of the port, which is started; and, in an array
+ * for the slot's pool, where they find its buffers. */
+void uvs_share_describe(struct uvs_host *h, const struct uvs_port *p);
+void uvs_share_show_pool(struct uvs_host *h, uint32_t slot, uint64_t *label_at);
+
 /* Port, pool and soft queues of the slot become the instance's. */
 int uvs_share_start(struct uvs_share *s, struct uvs_instance *in);
 /* The instance polls: let traffic come. */
@@ -43,7 +57,12 @@ int uvs_share_ready(struct uvs_share *s);
 void uvs_share_leave(struct uvs_share *s, struct uvs_instance *in);
 void uvs_share_close(struct uvs_share *s, struct uvs_instance *in);
 
+/* Wake whoever runs the instance. Any thread. */
+void uvs_share_ring(const struct uvs_share *s);
+
 uint32_t uvs_share_slot(const struct uvs_share *s);
+/* Frames that its stack has handed over to others. Any thread. */
+uint64_t uvs_share_forwarded(const struct uvs_share *s);
 /* Of the ports of all processes of the host. */
 struct uvs_claims *uvs_share_claims(const struct uvs_share *s);
 /* Which source ports bring answers to the slot's own queue. */
@@ -75,8 +94,11 @@ bool uvs_share_mine(const struct uvs_share *s);
 void uvs_share_receive(struct uvs_instance *in, struct rte_mbuf **m, uint32_t n);
 /* What others have handed over. Returns how many frames. */
 uint32_t uvs_share_poll(struct uvs_instance *in);
-/* A packet that the host sends to its own address; the caller keeps p. */
-void uvs_share_loop(struct uvs_instance *in, const struct pbuf *p);
+/* Do the slots have the loopback interface in common? Those of one process. */
+bool uvs_share_has_lo(const struct uvs_share *s);
+/* A packet that the host sends to its own address, by the loopback interface or the port; the
+ * caller keeps p. */
+void uvs_share_loop(struct uvs_instance *in, const struct pbuf *p, bool lo);
 
 /* A free buffer of another slot's pool. */
 void uvs_share_send_home(struct uvs_share *s, struct rte_mbuf *m);

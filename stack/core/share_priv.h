@@ -51,6 +51,17 @@ uvs_count(_Atomic uint64_t *counter, uint64_t n)
 			      memory_order_relaxed);
 }
 
+/* A slot of a host in the process's own memory (alone.c): there is no manager to be told, and
+ * lwIP's PCBs are ordinary memory. */
+static inline bool
+uvs_share_is_alone(const struct uvs_share *s)
+{
+	return s->me->pcb == NULL;
+}
+
+/* The slot `slot` of h, leased with generation gen. NULL: it cannot be one, or no memory. */
+struct uvs_share *uvs_share_new(struct uvs_host *h, uint32_t slot, uint32_t gen);
+
 /* Of a slot without transmit queue: what was made goes out through another one's. */
 void uvs_share_proxy(struct uvs_share *s, struct uvs_port *p);
 

@@ -54,7 +54,7 @@ put_back(struct rte_mbuf *m)
 		m->next = NULL;
 	if (unlikely(rest_of(m) != 0))
 		set_rest(m, 0);
-	uvs_mbuf_priv(m)->proxy = 0;
+	uvs_mbuf_priv(m)->way = UVS_WAY_IN;
 	m->nb_segs = 1;
 	rte_mbuf_refcnt_set(m, 1);
 	rte_mbuf_raw_free(m);
@@ -142,6 +142,8 @@ copy_of(struct uvs_share *s, const struct rte_mbuf *m)
 		no_copy(s, m);
 	else if (unlikely(copy->nb_segs > 1))
 		tie(copy);
+	if (copy != NULL)
+		uvs_mbuf_priv(copy)->way = uvs_mbuf_priv(m)->way;
 	return copy;
 }
 
@@ -216,10 +218,12 @@ carry_out(struct uvs_instance *in, const struct uvs_frame *f)
 		copy_to_others(in->share, f);
 		here = f->here;
 	}
-	if (here)
-		uvs_netif_receive(in, m);
-	else
+	if (!here)
 		throw_away(in, f);
+	else if (unlikely(uvs_mbuf_priv(m)->way == UVS_WAY_LOOP))
+		uvs_netif_receive_lo(in, m);
+	else
+		uvs_netif_receive(in, m);
 }
 
 static void
@@ -264,7 +268,7 @@ uvs_share_receive(struct uvs_instance *in, struct rte_mbuf **m, uint32_t n)
 	uvs_count(&in->share->me->c.direct, n);
 	for (uint32_t i = 0; i < n; i++) {
 		uvs_mbuf_priv(m[i])->trail = 0;
-		uvs_mbuf_priv(m[i])->proxy = 0;
+		uvs_mbuf_priv(m[i])->way = UVS_WAY_IN;
 		describe(&f[i], m[i], 0);
 	}
 	decide(in, f, n);
@@ -302,11 +306,10 @@ is_frame(struct uvs_instance *in, struct rte_mbuf *m, uvs_ref ref, struct uvs_fr
 		put_back(m);
 		return false;
 	}
-	if (uvs_mbuf_priv(m)->proxy == 0) {
+	if (uvs_mbuf_priv(m)->way != UVS_WAY_OUT) {
 		describe(f, m, UVS_FRAME_FORWARDED);
 		return true;
 	}
-	uvs_mbuf_priv(m)->proxy = 0;
 	uvs_count(&s->me->c.proxied, 1);
 	uvs_port_send(&in->port, m);
 	return false;
@@ -419,12 +422,17 @@ frame_of(struct uvs_instance *in, const struct pbuf *p)
 	put_ether(in, eth, (const uint8_t *)(eth + 1));
 	m->ol_flags = GOOD_SUMS;
 	uvs_mbuf_priv(m)->trail = 0;
-	uvs_mbuf_priv(m)->proxy = 0;
 	return m;
 }
 
+bool
+uvs_share_has_lo(const struct uvs_share *s)
+{
+	return uvs_share_is_alone(s);
+}
+
 void
-uvs_share_loop(struct uvs_instance *in, const struct pbuf *p)
+uvs_share_loop(struct uvs_instance *in, const struct pbuf *p, bool lo)
 {
 	struct uvs_share *s = in->share;
 	struct rte_mbuf *m = frame_of(in, p);
@@ -434,6 +442,7 @@ uvs_share_loop(struct uvs_instance *in, const struct pbuf *p)
 		uvs_count(&s->me->c.copy_nombuf, 1);
 		return;
 	}
+	uvs_mbuf_priv(m)->way = lo ? UVS_WAY_LOOP : UVS_WAY_IN;
 	describe(&f, m, UVS_FRAME_LOCAL);
 	decide(in, &f, 1);
 }
@@ -455,11 +464,8 @@ proxy_one(struct uvs_share *s, uint32_t to, struct rte_mbuf *m)
 {
 	struct uvs_mbuf_priv *priv = uvs_mbuf_priv(m);
 
-	priv->proxy = 1;
-	if (uvs_softq_stage(&s->end, to, priv->label.ref))
-		return true;
-	priv->proxy = 0;
-	return false;
+	priv->way = UVS_WAY_OUT;
+	return uvs_softq_stage(&s->end, to, priv->label.ref);
 }
 
 void

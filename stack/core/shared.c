@@ -73,6 +73,7 @@ shared_call(struct uvs_instance *in, uvs_call_fn fn, void *arg)
 		__atomic_fetch_add(&in->seen->loop.reentered, 1, __ATOMIC_RELAXED);
 		return -EDEADLK;
 	}
+	uvs_inst_run_deferred(in); /* what came before the call */
 	r = fn(arg);
 	in->seen->loop.calls++;
 	shared_kick(in);

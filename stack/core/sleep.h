@@ -28,7 +28,7 @@
 
 /* Caller's descriptors that need no allocation; ports' descriptors at most. */
 #define UVS_SLEEP_FEW   64
-#define UVS_SLEEP_PORTS 8
+#define UVS_SLEEP_PORTS 16
 
 struct uvs_sleep {
 	struct uvs_waiter *w;

@@ -23,19 +23,18 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define DEFAULT_MBUFS 4096
-#define RULES4        65536
-#define RULES6        4096
-#define LOCKS_KNOWN   6 /* of EAL and ethdev */
-#define PAGE_MB       2
-#define EAL_MB        24 /* what EAL, ethdev and the driver take */
+#define RULES4      65536
+#define RULES6      4096
+#define LOCKS_KNOWN 6 /* of EAL and ethdev */
+#define PAGE_MB     2
+#define EAL_MB      24 /* what EAL, ethdev and the driver take */
 
 /* ---------------------------------------------------------------------------------- huge pages */
 
 static uint32_t
 mbufs_of(const struct mgr *m)
 {
-	return m->conf.mbufs != 0 ? m->conf.mbufs : DEFAULT_MBUFS;
+	return m->conf.mbufs != 0 ? m->conf.mbufs : UVS_SLOT_MBUFS;
 }
 
 static struct uvs_steer_size
@@ -227,20 +226,9 @@ zone(const char *name, uint32_t number, size_t size, bool *failed)
 	return z->addr;
 }
 
-/* By index: a stack finds a buffer by its number. */
-static void
-note_label(struct rte_mempool *mp, void *arg, void *obj, unsigned int i)
-{
-	uint64_t *label_at = arg;
-
-	(void)mp;
-	label_at[i] = (uint64_t)(uintptr_t)&uvs_mbuf_priv(obj)->label;
-}
-
 static bool
 make_pool(struct mgr *m, uint32_t slot)
 {
-	struct uvs_pool_view *view = &m->host->x.pool[slot];
 	bool failed = false;
 	uint64_t *label_at;
 	char name[32];
@@ -250,9 +238,7 @@ make_pool(struct mgr *m, uint32_t slot)
 	label_at = zone("uvs_label", slot, mbufs_of(m) * sizeof(*label_at), &failed);
 	if (m->host->slot[slot].pool == NULL || failed)
 		return false;
-	rte_mempool_obj_iter(m->host->slot[slot].pool, note_label, label_at);
-	view->label_at = label_at;
-	view->count = mbufs_of(m);
+	uvs_share_show_pool(m->host, slot, label_at);
 	return true;
 }
 
@@ -304,62 +290,12 @@ make_host(struct mgr *m, char err[UVS_ERR_LEN])
 static void
 describe(struct mgr *m)
 {
-	const struct uvs_port *p = &m->port;
 	struct uvs_host *h = m->host;
 
-	h->port_id = p->id;
-	h->nb_queues = p->queues;
-	h->mtu = p->mtu;
-	h->rx_desc = p->rx_desc;
-	h->tx_desc = p->tx_desc;
-	h->rx_offloads = p->rx_offloads;
-	h->tx_offloads = p->tx_offloads;
-	h->rss_hf = p->rss_hf;
-	h->intr = p->intr;
-	memcpy(h->mac, p->mac.addr_bytes, sizeof(h->mac));
+	uvs_share_describe(h, &m->port);
 	h->address = m->conf.address.addr.s_addr;
 	h->prefix = m->conf.address.prefix;
 	h->gateway = m->conf.gateway.addr.s_addr;
-	h->shape = (struct uvs_host_shape){
-		.version = UVS_HOST_VERSION,
-		.host_size = sizeof(struct uvs_host),
-		.slot_size = sizeof(struct uvs_slot),
-		.lwip_size = (uint32_t)uvl_size(),
-		.pcb_size = sizeof(struct tcp_pcb),
-		.priv_size = sizeof(struct uvs_mbuf_priv),
-		.seen_size = sizeof(struct uvs_seen),
-	};
-}
-
-static void
-read_reta(struct mgr *m)
-{
-	struct rte_eth_rss_reta_entry64 group[RTE_ETH_RSS_RETA_SIZE_512 / RTE_ETH_RETA_GROUP_SIZE];
-	struct rte_eth_dev_info info;
-
-	memset(group, 0xff, sizeof(group));
-	if (m->port.rss_hf == 0 || rte_eth_dev_info_get(m->port.id, &info) != 0 ||
-	    info.reta_size > RTE_ETH_RSS_RETA_SIZE_512 ||
-	    rte_eth_dev_rss_reta_query(m->port.id, group, info.reta_size) != 0)
-		return;
-	m->reta_size = info.reta_size;
-	for (uint32_t i = 0; i < m->reta_size; i++)
-		m->reta[i] = group[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
-}
-
-/* So that stacks can foretell where an answer will arrive. */
-static void
-read_rss_key(struct mgr *m)
-{
-	struct rte_eth_dev_info info;
-	struct rte_eth_rss_conf rss = {.rss_key = m->host->rss_key};
-
-	if (m->port.rss_hf == 0 || rte_eth_dev_info_get(m->port.id, &info) != 0 ||
-	    info.hash_key_size > sizeof(m->host->rss_key))
-		return;
-	rss.rss_key_len = info.hash_key_size;
-	if (rte_eth_dev_rss_hash_conf_get(m->port.id, &rss) == 0)
-		m->host->rss_key_len = info.hash_key_size;
 }
 
 static int
@@ -375,8 +311,7 @@ start_port(struct mgr *m, char err[UVS_ERR_LEN])
 	rc = uvs_port_start(&m->port, &m->conf, pool);
 	if (rc < 0)
 		return uvs_fail(err, rc, "the port does not start: %s", strerror(-rc));
-	read_reta(m);
-	read_rss_key(m);
+	m->reta_size = uvs_port_reta(&m->port, m->reta);
 	describe(m);
 	return 0;
 }
@@ -406,7 +341,7 @@ take_port(struct mgr *m)
 	p->intr = h->intr;
 	memcpy(p->mac.addr_bytes, h->mac, sizeof(h->mac));
 	rte_flow_flush(p->id, &error); /* they are made anew where they are needed */
-	read_reta(m);
+	m->reta_size = uvs_port_reta(p, m->reta);
 }
 
 /* Can the driver do for a secondary what an heir does? The table is written as it is. */

@@ -36,11 +36,9 @@ hand_over(struct sender *s)
 	for (i = 0; i < s->n; i++) {
 		struct uvs_mbuf_priv *priv = uvs_mbuf_priv(s->frame[i]);
 
-		priv->proxy = 1;
-		if (uvs_softq_stage(boss, s->proxy, priv->label.ref))
-			continue;
-		priv->proxy = 0;
-		break;
+		priv->way = UVS_WAY_OUT;
+		if (!uvs_softq_stage(boss, s->proxy, priv->label.ref))
+			break;
 	}
 	uvs_softq_publish(boss);
 	slots_wake(s->m, boss->to_ring);

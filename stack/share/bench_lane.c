@@ -125,8 +125,10 @@ host_connect(struct host *h, uint32_t slot, const struct uvs_flow *f)
 void
 host_hold(struct host *h, uint32_t slot, uint16_t port, bool open)
 {
-	if (uvs_claim_take(h->map.claims, UVS_CLAIM_TCP4, port, slot, UVS_CLAIM_REUSEPORT) < 0 ||
-	    (open && uvs_claim_open(h->map.claims, UVS_CLAIM_TCP4, port, slot) < 0))
+	if (uvs_claim_take(h->map.claims, UVS_CLAIM_TCP4, port, uvs_claimant_alone(slot),
+			   UVS_CLAIM_REUSEPORT) < 0 ||
+	    (open &&
+	     uvs_claim_open(h->map.claims, UVS_CLAIM_TCP4, port, uvs_claimant_alone(slot)) < 0))
 		abort();
 }
 

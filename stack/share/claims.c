@@ -22,15 +22,15 @@ admits(uint64_t held, bool listening, uint64_t flags)
 }
 
 int
-uvs_claim_take(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, uint32_t slot,
-	       uint64_t flags)
+uvs_claim_take(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port,
+	       struct uvs_claimant who, uint64_t flags)
 {
 	struct uvs_claim *w = &c->port[space][port];
-	uint64_t me = 1ULL << slot, held = atomic_load_explicit(&w->held, memory_order_relaxed);
+	uint64_t me = 1ULL << who.slot, held = atomic_load_explicit(&w->held, memory_order_relaxed);
 	uint64_t wanted;
 
 	do {
-		uint64_t others = held & UVS_CLAIM_MASK & ~me;
+		uint64_t others = held & UVS_CLAIM_MASK & ~who.kin;
 		bool listening = is_tcp(space) && (atomic_load(&w->open) & others) != 0;
 
 		if (others != 0 && !admits(held, listening, flags))
@@ -45,15 +45,16 @@ uvs_claim_take(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, 
 }
 
 int
-uvs_claim_open(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, uint32_t slot)
+uvs_claim_open(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port,
+	       struct uvs_claimant who)
 {
 	struct uvs_claim *w = &c->port[space][port];
-	uint64_t me = 1ULL << slot, open = atomic_load_explicit(&w->open, memory_order_relaxed);
+	uint64_t me = 1ULL << who.slot, open = atomic_load_explicit(&w->open, memory_order_relaxed);
 
 	do {
 		uint64_t held = atomic_load_explicit(&w->held, memory_order_acquire);
 
-		if (is_tcp(space) && (open & held & UVS_CLAIM_MASK & ~me) != 0 &&
+		if (is_tcp(space) && (open & held & UVS_CLAIM_MASK & ~who.kin) != 0 &&
 		    !(held & UVS_CLAIM_REUSEPORT))
 			return -EADDRINUSE;
 	} while (!atomic_compare_exchange_weak_explicit(

@@ -70,14 +70,29 @@ uvs_claim_space(uint8_t proto, uint8_t family)
 	return (enum uvs_claim_space)((family == 6 ? 2 : 0) + (proto == 6 ? 0 : 1));
 }
 
+/* Who claims: a slot, and the bits of all slots of its process, its own among them. They do not
+ * exclude each other here: that process's own table of ports does (stack/sock/ports.h). */
+struct uvs_claimant {
+	uint32_t slot;
+	uint64_t kin;
+};
+
+/* The only slot of its process. */
+static inline struct uvs_claimant
+uvs_claimant_alone(uint32_t slot)
+{
+	return (struct uvs_claimant){slot, 1ULL << slot};
+}
+
 /* Bind: hold the port, with the flags REUSEPORT and REUSEADDR as its socket has them. Claiming
  * again narrows the flags. 0, or -EADDRINUSE. */
-int uvs_claim_take(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, uint32_t slot,
-		   uint64_t flags);
+int uvs_claim_take(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port,
+		   struct uvs_claimant who, uint64_t flags);
 
 /* listen(), or a UDP bind: SYNs or datagrams of the port may come to this slot, which holds it.
  * Where another listens with TCP already: only by REUSEPORT. 0, or -EADDRINUSE. */
-int uvs_claim_open(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port, uint32_t slot);
+int uvs_claim_open(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port,
+		   struct uvs_claimant who);
 
 /* The slot holds the UDP port, and a socket of it has a peer. Until the port is free of all. */
 void uvs_claim_connect(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port);

@@ -95,12 +95,12 @@ bind_twin(struct pair_of_worlds *w, uint32_t i)
 {
 	struct twin *t = &w->twin[i];
 	uint16_t port = ntohs(w->at.sin_port);
-	int ours = uvs_claim_take(claims, w->space, port, i + 1, t->flags);
+	int ours = uvs_claim_take(claims, w->space, port, uvs_claimant_alone(i + 1), t->flags);
 	int kernels = kernel_says(bind(t->fd, (struct sockaddr *)&w->at, sizeof(w->at)));
 
 	t->bound = agree(w, ours, kernels);
 	if (t->bound && w->space == UVS_CLAIM_UDP4)
-		CHECK_EQ(uvs_claim_open(claims, w->space, port, i + 1), 0);
+		CHECK_EQ(uvs_claim_open(claims, w->space, port, uvs_claimant_alone(i + 1)), 0);
 	if (!t->bound && ours == 0)
 		uvs_claim_drop(claims, w->space, port, i + 1);
 	if (!t->bound && kernels == 0) {
@@ -115,7 +115,8 @@ static void
 listen_twin(struct pair_of_worlds *w, uint32_t i)
 {
 	struct twin *t = &w->twin[i];
-	int ours = uvs_claim_open(claims, w->space, ntohs(w->at.sin_port), i + 1);
+	int ours =
+		uvs_claim_open(claims, w->space, ntohs(w->at.sin_port), uvs_claimant_alone(i + 1));
 	int kernels = kernel_says(listen(t->fd, 1));
 
 	t->listening = agree(w, ours, kernels);
@@ -197,10 +198,13 @@ reclaimed(void)
 			for (uint32_t slot = 5; slot <= 60; slot += 55) {
 				enum uvs_claim_space s = (enum uvs_claim_space)space;
 
-				CHECK_EQ(uvs_claim_take(claims, s, port[i], slot,
+				CHECK_EQ(uvs_claim_take(claims, s, port[i],
+							uvs_claimant_alone(slot),
 							UVS_CLAIM_REUSEPORT),
 					 0);
-				CHECK_EQ(uvs_claim_open(claims, s, port[i], slot), 0);
+				CHECK_EQ(uvs_claim_open(claims, s, port[i],
+							uvs_claimant_alone(slot)),
+					 0);
 			}
 	CHECK_EQ(uvs_claims_reclaim(claims, 60), 16);
 	CHECK_EQ(uvs_claims_reclaim(claims, 60), 0);
@@ -208,8 +212,10 @@ reclaimed(void)
 	CHECK_EQ(uvs_claim_opened(claims, UVS_CLAIM_UDP6, 65535), 1u << 5);
 	CHECK_EQ(uvs_claims_reclaim(claims, 5), 16);
 	/* Flags of those who are gone mean nothing. */
-	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, 7, 0), 0);
-	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, 8, UVS_CLAIM_REUSEPORT), -EADDRINUSE);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, uvs_claimant_alone(7), 0), 0);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, uvs_claimant_alone(8),
+				UVS_CLAIM_REUSEPORT),
+		 -EADDRINUSE);
 }
 
 /* Garbage in the words: no bit that is no slot comes out. */
@@ -224,7 +230,7 @@ nonsense(void)
 	for (uint32_t slot = 1; slot < UVS_CLAIM_SLOTS; slot++)
 		uvs_claim_drop(claims, UVS_CLAIM_TCP4, 9, slot);
 	CHECK_EQ(uvs_claim_held(claims, UVS_CLAIM_TCP4, 9), 0);
-	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 9, 4, 0), 0);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 9, uvs_claimant_alone(4), 0), 0);
 }
 
 #define PORTS 64
@@ -241,7 +247,7 @@ grab(void *arg)
 	for (uint32_t i = 0; i < TURNS; i++) {
 		uint16_t port = (uint16_t)((i * (slot * 2 + 1)) % PORTS);
 
-		if (uvs_claim_take(claims, UVS_CLAIM_UDP4, port, slot, 0) < 0)
+		if (uvs_claim_take(claims, UVS_CLAIM_UDP4, port, uvs_claimant_alone(slot), 0) < 0)
 			continue;
 		CHECK_EQ(atomic_exchange(&owner[port], slot), 0);
 		CHECK_EQ(atomic_exchange(&owner[port], 0), slot);

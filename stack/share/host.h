@@ -38,6 +38,8 @@
 
 #define UVS_COMM_LEN 16 /* as the kernel's */
 
+#define UVS_SLOT_MBUFS 4096 /* of a slot, unless the configuration says otherwise */
+
 /* Sizes and names that have to be the same in all processes, or memory is misread. */
 struct uvs_host_shape {
 	uint32_t version;

@@ -76,7 +76,7 @@ restore(void)
 static int
 take(uint32_t slot, uint16_t port, bool shared)
 {
-	return uvs_claim_take(lab.map.claims, UVS_CLAIM_TCP4, port, slot,
+	return uvs_claim_take(lab.map.claims, UVS_CLAIM_TCP4, port, uvs_claimant_alone(slot),
 			      shared ? UVS_CLAIM_REUSEPORT : 0);
 }
 
@@ -84,7 +84,7 @@ static void
 hold_port(uint32_t slot, uint16_t port, bool shared)
 {
 	if (take(slot, port, shared) < 0 ||
-	    uvs_claim_open(lab.map.claims, UVS_CLAIM_TCP4, port, slot) < 0)
+	    uvs_claim_open(lab.map.claims, UVS_CLAIM_TCP4, port, uvs_claimant_alone(slot)) < 0)
 		kill_stall("%u cannot have port %u", slot, port);
 }
 
@@ -329,8 +329,8 @@ bind_and_close(void *arg)
 	struct uvs_claims *c = lab.map.claims;
 
 	(void)arg;
-	uvs_claim_take(c, UVS_CLAIM_TCP4, PORT_NEW, V, UVS_CLAIM_REUSEPORT);
-	uvs_claim_open(c, UVS_CLAIM_TCP4, PORT_NEW, V);
+	uvs_claim_take(c, UVS_CLAIM_TCP4, PORT_NEW, uvs_claimant_alone(V), UVS_CLAIM_REUSEPORT);
+	uvs_claim_open(c, UVS_CLAIM_TCP4, PORT_NEW, uvs_claimant_alone(V));
 	uvs_claim_shut(c, UVS_CLAIM_TCP4, PORT_NEW, V);
 	uvs_claim_drop(c, UVS_CLAIM_TCP4, PORT_NEW, V);
 	uvs_claim_drop(c, UVS_CLAIM_TCP4, PORT_V, V);

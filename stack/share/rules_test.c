@@ -187,7 +187,7 @@ requests(void)
 	CHECK_EQ(uvs_rules_serve(&writer, 8), 1);
 	CHECK_EQ(found(&f), 0); /* refused: it does not hold the port */
 	CHECK_EQ(atomic_load(&rules.ring[3].refused), 1);
-	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, f.lport, 3, 0), 0);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, f.lport, uvs_claimant_alone(3), 0), 0);
 	CHECK(uvs_rules_ask(&q, &f));
 	CHECK_EQ(uvs_rules_serve(&writer, 8), 1);
 	CHECK(!uvs_rules_waiting(&rules));
@@ -209,7 +209,7 @@ manager_is_away(void)
 
 	open_rules(64);
 	uvs_rules_open(&q, &rules, 3);
-	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, 3, 0), 0);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, uvs_claimant_alone(3), 0), 0);
 	for (n = 0; uvs_rules_ask(&q, &f); n++)
 		;
 	CHECK_EQ(n, UVS_REQUESTS);
@@ -239,7 +239,7 @@ hostile_requests(void)
 
 	open_rules(64);
 	ring = &rules.ring[2];
-	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, 2, 0), 0);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, uvs_claimant_alone(2), 0), 0);
 	atomic_store(&ring->head, 0x80000000);
 	CHECK_EQ(uvs_rules_serve(&writer, 8), 0);
 	CHECK(!uvs_rules_waiting(&rules));

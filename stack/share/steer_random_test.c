@@ -58,8 +58,8 @@ use(uint32_t slot, uint32_t port)
 	if (uses[slot][port]++ != 0)
 		return;
 	for (uint32_t family = 4; family <= 6; family += 2)
-		CHECK_EQ(uvs_claim_take(lab.map.claims, space(family), (uint16_t)(80 + port), slot,
-					UVS_CLAIM_REUSEPORT),
+		CHECK_EQ(uvs_claim_take(lab.map.claims, space(family), (uint16_t)(80 + port),
+					uvs_claimant_alone(slot), UVS_CLAIM_REUSEPORT),
 			 0);
 }
 
@@ -80,7 +80,7 @@ toggle_listener(uint32_t slot, uint32_t port)
 		use(slot, port);
 		for (uint32_t family = 4; family <= 6; family += 2)
 			CHECK_EQ(uvs_claim_open(lab.map.claims, space(family),
-						(uint16_t)(80 + port), slot),
+						(uint16_t)(80 + port), uvs_claimant_alone(slot)),
 				 0);
 		return;
 	}

@@ -23,9 +23,11 @@ hold_port(uint32_t slot, uint8_t family, uint8_t proto, uint16_t port, bool open
 {
 	enum uvs_claim_space space = uvs_claim_space(proto, family);
 
-	CHECK_EQ(uvs_claim_take(lab.map.claims, space, port, slot, UVS_CLAIM_REUSEPORT), 0);
+	CHECK_EQ(uvs_claim_take(lab.map.claims, space, port, uvs_claimant_alone(slot),
+				UVS_CLAIM_REUSEPORT),
+		 0);
 	if (open)
-		CHECK_EQ(uvs_claim_open(lab.map.claims, space, port, slot), 0);
+		CHECK_EQ(uvs_claim_open(lab.map.claims, space, port, uvs_claimant_alone(slot)), 0);
 }
 
 static uint32_t

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
-static unsigned int
-slot(uint16_t port)
+static struct uvs_port_use **
+bucket(const struct uvs_ports *p, uint16_t port)
 {
-	return port % UVS_PORT_BUCKETS;
+	return &p->all->bucket[port % UVS_PORT_BUCKETS];
 }
 
 /* SO_REUSEADDR lets two share, but nobody a port on which TCP listens already. */
@@ -19,15 +19,17 @@ conflicts(const struct uvs_ports *p, const struct uvs_port_use *u, const struct 
 		return false;
 	if (!uvs_addr_overlap(&other->local.ip, &u->local.ip))
 		return false;
+	if (u->party != NULL && u->party == other->party)
+		return false;
 	if (u->reuseport && other->reuseport)
 		return false;
 	return !u->reuseaddr || !other->reuseaddr || (p->tcp && other->listening);
 }
 
-int
-uvs_ports_check(const struct uvs_ports *p, const struct uvs_port_use *u)
+static int
+check(const struct uvs_ports *p, const struct uvs_port_use *u)
 {
-	for (struct uvs_port_use *o = p->bucket[slot(u->local.port)]; o != NULL; o = o->next)
+	for (struct uvs_port_use *o = *bucket(p, u->local.port); o != NULL; o = o->next)
 		if (conflicts(p, u, o))
 			return -EADDRINUSE;
 	return 0;
@@ -62,22 +64,22 @@ claim_family(struct uvs_ports *p, const struct uvs_port_use *u, uint8_t family)
 	uint64_t held = uvs_claim_held(p->claims, space(p, family), u->local.port);
 	int r;
 
-	if (u->remote.port != 0 && (held >> p->slot & 1) != 0)
+	if (u->remote.port != 0 && (held >> p->who.slot & 1) != 0)
 		return 0;
-	r = uvs_claim_take(p->claims, space(p, family), u->local.port, p->slot, claim_flags(u));
+	r = uvs_claim_take(p->claims, space(p, family), u->local.port, p->who, claim_flags(u));
 	uvs_trace_steer_claim((uint8_t)space(p, family), u->local.port, r);
 	return r;
 }
 
-/* Is there another use of its port here, of that family, that needs what it needed? */
+/* Does this instance use its port otherwise, for that family and for what it was needed? */
 static bool
 another(const struct uvs_port_use *u, uint8_t family, bool open)
 {
-	const struct uvs_port_use *o = u->table->bucket[slot(u->local.port)];
+	const struct uvs_port_use *o = *bucket(u->view, u->local.port);
 
 	for (; o != NULL; o = o->next)
-		if (o != u && o->local.port == u->local.port && has_family(o, family) &&
-		    (o->open || !open))
+		if (o != u && o->view == u->view && o->local.port == u->local.port &&
+		    has_family(o, family) && (o->open || !open))
 			return true;
 	return false;
 }
@@ -85,12 +87,12 @@ another(const struct uvs_port_use *u, uint8_t family, bool open)
 static void
 unclaim_family(const struct uvs_port_use *u, uint8_t family)
 {
-	struct uvs_ports *p = u->table;
+	struct uvs_ports *p = u->view;
 
 	if (!another(u, family, false))
-		uvs_claim_drop(p->claims, space(p, family), u->local.port, p->slot);
+		uvs_claim_drop(p->claims, space(p, family), u->local.port, p->who.slot);
 	else if (u->open && !another(u, family, true))
-		uvs_claim_shut(p->claims, space(p, family), u->local.port, p->slot);
+		uvs_claim_shut(p->claims, space(p, family), u->local.port, p->who.slot);
 }
 
 static void
@@ -117,9 +119,10 @@ claim(struct uvs_ports *p, struct uvs_port_use *u)
 	return 0;
 }
 
-int
-uvs_ports_open(struct uvs_ports *p, struct uvs_port_use *u)
+static int
+open_use(struct uvs_port_use *u)
 {
+	struct uvs_ports *p = u->view;
 	int r = 0;
 
 	if (p->claims == NULL)
@@ -127,20 +130,22 @@ uvs_ports_open(struct uvs_ports *p, struct uvs_port_use *u)
 	u->open = true;
 	for (uint8_t family = 4; family <= 6 && r == 0; family += 2)
 		if (has_family(u, family))
-			r = uvs_claim_open(p->claims, space(p, family), u->local.port, p->slot);
+			r = uvs_claim_open(p->claims, space(p, family), u->local.port, p->who);
 	if (r < 0)
 		u->open = false;
 	return r;
 }
 
-void
-uvs_ports_shut(struct uvs_ports *p, struct uvs_port_use *u)
+static void
+shut_use(struct uvs_port_use *u)
 {
+	struct uvs_ports *p = u->view;
+
 	if (!u->open)
 		return;
 	for (uint8_t family = 4; family <= 6; family += 2)
 		if (has_family(u, family) && !another(u, family, true))
-			uvs_claim_shut(p->claims, space(p, family), u->local.port, p->slot);
+			uvs_claim_shut(p->claims, space(p, family), u->local.port, p->who.slot);
 	u->open = false;
 }
 
@@ -155,7 +160,7 @@ foreign(const struct uvs_ports *p, const struct uvs_port_use *u, uint16_t port)
 	for (uint8_t family = 4; family <= 6; family += 2)
 		if (has_family(u, family))
 			held |= uvs_claim_held(p->claims, space(p, family), port);
-	return (held & ~(1ULL << p->slot)) != 0;
+	return (held & ~p->who.kin) != 0;
 }
 
 /* ------------------------------------------------------------------------------------ the table */
@@ -163,9 +168,9 @@ foreign(const struct uvs_ports *p, const struct uvs_port_use *u, uint16_t port)
 static void
 insert(struct uvs_ports *p, struct uvs_port_use *u)
 {
-	struct uvs_port_use **head = &p->bucket[slot(u->local.port)];
+	struct uvs_port_use **head = bucket(p, u->local.port);
 
-	u->table = p;
+	u->view = p;
 	u->next = *head;
 	u->prev = head;
 	if (u->next != NULL)
@@ -180,11 +185,10 @@ take_out(struct uvs_port_use *u)
 	if (u->next != NULL)
 		u->next->prev = u->prev;
 	u->prev = NULL;
-	u->table = NULL;
 }
 
-int
-uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u)
+static int
+add(struct uvs_ports *p, struct uvs_port_use *u)
 {
 	int r;
 
@@ -195,35 +199,16 @@ uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u)
 	return r;
 }
 
-void
-uvs_ports_remove(struct uvs_port_use *u)
+/* Has another use exactly this four-tuple? */
+static bool
+connected(const struct uvs_ports *p, const struct uvs_port_use *u, const struct uvs_addr *remote)
 {
-	if (u->prev == NULL)
-		return;
-	if (u->table->claims != NULL)
-		unclaim(u);
-	take_out(u);
-}
-
-bool
-uvs_ports_connected(const struct uvs_ports *p, const struct uvs_port_use *u)
-{
-	for (struct uvs_port_use *o = p->bucket[slot(u->local.port)]; o != NULL; o = o->next)
-		if (o != u && o->local.port == u->local.port && o->remote.port == u->remote.port &&
-		    ip_addr_cmp(&o->remote.ip, &u->remote.ip) &&
+	for (struct uvs_port_use *o = *bucket(p, u->local.port); o != NULL; o = o->next)
+		if (o != u && o->local.port == u->local.port && o->remote.port == remote->port &&
+		    ip_addr_cmp(&o->remote.ip, &remote->ip) &&
 		    uvs_addr_overlap(&o->local.ip, &u->local.ip))
 			return true;
 	return false;
-}
-
-void *
-uvs_ports_listener(const struct uvs_ports *p, const struct uvs_port_use *u)
-{
-	for (struct uvs_port_use *o = p->bucket[slot(u->local.port)]; o != NULL; o = o->next)
-		if (o != u && o->listening && o->reuseport && o->owner != NULL &&
-		    o->local.port == u->local.port && ip_addr_cmp(&o->local.ip, &u->local.ip))
-			return o->owner;
-	return NULL;
 }
 
 /* ------------------------------------------------------------------------ whose is a datagram? */
@@ -243,11 +228,12 @@ score_of_local(const struct uvs_port_use *u, const struct uvs_addr *local)
 }
 
 static int
-score(const struct uvs_port_use *u, const struct uvs_addr *local, const struct uvs_addr *remote)
+score(const struct uvs_ports *p, const struct uvs_port_use *u, const struct uvs_addr *local,
+      const struct uvs_addr *remote)
 {
 	int s;
 
-	if (u->local.port != local->port || u->owner == NULL)
+	if (u->view != p || u->local.port != local->port || u->owner == NULL)
 		return NOT_FOR_IT;
 	s = score_of_local(u, local);
 	if (s == NOT_FOR_IT || u->remote.port == 0)
@@ -272,22 +258,21 @@ static struct uvs_port_use *
 of_group(const struct uvs_ports *p, const struct uvs_addr *local, const struct uvs_addr *remote,
 	 int best, unsigned int n)
 {
-	for (struct uvs_port_use *u = p->bucket[slot(local->port)]; u != NULL; u = u->next)
-		if (u->reuseport && score(u, local, remote) == best && n-- == 0)
+	for (struct uvs_port_use *u = *bucket(p, local->port); u != NULL; u = u->next)
+		if (u->reuseport && score(p, u, local, remote) == best && n-- == 0)
 			return u;
 	return NULL;
 }
 
-struct uvs_port_use *
-uvs_ports_find(const struct uvs_ports *p, const struct uvs_addr *local,
-	       const struct uvs_addr *remote)
+static struct uvs_port_use *
+find(const struct uvs_ports *p, const struct uvs_addr *local, const struct uvs_addr *remote)
 {
 	struct uvs_port_use *found = NULL;
 	unsigned int sharing = 0;
 	int best = NOT_FOR_IT;
 
-	for (struct uvs_port_use *u = p->bucket[slot(local->port)]; u != NULL; u = u->next) {
-		int is = score(u, local, remote);
+	for (struct uvs_port_use *u = *bucket(p, local->port); u != NULL; u = u->next) {
+		int is = score(p, u, local, remote);
 
 		if (is > best) {
 			best = is;
@@ -301,21 +286,10 @@ uvs_ports_find(const struct uvs_ports *p, const struct uvs_addr *local,
 	return found;
 }
 
-struct uvs_port_use *
-uvs_ports_next(const struct uvs_ports *p, const struct uvs_port_use *u,
-	       const struct uvs_addr *local, const struct uvs_addr *remote)
-{
-	struct uvs_port_use *next = u == NULL ? p->bucket[slot(local->port)] : u->next;
-
-	while (next != NULL && score(next, local, remote) == NOT_FOR_IT)
-		next = next->next;
-	return next;
-}
-
 static bool
 in_use(const struct uvs_ports *p, uint16_t port)
 {
-	for (struct uvs_port_use *o = p->bucket[slot(port)]; o != NULL; o = o->next)
+	for (struct uvs_port_use *o = *bucket(p, port); o != NULL; o = o->next)
 		if (o->local.port == port)
 			return true;
 	return false;
@@ -326,7 +300,7 @@ usable(const struct uvs_ports *p, const struct uvs_port_use *u, bool by_tuple)
 {
 	if (foreign(p, u, u->local.port))
 		return false;
-	return by_tuple ? !uvs_ports_connected(p, u) && uvs_ports_check(p, u) == 0
+	return by_tuple ? !connected(p, u, &u->remote) && check(p, u) == 0
 			: !in_use(p, u->local.port);
 }
 
@@ -382,19 +356,19 @@ search_home(struct uvs_ports *p, struct uvs_port_use *u)
 	return false;
 }
 
-uint16_t
-uvs_ports_home(struct uvs_ports *p, struct uvs_port_use *u)
+static bool
+come_home(struct uvs_ports *p, struct uvs_port_use *u)
 {
-	return p->home != NULL && search_home(p, u) ? u->local.port : 0;
+	return p->home != NULL && search_home(p, u);
 }
 
-int
-uvs_ports_choose(struct uvs_ports *p, struct uvs_port_use *u)
+static int
+choose(struct uvs_ports *p, struct uvs_port_use *u)
 {
 	bool connecting = u->remote.port != 0;
 	bool reuseaddr = u->reuseaddr;
 
-	if (connecting && uvs_ports_home(p, u) != 0)
+	if (connecting && come_home(p, u))
 		return 0;
 	if (search(p, u, false))
 		return 0;
@@ -404,4 +378,197 @@ uvs_ports_choose(struct uvs_ports *p, struct uvs_port_use *u)
 	bool found = search(p, u, true);
 	u->reuseaddr = reuseaddr;
 	return found ? 0 : -EADDRNOTAVAIL;
+}
+
+/* -------------------------------------------------------------------------- what sockets may ask
+ */
+
+/* NULL: the process has one instance, and that one is entered. */
+static struct uvs_lock *
+lock(const struct uvs_ports *p)
+{
+	struct uvs_lock *l = (p->who.kin & (p->who.kin - 1)) != 0 ? &p->all->lock : NULL;
+
+	if (l != NULL)
+		uvs_lock_take(l);
+	return l;
+}
+
+static void
+unlock(struct uvs_lock *l)
+{
+	if (l != NULL)
+		uvs_lock_give(l);
+}
+
+int
+uvs_ports_bind(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(p);
+	bool any = u->local.port == 0;
+	int r;
+
+	do
+		r = any ? choose(p, u) : check(p, u);
+	while (r == 0 && (r = add(p, u)) < 0 && any); /* another process was faster */
+	unlock(l);
+	return r;
+}
+
+int
+uvs_ports_add(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(p);
+	int r = add(p, u);
+
+	unlock(l);
+	return r;
+}
+
+int
+uvs_ports_open(struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(u->view);
+	int r = open_use(u);
+
+	unlock(l);
+	return r;
+}
+
+void
+uvs_ports_shut(struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(u->view);
+
+	shut_use(u);
+	unlock(l);
+}
+
+uint16_t
+uvs_ports_home(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(p);
+	uint16_t port = come_home(p, u) ? u->local.port : 0;
+
+	unlock(l);
+	return port;
+}
+
+int
+uvs_ports_listen(struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(u->view);
+	int r = check(u->view, u);
+
+	if (r == 0)
+		r = open_use(u);
+	u->listening = r == 0;
+	unlock(l);
+	return r;
+}
+
+void
+uvs_ports_remove(struct uvs_port_use *u)
+{
+	struct uvs_lock *l;
+
+	if (u->prev == NULL)
+		return;
+	l = lock(u->view);
+	if (u->view->claims != NULL)
+		unclaim(u);
+	take_out(u);
+	unlock(l);
+}
+
+int
+uvs_ports_connect(struct uvs_port_use *u, const struct uvs_addr *remote)
+{
+	struct uvs_lock *l = lock(u->view);
+	int r = u->view->tcp && connected(u->view, u, remote) ? -EADDRNOTAVAIL : 0;
+
+	if (r == 0)
+		u->remote = *remote;
+	else
+		u->remote.port = 0;
+	unlock(l);
+	return r;
+}
+
+void
+uvs_ports_disconnect(struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(u->view);
+
+	u->remote.port = 0;
+	unlock(l);
+}
+
+void
+uvs_ports_locate(struct uvs_port_use *u, const ip_addr_t *ip)
+{
+	struct uvs_lock *l = lock(u->view);
+
+	u->local.ip = *ip;
+	unlock(l);
+}
+
+void
+uvs_ports_share(struct uvs_port_use *u, bool reuseaddr, bool reuseport)
+{
+	struct uvs_lock *l;
+
+	if (u->reuseaddr == reuseaddr && u->reuseport == reuseport)
+		return;
+	l = lock(u->view);
+	u->reuseaddr = reuseaddr;
+	u->reuseport = reuseport;
+	unlock(l);
+}
+
+void
+uvs_ports_join(struct uvs_port_use *u, const void *party)
+{
+	struct uvs_lock *l = lock(u->view);
+
+	u->party = party;
+	unlock(l);
+}
+
+void *
+uvs_ports_listener(const struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(u->view);
+	struct uvs_port_use *o = *bucket(u->view, u->local.port);
+
+	while (o != NULL && (o == u || o->view != u->view || !o->listening || !o->reuseport ||
+			     o->owner == NULL || o->local.port != u->local.port ||
+			     !ip_addr_cmp(&o->local.ip, &u->local.ip)))
+		o = o->next;
+	unlock(l);
+	return o != NULL ? o->owner : NULL;
+}
+
+struct uvs_port_use *
+uvs_ports_find(const struct uvs_ports *p, const struct uvs_addr *local,
+	       const struct uvs_addr *remote)
+{
+	struct uvs_lock *l = lock(p);
+	struct uvs_port_use *found = find(p, local, remote);
+
+	unlock(l);
+	return found;
+}
+
+struct uvs_port_use *
+uvs_ports_next(const struct uvs_ports *p, const struct uvs_port_use *u,
+	       const struct uvs_addr *local, const struct uvs_addr *remote)
+{
+	struct uvs_lock *l = lock(p);
+	struct uvs_port_use *next = u == NULL ? *bucket(p, local->port) : u->next;
+
+	while (next != NULL && score(p, next, local, remote) == NOT_FOR_IT)
+		next = next->next;
+	unlock(l);
+	return next;
 }

@@ -66,18 +66,32 @@ uvs_publish(struct uvs_sock *s, uint32_t what)
 		return;
 	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELEASE);
 	fire(s, what | risen);
+	if (unlikely(s->member != NULL))
+		uvs_spread_nudge(s->member);
+}
+
+static const struct uvs_spread *
+spread_of(const struct uvs_sock *s)
+{
+	return __atomic_load_n(&s->spread, __ATOMIC_ACQUIRE);
 }
 
 uint32_t
 uvs_sock_events(const struct uvs_sock *s)
 {
-	return __atomic_load_n(&s->events, __ATOMIC_ACQUIRE);
+	const struct uvs_spread *spread = spread_of(s);
+	uint32_t level = __atomic_load_n(&s->events, __ATOMIC_ACQUIRE);
+
+	return likely(spread == NULL) ? level : level | uvs_spread_events(spread);
 }
 
 uint32_t
 uvs_sock_seq(const struct uvs_sock *s)
 {
-	return __atomic_load_n(&s->seq, __ATOMIC_ACQUIRE);
+	const struct uvs_spread *spread = spread_of(s);
+	uint32_t seq = __atomic_load_n(&s->seq, __ATOMIC_ACQUIRE);
+
+	return likely(spread == NULL) ? seq : seq + uvs_spread_seq(spread);
 }
 
 void
@@ -192,10 +206,21 @@ uvs_sock_new_on(struct uvs_instance *in, int domain, int type, int protocol, str
 	return 0;
 }
 
+/* Of several stacks each gets its share of sockets. */
+static struct uvs_instance *
+next_instance(void)
+{
+	static uint32_t turn; /* atomic */
+	unsigned int n;
+	struct uvs_instance *const *in = uvs_stack_instances(&n);
+
+	return n == 1 ? in[0] : in[__atomic_fetch_add(&turn, 1, __ATOMIC_RELAXED) % n];
+}
+
 int
 uvs_sock_new(int domain, int type, int protocol, struct uvs_sock **out)
 {
-	return uvs_sock_new_on(uvs_stack_instance(), domain, type, protocol, out);
+	return uvs_sock_new_on(next_instance(), domain, type, protocol, out);
 }
 
 struct uvs_sock *
@@ -216,14 +241,22 @@ uvs_sock_get(struct uvs_sock *s)
 	return s;
 }
 
+void
+uvs_sock_close(struct uvs_sock *s)
+{
+	uvs_trace_close(s);
+	s->proto->close(s);
+	uvs_unstarve(&s->starved);
+	if (s->spread != NULL)
+		uvs_spread_face_closes(s->spread);
+}
+
 static long
 do_close(void *arg)
 {
 	struct uvs_sock *s = arg;
 
-	uvs_trace_close(s);
-	s->proto->close(s);
-	uvs_unstarve(&s->starved);
+	uvs_sock_close(s);
 	return 0;
 }
 
@@ -232,7 +265,16 @@ close_deferred(struct uvs_deferred *d)
 {
 	struct uvs_sock *s = (struct uvs_sock *)((char *)d - offsetof(struct uvs_sock, deferred));
 
-	do_close(s);
+	uvs_sock_close(s);
+	free(s);
+}
+
+/* In a forked child: the wire is the parent's. */
+static void
+forget(struct uvs_sock *s)
+{
+	if (s->spread != NULL)
+		uvs_spread_forget(s->spread);
 	free(s);
 }
 
@@ -241,7 +283,13 @@ uvs_sock_put(struct uvs_sock *s)
 {
 	if (__atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) != 1)
 		return;
-	if (s->epoch == uvs_stack_epoch() && uvs_model->call(s->in, do_close, s) == -EDEADLK) {
+	if (s->epoch != uvs_stack_epoch()) {
+		forget(s);
+		return;
+	}
+	if (s->spread != NULL)
+		uvs_spread_close(s->spread);
+	if (uvs_model->call(s->in, do_close, s) == -EDEADLK) {
 		s->deferred.run = close_deferred;
 		uvs_inst_defer(s->in, &s->deferred);
 		return;
@@ -255,7 +303,7 @@ int
 uvs_sock_bind_port(struct uvs_sock *s, struct uvs_ports *ports, const struct uvs_addr *a)
 {
 	struct uvs_port_use *u = calloc(1, sizeof(*u));
-	int r = 0;
+	int r;
 
 	if (u == NULL)
 		return -ENOMEM;
@@ -264,10 +312,9 @@ uvs_sock_bind_port(struct uvs_sock *s, struct uvs_ports *ports, const struct uvs
 	u->remote.port = s->remote.port;
 	u->reuseaddr = s->opt.reuseaddr != 0;
 	u->reuseport = s->opt.reuseport != 0;
+	u->party = s->member != NULL ? s->member->spread : NULL;
 	u->owner = s;
-	do
-		r = a->port == 0 ? uvs_ports_choose(ports, u) : uvs_ports_check(ports, u);
-	while (r == 0 && (r = uvs_ports_add(ports, u)) < 0 && a->port == 0);
+	r = uvs_ports_bind(ports, u);
 	if (r < 0) {
 		free(u);
 		return r;
@@ -322,13 +369,35 @@ do_listen(void *arg)
 	return r;
 }
 
+static long do_shutdown(void *arg);
+
+/* On the other stacks, too; on all of them or none. */
+static int
+listen_elsewhere(struct uvs_sock *s, struct op *o)
+{
+	int r = uvs_spread_over(s);
+
+	if (r == 0)
+		r = (int)uvs_spread_call(s, do_listen, o, &o->s);
+	if (r == 0)
+		return 0;
+	*o = (struct op){.s = s, .flags = SHUT_RDWR};
+	call(s, do_shutdown, o);
+	uvs_spread_call(s, do_shutdown, o, &o->s);
+	return r;
+}
+
 int
 uvs_sock_listen(struct uvs_sock *s, int backlog)
 {
 	struct op o = {.s = s, .flags = backlog};
 	int r = uvs_stack_ready(s->in);
 
-	return r < 0 ? r : (int)call(s, do_listen, &o);
+	if (r == 0)
+		r = (int)call(s, do_listen, &o);
+	if (r == 0)
+		r = listen_elsewhere(s, &o);
+	return r;
 }
 
 static long
@@ -355,7 +424,12 @@ uvs_sock_connect(struct uvs_sock *s, const struct sockaddr *addr, socklen_t len)
 	struct op o = {.s = s, .addr = addr, .len = len};
 	int r = uvs_stack_ready(s->in);
 
-	return r < 0 ? r : (int)call(s, do_connect, &o);
+	if (r == 0)
+		r = (int)call(s, do_connect, &o);
+	/* A listener was told to be one no longer. */
+	if (r == 0 && !uvs_sock_listening(s))
+		uvs_spread_call(s, do_connect, &o, &o.s);
+	return r;
 }
 
 struct accept_op {
@@ -380,11 +454,18 @@ int
 uvs_sock_accept(struct uvs_sock *s, struct uvs_sock **out, struct sockaddr *addr, socklen_t *len)
 {
 	struct accept_op o = {s, out, addr, len};
+	int r = -EAGAIN;
 
-	/* Nothing there: known without the instance. */
-	if (uvs_sock_listening(s) && uvs_sock_events(s) == 0)
-		return -EAGAIN;
-	return (int)call(s, do_accept, &o);
+	if (!uvs_sock_listening(s))
+		return (int)call(s, do_accept, &o);
+	/* Nothing there: known without an instance. Or another thread is faster: once round. */
+	for (unsigned int i = uvs_spread_width(s); r == -EAGAIN && i > 0; i--) {
+		o.s = uvs_spread_ready(s);
+		if (o.s == NULL)
+			return -EAGAIN;
+		r = (int)call(o.s, do_accept, &o);
+	}
+	return r;
 }
 
 static long
@@ -399,10 +480,14 @@ int
 uvs_sock_shutdown(struct uvs_sock *s, int how)
 {
 	struct op o = {.s = s, .flags = how};
+	int r;
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return -EINVAL;
-	return (int)call(s, do_shutdown, &o);
+	r = (int)call(s, do_shutdown, &o);
+	if (r == 0)
+		uvs_spread_call(s, do_shutdown, &o, &o.s);
+	return r;
 }
 
 /* --------------------------------------------------------------------------------------- data */
@@ -612,8 +697,11 @@ int
 uvs_sock_setsockopt(struct uvs_sock *s, int level, int name, const void *val, socklen_t len)
 {
 	struct setopt_op o = {s, level, name, val, len};
+	int r = (int)call(s, do_setsockopt, &o);
 
-	return (int)call(s, do_setsockopt, &o);
+	if (r == 0) /* what is accepted is like its listener */
+		uvs_spread_call(s, do_setsockopt, &o, &o.s);
+	return r;
 }
 
 uint64_t

@@ -13,6 +13,9 @@
  *              separate  the call is handed to the stack thread through a ring
  *   core/    the instance: one lwIP (struct uvl), its ethdev queues, its loop, its pool
  *
+ * A process may have several instances. A socket is one's, from uvs_sock_new() or uvs_sock_accept()
+ * on; a listening one has members on all of them, and what it accepts lives where it arrived.
+ *
  * Nothing here blocks. What cannot be done now returns -EAGAIN; the caller waits with a watch and
  * uvs_wait(). All functions return a negative errno for failure. All are safe from any thread of
  * the process; calls on the same socket from several threads are serialised by its instance.

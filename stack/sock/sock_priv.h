@@ -3,8 +3,9 @@
  * stack/sock/sock_priv.h - the inside of a socket.
  *
  * Words that any thread reads without the instance (atomic, written under it): events, seq, refs,
- * listening. Constant after creation: in, proto, domain, type, protocol, epoch. Everything else is
- * under the instance: read and written only by functions that the model runs in its context.
+ * listening; spread. Constant after creation: in, proto, domain, type, protocol, epoch. Everything
+ * else is under the instance: read and written only by functions that the model runs in its
+ * context.
  *
  * A socket has its lwIP PCB only from bind, connect or the first datagram on: socket() alone needs
  * no stack. When the last reference goes, the socket goes at once; a TCP PCB that still has to send
@@ -81,6 +82,9 @@ struct uvs_sock {
 	uint32_t epoch;
 	int domain, type, protocol;
 
+	struct uvs_spread *spread; /* of a face; atomic, set once. NULL: of other sockets */
+	struct uvs_member *member; /* constant. NULL: it is none */
+
 	struct uvs_watch *watches;
 	struct uvs_opts opt;
 	int err; /* SO_ERROR: positive errno, reported once */
@@ -123,9 +127,15 @@ struct uvs_proto {
 
 extern const struct uvs_proto uvs_proto_tcp, uvs_proto_udp;
 
+/* Of all instances of a process. */
+struct uvs_sock_ports {
+	struct uvs_port_table tcp, udp;
+};
+
 /* Per instance: uvs_instance.sock. */
 struct uvs_sock_tables {
 	struct uvs_ports tcp, udp;
+	struct uvs_sock_ports *own; /* nobody else's: freed with it; NULL */
 	struct raw_pcb *icmp;
 };
 
@@ -140,6 +150,65 @@ int uvs_sock_new_on(struct uvs_instance *in, int domain, int type, int protocol,
 
 /* Under the instance. A connection that arrived: like its listener. NULL: no memory. */
 struct uvs_sock *uvs_sock_child(struct uvs_sock *listener);
+
+/* Under the instance: what the last put does, but for the memory. */
+void uvs_sock_close(struct uvs_sock *s);
+
+/* spread.c: a process with several stacks listens on all of them.
+ *
+ * The socket that the application has is the face. listen() gives it a member on each other stack,
+ * a listening socket without a descriptor, bound to the same address; what arrives at a stack is
+ * taken by its member, waits in that one's queue, and stays there. accept() asks them in turn; the
+ * level is that of all of them together. Watches know the face only: a member with news nudges it,
+ * which is work deferred to the face's instance.
+ *
+ *   word          writer                               reader
+ *   face          the face's instance; NULL once it    there, by nudges
+ *                 has closed
+ *   turn          whoever accepts, relaxed             the same
+ *   member.nudge  IDLE -> QUEUED -> IDLE: its          both
+ *                 instance, the face's; -> CLOSED: its
+ *                 instance
+ *   refs          atomic: the face's, and a member's until it is closed and no nudge of it is
+ * queued; the last one frees the spread
+ *
+ * After fork() all of it is the parent's, and the child only frees it. */
+struct uvs_member {
+	struct uvs_sock *sock; /* NULL: not made */
+	struct uvs_spread *spread;
+	uint32_t nudge; /* atomic */
+	struct uvs_deferred news, closing;
+};
+
+struct uvs_spread {
+	uint32_t refs;
+	uint32_t turn;
+	struct uvs_sock *face;
+	struct uvs_instance *in; /* the face's; constant */
+	unsigned int n;          /* members, constant */
+	struct uvs_member member[];
+};
+
+/* Members for s, which listens, on the other stacks, if there are any; bound where it is. 0 or a
+ * negative errno. */
+int uvs_spread_over(struct uvs_sock *s);
+/* A call on each member, *target being its socket; without effect on other sockets. The first
+ * error. */
+long uvs_spread_call(struct uvs_sock *s, uvs_call_fn fn, void *arg, struct uvs_sock **target);
+/* How many sockets listen for s, itself included; and one that has connections waiting, another one
+ * each time, or NULL. */
+unsigned int uvs_spread_width(const struct uvs_sock *s);
+struct uvs_sock *uvs_spread_ready(struct uvs_sock *s);
+/* Levels of the members together; sum of what they tell uvs_sock_seq(). */
+uint32_t uvs_spread_events(const struct uvs_spread *spread);
+uint32_t uvs_spread_seq(const struct uvs_spread *spread);
+/* Under a member's instance: it has news. */
+void uvs_spread_nudge(struct uvs_member *m);
+/* The last put of the face: close its members, before it closes under its own instance. */
+void uvs_spread_close(struct uvs_spread *spread);
+void uvs_spread_face_closes(struct uvs_spread *spread);
+/* In a forked child. */
+void uvs_spread_forget(struct uvs_spread *spread);
 
 /* Under the instance. Recompute the level, and tell the watches what happened (EPOLLIN: something
  * came; EPOLLOUT: there is room) also where the level stays as it was, and which bits have risen.

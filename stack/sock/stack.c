@@ -10,6 +10,7 @@
 #include "stack/core/telemetry.h"
 #include "stack/core/waiter.h"
 #include "stack/seen/page.h"
+#include "stack/share/proto.h"
 #include "stack/sock/sock_priv.h"
 
 #include <fcntl.h>
@@ -24,12 +25,13 @@ static struct {
 	struct uvs_conf conf;
 	bool conf_read, conf_ok;
 	uint32_t epoch;
-	struct uvs_instance *in; /* never freed: a forked child makes another */
-	struct uvs_share *share; /* its slot in a shared host; NULL: it has its port to itself */
-	bool running;            /* atomic */
-	int failed;              /* errno of a start that went wrong: do not try again */
-	pid_t eal_pid;           /* process in which EAL was started; 0: none */
-	int claim;               /* descriptor by which the port is claimed, or -1 */
+	struct uvs_instance **in; /* [n], never freed: a forked child makes others */
+	unsigned int n;
+	struct uvs_share *share[UVS_STACKS_MAX]; /* slots of a host; NULL: the port is its own */
+	bool running;                            /* atomic */
+	int failed;    /* errno of a start that went wrong: do not try again */
+	pid_t eal_pid; /* process in which EAL was started; 0: none */
+	int claim;     /* descriptor by which the port is claimed, or -1 */
 } stack = {.epoch = 1, .claim = -1};
 
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -75,25 +77,55 @@ uvs_stack_conf(void)
 	return stack.conf_ok ? &stack.conf : NULL;
 }
 
-struct uvs_instance *
-uvs_stack_instance(void)
+static struct uvs_instance *
+instance_new(void)
 {
-	struct uvs_instance *in = __atomic_load_n(&stack.in, __ATOMIC_ACQUIRE);
+	struct uvs_instance *in = aligned_alloc(64, (sizeof(*in) + 63) & ~63ul);
 
-	if (in != NULL)
-		return in;
-	uvs_stack_conf();
-	pthread_mutex_lock(&start_lock);
-	if (stack.in == NULL) {
-		in = aligned_alloc(64, (sizeof(*in) + 63) & ~63ul);
-		if (in == NULL)
-			abort();
-		uvs_inst_init(in, &stack.conf);
-		__atomic_store_n(&stack.in, in, __ATOMIC_RELEASE);
-	}
-	in = stack.in;
-	pthread_mutex_unlock(&start_lock);
+	if (in == NULL)
+		abort();
+	uvs_inst_init(in, &stack.conf);
 	return in;
+}
+
+static struct uvs_instance **
+instances_new(unsigned int n)
+{
+	struct uvs_instance **in = calloc(n, sizeof(*in));
+
+	if (in == NULL)
+		abort();
+	for (unsigned int i = 0; i < n; i++)
+		in[i] = instance_new();
+	return in;
+}
+
+struct uvs_instance *const *
+uvs_stack_instances(unsigned int *n)
+{
+	struct uvs_instance **in = __atomic_load_n(&stack.in, __ATOMIC_ACQUIRE);
+
+	if (unlikely(in == NULL)) {
+		uvs_stack_conf();
+		pthread_mutex_lock(&start_lock);
+		if (stack.in == NULL) {
+			stack.n = stack.conf.stacks;
+			__atomic_store_n(&stack.in, instances_new(stack.n), __ATOMIC_RELEASE);
+		}
+		in = stack.in;
+		pthread_mutex_unlock(&start_lock);
+	}
+	*n = stack.n;
+	return in;
+}
+
+bool
+uvs_stack_has(const struct uvs_instance *in)
+{
+	for (unsigned int i = 0; stack.in != NULL && i < stack.n; i++)
+		if (stack.in[i] == in)
+			return true;
+	return false;
 }
 
 uint32_t
@@ -112,20 +144,50 @@ uvs_stack_may_bind_low(void)
 /* ----------------------------------------------------------------------------------------- start
  */
 
-int
-uvs_stack_attach(struct uvs_instance *in, uint16_t port_id, struct uvs_share *share)
+struct uvs_sock_ports *
+uvs_sock_ports_new(void)
 {
-	int r;
+	return calloc(1, sizeof(struct uvs_sock_ports));
+}
 
-	in->sock = calloc(1, sizeof(struct uvs_sock_tables));
-	if (in->sock == NULL)
+static void
+open_ports(struct uvs_ports *p, struct uvs_port_table *all, struct uvs_share *share, uint64_t kin)
+{
+	p->all = all;
+	if (share == NULL)
+		return;
+	p->claims = uvs_share_claims(share);
+	p->who = (struct uvs_claimant){uvs_share_slot(share), kin};
+	p->home = uvs_share_home(share);
+}
+
+static int
+tables_new(struct uvs_instance *in, struct uvs_share *share, struct uvs_sock_ports *all,
+	   uint64_t kin)
+{
+	struct uvs_sock_tables *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
 		return -ENOMEM;
-	uvs_tables(in)->tcp.tcp = true;
-	if (share != NULL) {
-		uvs_tables(in)->tcp.claims = uvs_tables(in)->udp.claims = uvs_share_claims(share);
-		uvs_tables(in)->tcp.slot = uvs_tables(in)->udp.slot = uvs_share_slot(share);
-		uvs_tables(in)->tcp.home = uvs_tables(in)->udp.home = uvs_share_home(share);
-	}
+	in->sock = t;
+	if (all == NULL)
+		all = t->own = uvs_sock_ports_new();
+	if (all == NULL)
+		return -ENOMEM;
+	t->tcp.tcp = true;
+	open_ports(&t->tcp, &all->tcp, share, kin);
+	open_ports(&t->udp, &all->udp, share, kin);
+	return 0;
+}
+
+int
+uvs_stack_attach(struct uvs_instance *in, uint16_t port_id, struct uvs_share *share,
+		 struct uvs_sock_ports *all, uint64_t kin)
+{
+	int r = tables_new(in, share, all, kin);
+
+	if (r < 0)
+		return r;
 	r = uvs_inst_start(in, port_id, share);
 	if (r < 0)
 		return r;
@@ -141,6 +203,7 @@ uvs_stack_detach(struct uvs_instance *in)
 	uvs_inst_enter(in);
 	uvs_inst_stop(in);
 	uvs_inst_leave(in);
+	free(uvs_tables(in)->own);
 	free(in->sock);
 	in->sock = NULL;
 }
@@ -159,7 +222,7 @@ view_of(void *in, uint32_t slot, struct uvs_view *v)
 	return true;
 }
 
-/* Whoever looks from outside looks there. */
+/* Whoever looks from outside looks there, if the process has one stack. */
 static void
 show(struct uvs_instance *in)
 {
@@ -175,14 +238,35 @@ show(struct uvs_instance *in)
 	}
 }
 
+/* Slots for the instances, if the host has any: of the manager's, or of this process's own. */
 static int
-start_instance(void *arg)
+start_host(void)
 {
-	int port = stack.share != NULL ? 0 : uvs_eal_port(&stack.conf);
+	if (stack.conf.mode == UVS_MODE_SHARED)
+		return uvs_share_attach(&stack.conf, stack.share, stack.n);
+	return uvs_eal_start(&stack.conf, NULL);
+}
 
-	if (port >= 0 && stack.share == NULL)
-		show(arg);
-	return port < 0 ? port : uvs_stack_attach(arg, (uint16_t)port, stack.share);
+static int
+start_instances(void *arg)
+{
+	struct uvs_sock_ports *all = uvs_sock_ports_new();
+	bool shared = stack.conf.mode == UVS_MODE_SHARED;
+	int port = shared ? 0 : uvs_eal_port(&stack.conf), r = 0;
+	uint64_t kin = 0;
+
+	(void)arg;
+	if (port < 0 || all == NULL)
+		return port < 0 ? port : -ENOMEM;
+	if (!shared && stack.n == 1)
+		show(stack.in[0]);
+	if (!shared && stack.n > 1)
+		r = uvs_share_alone(&stack.conf, (uint16_t)port, stack.share, stack.n);
+	for (unsigned int i = 0; r == 0 && stack.share[0] != NULL && i < stack.n; i++)
+		kin |= 1ULL << uvs_share_slot(stack.share[i]);
+	for (unsigned int i = 0; r == 0 && i < stack.n; i++)
+		r = uvs_stack_attach(stack.in[i], (uint16_t)port, stack.share[i], all, kin);
+	return r;
 }
 
 static long
@@ -235,7 +319,7 @@ claim_port(void)
 }
 
 static int
-start_everything(struct uvs_instance *in)
+start_everything(void)
 {
 	int r;
 
@@ -246,34 +330,31 @@ start_everything(struct uvs_instance *in)
 	}
 	stack.eal_pid = getpid();
 	claim_port(); /* if it is another's, the driver says so */
-	if (stack.conf.mode == UVS_MODE_SHARED)
-		r = uvs_share_attach(&stack.conf, &stack.share, 1);
-	else
-		r = uvs_eal_start(&stack.conf, NULL);
+	r = start_host();
 	if (r == 0)
-		r = uvs_aside(start_instance, in);
+		r = uvs_aside(start_instances, NULL);
 	if (r == 0)
-		r = uvs_model->start(&in, 1);
-	if (r == 0)
-		await_addresses(in);
+		r = uvs_model->start(stack.in, stack.n);
+	for (unsigned int i = 0; r == 0 && i < stack.n; i++)
+		await_addresses(stack.in[i]);
 	return r;
 }
 
 int
 uvs_stack_start(void)
 {
-	struct uvs_instance *in;
 	int saved = errno, r;
+	unsigned int n;
 
 	if (uvs_stack_running())
 		return 0;
 	if (uvs_stack_conf() == NULL)
 		return -ENETDOWN;
-	in = uvs_stack_instance();
+	uvs_stack_instances(&n);
 	pthread_mutex_lock(&start_lock);
 	r = stack.failed;
 	if (r == 0 && !stack.running) {
-		r = start_everything(in);
+		r = start_everything();
 		stack.failed = r;
 		__atomic_store_n(&stack.running, r == 0, __ATOMIC_RELEASE);
 	}
@@ -314,7 +395,7 @@ uvs_stack_running(void)
 int
 uvs_stack_ready(struct uvs_instance *in)
 {
-	if (likely(uvs_stack_running()) || in != stack.in)
+	if (likely(uvs_stack_running()) || !uvs_stack_has(in))
 		return 0;
 	return uvs_stack_start();
 }
@@ -363,15 +444,35 @@ close_all(void *arg)
 	return 0;
 }
 
+static long
+close_everywhere(void)
+{
+	long r = 0;
+
+	for (unsigned int i = 0; i < stack.n; i++)
+		r |= uvs_model->call(stack.in[i], close_all, stack.in[i]);
+	return r;
+}
+
+static long
+linger_for_any(void)
+{
+	long most = LINGER_NONE;
+
+	for (unsigned int i = 0; i < stack.n; i++)
+		most = RTE_MAX(most, uvs_model->call(stack.in[i], linger_for, NULL));
+	return most;
+}
+
 static void
-linger(struct uvs_instance *in)
+linger(void)
 {
 	uint64_t start = uvs_clock_ns(), now = start;
 	uint64_t most = stack.conf.exit_linger_ms * UVS_NS_PER_MS;
 	struct uvs_waiter *w = uvs_waiter_self();
 
 	while (now - start < most) {
-		long what = uvs_model->call(in, linger_for, NULL);
+		long what = linger_for_any();
 
 		if (what == LINGER_NONE || (what == LINGER_CLOSE && now - start >= LINGER_CLOSE_NS))
 			break;
@@ -380,15 +481,18 @@ linger(struct uvs_instance *in)
 	}
 }
 
+#define STATS_LEN 8192 /* of an instance */
+
 static void
-write_stats(struct uvs_instance *in)
+write_stats(void)
 {
-	char path[UVS_CONF_STR + 16], *text = malloc(8192);
+	size_t len = (stack.n + 1) * STATS_LEN;
+	char path[UVS_CONF_STR + 16], *text = malloc(len);
 	FILE *f;
 
 	if (text == NULL)
 		return;
-	uvs_stats_json(in, text, 8192);
+	uvs_stats_json(stack.in, stack.n, text, len);
 	uvs_log(UVS_LOG_DEBUG, "statistics: %s", text);
 	if (stack.conf.stats_file[0] != '\0') {
 		uvs_log_expand(stack.conf.stats_file, path, sizeof(path));
@@ -406,17 +510,22 @@ uvs_stack_stop(void)
 {
 	if (!uvs_stack_running())
 		return;
-	if (uvs_model->call(stack.in, close_all, stack.in) == 0)
-		linger(stack.in);
-	write_stats(stack.in);
+	if (close_everywhere() == 0)
+		linger();
+	write_stats();
 	uvs_eal_trace_save(&stack.conf);
 	uvs_model->stop();
 	__atomic_store_n(&stack.running, false, __ATOMIC_RELEASE);
 	stack.failed = -ENETDOWN;
 	/* Never left again: threads that exit() found at work, and what runs after this on the way
 	 * out, must not touch what is no more. Not at all if this thread was inside. */
-	if (uvs_inst_enter(stack.in))
-		uvs_inst_stop(stack.in);
+	for (unsigned int i = 0; i < stack.n; i++) {
+		if (!uvs_inst_enter(stack.in[i]))
+			return;
+		uvs_inst_stop(stack.in[i]);
+		uvs_inst_seal(stack.in[i]);
+	}
+	uvs_share_end();
 	uvs_seen_remove();
 }
 
@@ -430,7 +539,7 @@ uvs_stack_forget(void)
 	uvs_self = NULL;
 	uvl_enter(NULL);
 	stack.in = NULL;
-	stack.share = NULL;
+	memset(stack.share, 0, sizeof(stack.share));
 	stack.running = false;
 	stack.failed = 0;
 	if (stack.claim >= 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * stack/sock/stack.h - the stack of this process: its configuration, its instance, its model.
+ * stack/sock/stack.h - the stacks of this process: their configuration, instances, model.
  */
 #ifndef STACK_SOCK_STACK_H
 #define STACK_SOCK_STACK_H
@@ -15,11 +15,13 @@
  * once in the log. Pure otherwise: starts nothing. */
 const struct uvs_conf *uvs_stack_conf(void);
 
-/* The process's instance: usable for sockets before it is started. */
-struct uvs_instance *uvs_stack_instance(void);
+/* The process's instances, *n of them, usable for sockets before they are started. */
+struct uvs_instance *const *uvs_stack_instances(unsigned int *n);
 
-/* Start the stack if `in` is the process's instance and it is not running. 0 or a negative errno.
- */
+bool uvs_stack_has(const struct uvs_instance *in);
+
+/* Start the stack if `in` is one of the process's instances and it is not running. 0 or a negative
+ * errno. */
 int uvs_stack_ready(struct uvs_instance *in);
 
 /* Changes with uvs_stack_forget(): sockets of another epoch are the parent's. */
@@ -28,13 +30,20 @@ uint32_t uvs_stack_epoch(void);
 /* Ports below 1024: CAP_NET_BIND_SERVICE or the kernel's ip_unprivileged_port_start. */
 bool uvs_stack_may_bind_low(void);
 
-/* Make an instance of a port, or in a slot of a shared host, ready for sockets (tests: several
- * instances in a process). EAL is up. */
-int uvs_stack_attach(struct uvs_instance *in, uint16_t port_id, struct uvs_share *share);
+/* Ports that sockets of several instances have in common. */
+struct uvs_sock_ports;
+struct uvs_sock_ports *uvs_sock_ports_new(void);
+
+/* Make an instance of a port, or in a slot of a host, ready for sockets. EAL is up. all: the ports
+ * of the instance and its kin, whose slots are `kin`, a bit each; NULL: the instance is another
+ * host than the others of this process (tests). */
+int uvs_stack_attach(struct uvs_instance *in, uint16_t port_id, struct uvs_share *share,
+		     struct uvs_sock_ports *all, uint64_t kin);
 /* The opposite: connections are dropped without a word, sockets must be gone. */
 void uvs_stack_detach(struct uvs_instance *in);
 
-/* Counters of an instance as one JSON object; the length, as snprintf. Any thread. */
-int uvs_stats_json(struct uvs_instance *in, char *buf, size_t len);
+/* Counters as one JSON object: the sums of n instances and, of more than one, each one's own in the
+ * array "stacks". The length, as snprintf. Any thread. */
+int uvs_stats_json(struct uvs_instance *const *in, unsigned int n, char *buf, size_t len);
 
 #endif /* STACK_SOCK_STACK_H */

@@ -76,25 +76,58 @@ change_group(struct out *o, const char *to)
 	o->group = to;
 }
 
-int
-uvs_stats_json(struct uvs_instance *in, char *buf, size_t len)
+/* The sum over n instances. False: none of them has it. */
+static bool
+read_all(struct uvs_instance *const *in, unsigned int n, unsigned int counter, uint64_t *sum)
 {
-	struct out o = {.buf = buf, .len = len, .group = ""};
-	struct uvs_view v;
+	bool any = false;
+
+	*sum = 0;
+	for (unsigned int i = 0; i < n; i++) {
+		struct uvs_view v;
+		uint64_t value;
+
+		uvs_inst_view(in[i], &v);
+		if (!uvs_counter_read(&v, counter, &value))
+			continue;
+		*sum += value;
+		any = true;
+	}
+	return any;
+}
+
+/* What n instances have counted together; without the braces around it. */
+static void
+tell(struct out *o, struct uvs_instance *const *in, unsigned int n)
+{
 	uint64_t value;
 
-	uvs_inst_view(in, &v);
-	put(&o, "{");
+	o->group = "";
+	o->comma = false;
 	for (unsigned int i = 0; i < uvs_nb_counters; i++) {
-		if (!uvs_counter_read(&v, i, &value))
+		if (!read_all(in, n, i, &value))
 			continue;
-		if (strcmp(o.group, uvs_counters[i].group) != 0)
-			change_group(&o, uvs_counters[i].group);
-		put(&o, "%s\"%s\": %llu", o.comma ? ", " : "", uvs_counters[i].name,
+		if (strcmp(o->group, uvs_counters[i].group) != 0)
+			change_group(o, uvs_counters[i].group);
+		put(o, "%s\"%s\": %llu", o->comma ? ", " : "", uvs_counters[i].name,
 		    (unsigned long long)value);
-		o.comma = true;
+		o->comma = true;
 	}
-	change_group(&o, "");
+	change_group(o, "");
+}
+
+int
+uvs_stats_json(struct uvs_instance *const *in, unsigned int n, char *buf, size_t len)
+{
+	struct out o = {.buf = buf, .len = len};
+
+	put(&o, "{");
+	tell(&o, in, n);
+	for (unsigned int i = 0; n > 1 && i < n; i++) {
+		put(&o, i == 0 ? ", \"stacks\": [{" : ", {");
+		tell(&o, &in[i], 1);
+		put(&o, i + 1 < n ? "}" : "}]");
+	}
 	put(&o, "}");
 	return (int)o.used;
 }

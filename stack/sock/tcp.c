@@ -357,10 +357,8 @@ tcp_apply(struct uvs_sock *s)
 {
 	struct tcp_pcb *pcb = s->tcp.pcb;
 
-	if (s->use != NULL) {
-		s->use->reuseaddr = s->opt.reuseaddr != 0;
-		s->use->reuseport = s->opt.reuseport != 0;
-	}
+	if (s->use != NULL)
+		uvs_ports_share(s->use, s->opt.reuseaddr != 0, s->opt.reuseport != 0);
 	if (pcb == NULL)
 		return;
 	pcb->tos = uvs_opts_tos(&s->opt, &s->remote.ip);
@@ -569,7 +567,6 @@ now_listening(struct uvs_sock *s)
 {
 	s->tcp.state = UVS_TCP_LISTEN;
 	tcp_apply(s);
-	s->use->listening = true;
 	__atomic_store_n(&s->listening, true, __ATOMIC_RELAXED);
 	uvs_publish(s, 0);
 }
@@ -630,14 +627,12 @@ tcp_listen_on(struct uvs_sock *s, int backlog)
 		r = tcp_bind_to(s, &any);
 	}
 	if (r == 0)
-		r = uvs_ports_check(ports(s), s->use);
-	if (r == 0)
-		r = uvs_ports_open(ports(s), s->use);
+		r = uvs_ports_listen(s->use);
 	if (r < 0)
 		return r;
 	s->tcp.backlog = (uint32_t)backlog;
 	s->shut_rd = s->shut_wr = s->tcp.fin = false;
-	other = s->opt.reuseport ? uvs_ports_listener(ports(s), s->use) : NULL;
+	other = s->opt.reuseport ? uvs_ports_listener(s->use) : NULL;
 	if (other != NULL)
 		join_group(s, other);
 	else
@@ -776,8 +771,10 @@ choose_source(struct uvs_sock *s, const struct uvs_addr *to)
 		return r;
 	if (s->use == NULL)
 		return uvs_sock_bind_port(s, ports(s), &from);
-	if (uvs_addr_is_any(&s->local.ip))
-		s->local.ip = s->use->local.ip = from.ip;
+	if (uvs_addr_is_any(&s->local.ip)) {
+		s->local.ip = from.ip;
+		uvs_ports_locate(s->use, &from.ip);
+	}
 	return 0;
 }
 
@@ -827,11 +824,9 @@ tcp_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 		r = choose_source(s, &to);
 	if (r < 0)
 		return r;
-	s->use->remote = to;
-	if (uvs_ports_connected(ports(s), s->use)) {
-		s->use->remote.port = 0;
-		return -EADDRNOTAVAIL;
-	}
+	r = uvs_ports_connect(s->use, &to);
+	if (r < 0)
+		return r;
 	r = send_syn(s, &to);
 	uvs_publish(s, 0);
 	return r;

@@ -119,10 +119,8 @@ udp_apply(struct uvs_sock *s)
 {
 	struct udp_pcb *pcb = s->udp.pcb;
 
-	if (s->use != NULL) {
-		s->use->reuseaddr = s->opt.reuseaddr != 0;
-		s->use->reuseport = s->opt.reuseport != 0;
-	}
+	if (s->use != NULL)
+		uvs_ports_share(s->use, s->opt.reuseaddr != 0, s->opt.reuseport != 0);
 	if (pcb == NULL)
 		return;
 	if (s->opt.broadcast)
@@ -164,7 +162,7 @@ udp_bind_to(struct uvs_sock *s, const struct uvs_addr *a)
 	if (r == 0)
 		r = uvs_sock_bind_port(s, ports(s), a);
 	if (r == 0)
-		r = uvs_ports_open(ports(s), s->use);
+		r = uvs_ports_open(s->use);
 	if (r < 0)
 		return r;
 	ip_addr_set(&s->udp.pcb->local_ip, &s->local.ip);
@@ -203,16 +201,18 @@ set_peer(struct uvs_sock *s, const struct uvs_addr *from, const struct uvs_addr 
 	struct udp_pcb *pcb = s->udp.pcb;
 
 	uvs_share_disconnected(s->in, pcb);
-	s->remote = s->use->remote = *to;
+	s->remote = *to;
+	uvs_ports_connect(s->use, to);
 	if (uvs_addr_is_any(&s->local.ip)) {
-		s->local.ip = s->use->local.ip = from->ip;
+		s->local.ip = from->ip;
+		uvs_ports_locate(s->use, &from->ip);
 		ip_addr_set(&pcb->local_ip, &from->ip);
 	}
 	ip_addr_set(&pcb->remote_ip, &to->ip);
 	pcb->remote_port = to->port;
 	pcb->flags |= UDP_FLAGS_CONNECTED;
 	uvs_share_connected(s->in, pcb);
-	uvs_ports_shut(ports(s), s->use);
+	uvs_ports_shut(s->use);
 }
 
 static int
@@ -244,8 +244,8 @@ udp_disconnect_peer(struct uvs_sock *s)
 		udp_disconnect(s->udp.pcb);
 	}
 	if (s->use != NULL) {
-		s->use->remote.port = 0;
-		uvs_ports_open(ports(s), s->use);
+		uvs_ports_disconnect(s->use);
+		uvs_ports_open(s->use);
 	}
 	uvs_publish(s, 0);
 	return 0;

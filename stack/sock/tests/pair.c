@@ -119,7 +119,7 @@ pair_start(uint32_t mbufs)
 		ports[h] = make_port(h);
 		hosts[h] = aligned_alloc(64, (sizeof(*hosts[h]) + 63) & ~63ul);
 		uvs_inst_init(hosts[h], &confs[h]);
-		CHECK_EQ(uvs_stack_attach(hosts[h], ports[h], NULL), 0);
+		CHECK_EQ(uvs_stack_attach(hosts[h], ports[h], NULL, NULL, 0), 0);
 		CHECK(rte_eth_add_tx_callback(ports[h], 0, copy_to_wire, NULL) != NULL);
 		CHECK(rte_eth_add_rx_callback(ports[h], 0, take_from_wire, hosts[h]) != NULL);
 	}

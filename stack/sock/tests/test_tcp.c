@@ -108,7 +108,7 @@ expect_clean(void)
 		struct uvs_sock_tables *t = uvs_tables(hosts[h]);
 
 		for (unsigned int b = 0; b < UVS_PORT_BUCKETS; b++)
-			CHECK(t->tcp.bucket[b] == NULL && t->udp.bucket[b] == NULL);
+			CHECK(t->own->tcp.bucket[b] == NULL && t->own->udp.bucket[b] == NULL);
 		CHECK_EQ(uvs_mem_avail(&hosts[h]->mem), hosts[h]->mem.total);
 		CHECK_EQ(hosts[h]->mem.heap_bytes, 0);
 		CHECK_EQ(hosts[h]->seen->loop.asserts, 0);
