@@ -47,6 +47,7 @@ def test_curl_fetches_many_files_over_parallel_connections(net, site):
     assert all((client.folder / f"got.{i}").read_bytes() == data for i in range(1, 21))
 
 
+@pytest.mark.models("shared", "several")
 def test_nginx_serves_wrk(net, site, full, record_property):
     server, client = net.host("server", queues=2), net.host("client")
     root, _ = site

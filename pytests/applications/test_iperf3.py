@@ -70,6 +70,7 @@ def test_tcp_byte_counts_agree(iperf3, direction, record_property):
     assert sent["retransmits"] <= max(20, sent["bytes"] / 1460 * RETRANSMITTED_AT_MOST)
 
 
+@pytest.mark.models("shared", "several")
 def test_tcp_with_parallel_streams(iperf3):
     streams = iperf3("-P", "4").client["end"]["streams"]
     assert len(streams) == 4

@@ -3,12 +3,14 @@
 
 import struct
 
+import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Raw
 
 from uvnet_harness import apps
 
 
+@pytest.mark.models("shared", "several")
 def test_memcached_keeps_what_it_is_told(net, program):
     server, client = net.host("server", queues=4), net.host("client")
     apps.memcached(server, "-t", "4")

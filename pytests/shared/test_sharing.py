@@ -45,6 +45,15 @@ def test_outgoing_connections_of_all(net, host):
     assert sum(row["lost"] for row in host.show("queues")) == 0
 
 
+def test_process_with_several_stacks(host, program):
+    """It takes a slot for each, beside another process, and gives them back."""
+    redis(host, 7001)
+    done = host.run(*program("stacks"), host.ip, set={"model": "separate", "stacks": 3}).check()
+    assert done.stdout.split()[-1] == "forked_child_is_served"
+    assert host.run(*cli(host, 7001, "ping")).stdout == "PONG\n"
+    until(lambda: len(host.show("ps")) == 1, 5, "the slots to be given back")
+
+
 def test_one_port_in_two_processes(net, host):
     """SO_REUSEPORT: new connections are spread; the end of one process leaves all to the other."""
     program = (

@@ -218,6 +218,25 @@ reclaimed(void)
 		 -EADDRINUSE);
 }
 
+/* Slots of one process: its own table says who excludes whom, and they exclude others together. */
+static void
+kin(void)
+{
+	struct uvs_claimant a = {3, 3u << 3}, b = {4, 3u << 3}, other = uvs_claimant_alone(5);
+
+	fresh();
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, a, 0), 0);
+	CHECK_EQ(uvs_claim_open(claims, UVS_CLAIM_TCP4, 80, a), 0);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, b, 0), 0);
+	CHECK_EQ(uvs_claim_open(claims, UVS_CLAIM_TCP4, 80, b), 0);
+	CHECK_EQ(uvs_claim_opened(claims, UVS_CLAIM_TCP4, 80), 3u << 3);
+	uvs_claim_drop(claims, UVS_CLAIM_TCP4, 80, 3);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, other, 0), -EADDRINUSE);
+	uvs_claim_drop(claims, UVS_CLAIM_TCP4, 80, 4);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, other, 0), 0);
+	CHECK_EQ(uvs_claim_take(claims, UVS_CLAIM_TCP4, 80, a, 0), -EADDRINUSE);
+}
+
 /* Garbage in the words: no bit that is no slot comes out. */
 static void
 nonsense(void)
@@ -277,6 +296,7 @@ main(void)
 	fresh();
 	RUN(beside_the_kernel);
 	RUN(reclaimed);
+	RUN(kin);
 	RUN(nonsense);
 	RUN(all_at_once);
 	return 0;
