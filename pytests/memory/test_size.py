@@ -20,3 +20,10 @@ def test_starts_in_64_megabytes(net, hugepages):
     assert kilobytes <= 64 << 10, f"{kilobytes} KB, of which the interpreter has about 11,000"
     if hugepages == "no":
         assert host.log.count("no huge pages") == 1, host.log
+
+
+def test_memory_follows_the_number_of_buffers(net):
+    """memory_mb needs no thought: more packet buffers are given what they take."""
+    host = net.host("server", hugepages="no", mbufs=65536)
+    host.run("/usr/bin/python3", "-c", SCRIPT, host.ip).check()
+    assert host.stats()["memory.mbufs_free"] == 65536

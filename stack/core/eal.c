@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "stack/core/eal.h"
 #include "stack/core/log.h"
+#include "stack/core/mem.h"
 #include "stack/share/host.h"
 
 #include <dlfcn.h>
@@ -56,7 +57,7 @@ memory_needed(const struct uvs_conf *c)
 		return c->memory_mb;
 	if (c->stacks > 1)
 		mbufs = c->stacks * (c->mbufs != 0 ? c->mbufs : UVS_SLOT_MBUFS);
-	return 24 + 2 * c->queues + mbufs / 1024 * 5 / 2;
+	return 26 + 2 * c->queues + (unsigned int)(uvs_mem_bytes(mbufs) >> 20);
 }
 
 long

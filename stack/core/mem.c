@@ -132,15 +132,59 @@ set_marks(struct uvs_mem *m, uint32_t total, uint32_t reserve)
 	m->low = reserve + (total - reserve) / 4;
 }
 
+#define DATA_ROOM (UVS_MBUF_DATA_ROOM + RTE_PKTMBUF_HEADROOM)
+#define OBJECT    (sizeof(struct rte_mbuf) + PRIV_SIZE + DATA_ROOM)
+
+size_t
+uvs_mem_bytes(uint32_t mbufs)
+{
+	/* A fiftieth for what is left over at the ends of pages. */
+	return (size_t)mbufs * rte_mempool_calc_obj_size(OBJECT, 0, NULL) / 50 * 51;
+}
+
+/* Without huge pages no device reads physical memory, and a buffer may lie across pages: else each
+ * would take one to itself. */
+static unsigned int
+pool_flags(void)
+{
+	return rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+}
+
+/* Its objects are still to be made. config NULL: this process's alone. NULL, rte_errno. */
+static struct rte_mempool *
+make_pool(const char *name, uint32_t mbufs, struct lifo_config *config)
+{
+	struct rte_pktmbuf_pool_private room = {
+		.mbuf_data_room_size = DATA_ROOM,
+		.mbuf_priv_size = PRIV_SIZE,
+	};
+	struct rte_mempool *mp = rte_mempool_create_empty(name, mbufs, OBJECT, 0, sizeof(room),
+							  SOCKET_ID_ANY, pool_flags());
+	int r;
+
+	if (mp == NULL)
+		return NULL;
+	r = rte_mempool_set_ops_byname(mp, lifo_ops.name, config);
+	if (r == 0) {
+		rte_pktmbuf_pool_init(mp, &room);
+		r = rte_mempool_populate_default(mp);
+	}
+	mp->pool_config = NULL; /* was for the array's making only */
+	if (r >= 0)
+		return mp;
+	rte_mempool_free(mp);
+	rte_errno = -r;
+	return NULL;
+}
+
 int
 uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reserve)
 {
-
-	m->data_room = UVS_MBUF_DATA_ROOM + RTE_PKTMBUF_HEADROOM;
-	m->pool = rte_pktmbuf_pool_create_by_ops(name, mbufs, 0, PRIV_SIZE, (uint16_t)m->data_room,
-						 SOCKET_ID_ANY, lifo_ops.name);
+	m->data_room = DATA_ROOM;
+	m->pool = make_pool(name, mbufs, NULL);
 	if (m->pool == NULL)
 		return -rte_errno;
+	rte_mempool_obj_iter(m->pool, rte_pktmbuf_init, NULL);
 	rte_mempool_mem_iter(m->pool, note_span, m);
 	set_marks(m, mbufs, reserve);
 	return 0;
@@ -171,30 +215,11 @@ make_buffer(struct rte_mempool *mp, void *slot, void *obj, unsigned int i)
 struct rte_mempool *
 uvs_mem_make(const char *name, uint32_t mbufs, uint32_t slot)
 {
-	struct rte_pktmbuf_pool_private room = {
-		.mbuf_data_room_size = UVS_MBUF_DATA_ROOM + RTE_PKTMBUF_HEADROOM,
-		.mbuf_priv_size = PRIV_SIZE,
-	};
-	struct rte_mempool *mp = rte_mempool_create_empty(
-		name, mbufs, sizeof(struct rte_mbuf) + PRIV_SIZE + room.mbuf_data_room_size, 0,
-		sizeof(room), SOCKET_ID_ANY, 0);
 	struct lifo_config config = {.slot = slot};
-	int r;
+	struct rte_mempool *mp = make_pool(name, mbufs, &config);
 
-	if (mp == NULL)
-		return NULL;
-	r = rte_mempool_set_ops_byname(mp, lifo_ops.name, &config);
-	if (r == 0) {
-		rte_pktmbuf_pool_init(mp, &room);
-		r = rte_mempool_populate_default(mp);
-	}
-	mp->pool_config = NULL; /* was for the array's making only */
-	if (r < 0) {
-		rte_mempool_free(mp);
-		rte_errno = -r;
-		return NULL;
-	}
-	rte_mempool_obj_iter(mp, make_buffer, &slot);
+	if (mp != NULL)
+		rte_mempool_obj_iter(mp, make_buffer, &slot);
 	return mp;
 }
 

@@ -88,6 +88,9 @@ struct uvs_mem {
 
 #define UVS_MBUF_DATA_ROOM 2048
 
+/* What a pool of so many takes of DPDK's memory. Needs no EAL. */
+size_t uvs_mem_bytes(uint32_t mbufs);
+
 /* EAL must be up. name is unique in the process. 0 or a negative errno. */
 int uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reserve);
 void uvs_mem_fini(struct uvs_mem *m);
