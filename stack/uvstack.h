@@ -22,7 +22,8 @@
  *
  * Costs. get, put, send and recv enter the stack once, however many segments they are given. A
  * stream's segments leave as they are: what you wrote into a buffer is what the port reads. A
- * received segment that is sent is copied once.
+ * received segment that is sent leaves in its place, too, unless it is longer than this
+ * connection's packets, its start was cut off, or packet buffers are short: then it is copied once.
  */
 #ifndef UVSTACK_H
 #define UVSTACK_H

@@ -366,6 +366,28 @@ uvs_pbuf_wrap(struct rte_mbuf *mbuf)
 	return head;
 }
 
+/* Ethernet, IPv6, TCP with its options. */
+#define MOST_HEADERS (14 + 40 + 60)
+
+bool
+uvs_pbuf_adopt(const struct uvs_mem *m, struct pbuf *p)
+{
+	struct rte_mbuf *mbuf = is_custom(p) ? uvs_pbuf_mbuf(m, p) : NULL;
+
+	if (mbuf == NULL || p->next != NULL || p->ref != 1 || rte_mbuf_refcnt_read(mbuf) != 1 ||
+	    uvs_mem_avail(m) <= m->low ||
+	    (char *)p->payload - (char *)mbuf->buf_addr < MOST_HEADERS)
+		return false;
+	p->type_internal |= PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS;
+	return true;
+}
+
+bool
+uvs_pbuf_adopted(const struct pbuf *p)
+{
+	return is_custom(p) && (p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS) != 0;
+}
+
 /* Also of a neighbour's mbuf, which net_ring hands over as it is. */
 static const struct rte_mbuf *
 any_mbuf(const struct uvs_mem *m, const struct pbuf *p)

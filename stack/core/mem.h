@@ -141,6 +141,12 @@ struct uvs_packet_note *uvs_pbuf_note(const struct uvs_mem *m, struct pbuf *p);
 /* Wrap a received chain, taking it over. Never fails. */
 struct pbuf *uvs_pbuf_wrap(struct rte_mbuf *mbuf);
 
+/* A received packet of one buffer, of ours and in nobody else's hands, may be sent as it lies: from
+ * now on headers can be put before its payload, in the place of those it came with. False, and it
+ * is to be copied: it is none, or mbufs are short, which receiving has the first claim to. */
+bool uvs_pbuf_adopt(const struct uvs_mem *m, struct pbuf *p);
+bool uvs_pbuf_adopted(const struct pbuf *p);
+
 /* Bytes that may be written behind the payload of a single, unshared pbuf. */
 uint32_t uvs_pbuf_tailroom(const struct uvs_mem *m, const struct pbuf *p);
 

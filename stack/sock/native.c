@@ -134,6 +134,15 @@ is_whole(const struct uvstack_seg *seg)
 	       seg->len <= p->len;
 }
 
+/* What was received, as a whole and in a packet that may be sent again. */
+static bool
+may_stay(const struct uvstack_seg *seg, uint32_t most)
+{
+	const struct pbuf *p = seg->buf;
+
+	return seg->data == p->payload && seg->len <= p->len && seg->len <= most;
+}
+
 static int
 check_segments(const struct op *o, size_t *total)
 {
@@ -180,9 +189,15 @@ cut(const struct uvstack_seg *seg)
 static bool
 prepare_copies(const struct op *o, uint32_t most, struct uvs_pbuf_queue *copies)
 {
-	for (unsigned int i = 0; i < o->n; i++)
-		if (was_received(o->out[i].buf) && !copy_segment(o->s, &o->out[i], most, copies))
+	for (unsigned int i = 0; i < o->n; i++) {
+		const struct uvstack_seg *seg = &o->out[i];
+
+		if (!was_received(seg->buf) ||
+		    (may_stay(seg, most) && uvs_pbuf_adopt(&o->s->in->mem, seg->buf)))
+			continue;
+		if (!copy_segment(o->s, seg, most, copies))
 			return false;
+	}
 	return true;
 }
 
@@ -202,7 +217,7 @@ queue_segment(struct uvs_sock *s, const struct uvstack_seg *seg, struct uvs_pbuf
 	uint32_t left = seg->len;
 	bool queued = true;
 
-	if (!was_received(seg->buf))
+	if (!was_received(seg->buf) || (may_stay(seg, capacity(s)) && uvs_pbuf_adopted(seg->buf)))
 		return queue_one(s, cut(seg));
 	while (queued && left > 0) {
 		struct pbuf *p = uvs_queue_take(s->in, copies);
