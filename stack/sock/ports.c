@@ -21,6 +21,8 @@ conflicts(const struct uvs_ports *p, const struct uvs_port_use *u, const struct 
 		return false;
 	if (u->party != NULL && u->party == other->party)
 		return false;
+	if (u->chosen && other->chosen)
+		return false; /* their peers tell them apart */
 	if (u->reuseport && other->reuseport)
 		return false;
 	return !u->reuseaddr || !other->reuseaddr || (p->tcp && other->listening);
@@ -306,13 +308,14 @@ usable(const struct uvs_ports *p, const struct uvs_port_use *u, bool by_tuple)
 
 #define EPHEMERAL (UVS_EPHEMERAL_LAST - UVS_EPHEMERAL_FIRST + 1)
 
-/* Random start, then one after the other: an attacker cannot guess, and a free one is found. */
+/* Random start, then one after the other: an attacker cannot guess, and a free one is found, if it
+ * is among so many. */
 static bool
-search(struct uvs_ports *p, struct uvs_port_use *u, bool by_tuple)
+search(struct uvs_ports *p, struct uvs_port_use *u, bool by_tuple, unsigned int tries)
 {
 	unsigned int start = uvl_rand() % EPHEMERAL;
 
-	for (unsigned int i = 0; i < EPHEMERAL; i++) {
+	for (unsigned int i = 0; i < tries; i++) {
 		u->local.port = (uint16_t)(UVS_EPHEMERAL_FIRST + (start + i) % EPHEMERAL);
 		if (usable(p, u, by_tuple))
 			return true;
@@ -334,20 +337,20 @@ flow_of(const struct uvs_ports *p, const struct uvs_port_use *u)
 	return f;
 }
 
-/* The same among ports whose answers come home. A few tries: where so many are taken, any will do.
- */
-#define HOME_TRIES 32
+/* A few tries: where so many are taken, others will do. */
+#define FEW_TRIES 32
 
+/* The same among ports whose answers come home. */
 static bool
-search_home(struct uvs_ports *p, struct uvs_port_use *u)
+search_home(struct uvs_ports *p, struct uvs_port_use *u, bool by_tuple)
 {
 	struct uvs_flow f = flow_of(p, u);
 	uint16_t port = (uint16_t)(UVS_EPHEMERAL_FIRST + uvl_rand() % EPHEMERAL);
 
-	for (int i = 0; i < HOME_TRIES; i++) {
+	for (int i = 0; i < FEW_TRIES; i++) {
 		port = uvs_home_next(p->home, &f, port, UVS_EPHEMERAL_FIRST, UVS_EPHEMERAL_LAST);
 		u->local.port = port;
-		if (port == 0 || usable(p, u, false))
+		if (port == 0 || usable(p, u, by_tuple))
 			return port != 0;
 		port = port == UVS_EPHEMERAL_LAST ? (uint16_t)UVS_EPHEMERAL_FIRST
 						  : (uint16_t)(port + 1);
@@ -357,27 +360,27 @@ search_home(struct uvs_ports *p, struct uvs_port_use *u)
 }
 
 static bool
-come_home(struct uvs_ports *p, struct uvs_port_use *u)
+come_home(struct uvs_ports *p, struct uvs_port_use *u, bool by_tuple)
 {
-	return p->home != NULL && search_home(p, u);
+	return p->home != NULL && search_home(p, u, by_tuple);
+}
+
+static int
+choose_for_connection(struct uvs_ports *p, struct uvs_port_use *u)
+{
+	u->chosen = true;
+	if (come_home(p, u, false) || search(p, u, false, FEW_TRIES) || come_home(p, u, true) ||
+	    search(p, u, true, EPHEMERAL))
+		return 0;
+	return -EADDRNOTAVAIL;
 }
 
 static int
 choose(struct uvs_ports *p, struct uvs_port_use *u)
 {
-	bool connecting = u->remote.port != 0;
-	bool reuseaddr = u->reuseaddr;
-
-	if (connecting && come_home(p, u))
-		return 0;
-	if (search(p, u, false))
-		return 0;
-	if (!connecting)
-		return -EADDRINUSE;
-	u->reuseaddr = true;
-	bool found = search(p, u, true);
-	u->reuseaddr = reuseaddr;
-	return found ? 0 : -EADDRNOTAVAIL;
+	if (u->remote.port != 0)
+		return choose_for_connection(p, u);
+	return search(p, u, false, EPHEMERAL) ? 0 : -EADDRINUSE;
 }
 
 /* -------------------------------------------------------------------------- what sockets may ask
@@ -448,7 +451,7 @@ uint16_t
 uvs_ports_home(struct uvs_ports *p, struct uvs_port_use *u)
 {
 	struct uvs_lock *l = lock(p);
-	uint16_t port = come_home(p, u) ? u->local.port : 0;
+	uint16_t port = come_home(p, u, false) ? u->local.port : 0;
 
 	unlock(l);
 	return port;
@@ -458,8 +461,10 @@ int
 uvs_ports_listen(struct uvs_port_use *u)
 {
 	struct uvs_lock *l = lock(u->view);
-	int r = check(u->view, u);
+	int r;
 
+	u->chosen = false;
+	r = check(u->view, u);
 	if (r == 0)
 		r = open_use(u);
 	u->listening = r == 0;

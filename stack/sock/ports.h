@@ -35,6 +35,7 @@ struct uvs_port_use {
 	struct uvs_addr local;
 	struct uvs_addr remote; /* port 0: not connected */
 	bool reuseaddr, reuseport, listening;
+	bool chosen;            /* by connect(): others of its kind may have the port, too */
 	bool open;              /* wants what opens connections: SYNs, datagrams */
 	struct uvs_ports *view; /* it was added through */
 	const void *party;      /* uses of one party do not exclude each other; NULL: of none */
@@ -56,8 +57,9 @@ struct uvs_ports {
 };
 
 /* Take u->local for u, or, its port being 0, choose one: for bind() one that nobody has; for
- * connect() (remote given), of those one whose answers come home, if there is one; if nobody's is
- * left, one whose four-tuple is free. 0, -EADDRINUSE (bind), -EADDRNOTAVAIL (connect). */
+ * connect() (remote given), of those one whose answers come home, if there is one; if hardly any is
+ * left, one that other connections have to other peers. 0, -EADDRINUSE (bind), -EADDRNOTAVAIL
+ * (connect). */
 int uvs_ports_bind(struct uvs_ports *p, struct uvs_port_use *u);
 
 /* A connection that arrived: take it without a question, but of other processes. 0 or -EADDRINUSE.

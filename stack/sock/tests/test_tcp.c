@@ -1042,6 +1042,37 @@ test_connects_before_arp(void)
 	uvs_sock_put(l);
 }
 
+#define PORTS (UVS_EPHEMERAL_LAST - UVS_EPHEMERAL_FIRST + 1)
+
+/* connect()'s or, without a peer, bind()'s choice of a port. */
+static int
+take_port(struct uvs_port_use *u, uint16_t remote)
+{
+	*u = (struct uvs_port_use){0};
+	ip_addr_copy_from_ip4(u->local.ip, *netif_ip4_addr(&hosts[0]->netif));
+	u->remote = (struct uvs_addr){u->local.ip, remote};
+	return uvs_ports_bind(&uvs_tables(hosts[0])->tcp, u);
+}
+
+/* To one peer a connection for each port; to another peer as many once more. */
+static void
+test_more_connections_than_ports(void)
+{
+	struct uvs_port_use *u = calloc(PORTS + 100, sizeof(*u)), more;
+
+	CHECK(u != NULL && uvs_inst_enter(hosts[0]));
+	for (unsigned int i = 0; i < PORTS; i++)
+		CHECK_EQ(take_port(&u[i], 80), 0);
+	CHECK_EQ(take_port(&more, 80), -EADDRNOTAVAIL);
+	CHECK_EQ(take_port(&more, 0), -EADDRINUSE);
+	for (unsigned int i = PORTS; i < PORTS + 100; i++)
+		CHECK_EQ(take_port(&u[i], 81), 0);
+	for (unsigned int i = 0; i < PORTS + 100; i++)
+		uvs_ports_remove(&u[i]);
+	uvs_inst_leave(hosts[0]);
+	free(u);
+}
+
 static void
 test_connect_times_out(void)
 {
@@ -1419,6 +1450,7 @@ static const struct {
 	{"dual_stack", test_dual_stack},
 	{"lost_syn", test_lost_syn},
 	{"connects_before_arp", test_connects_before_arp},
+	{"more_connections_than_ports", test_more_connections_than_ports},
 	{"connect_times_out", test_connect_times_out},
 	{"keepalive_finds_the_dead", test_keepalive_finds_the_dead},
 	{"notsent_lowat", test_notsent_lowat},
