@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-AREAS = ["tcp", "udp", "udp6", "poll", "select", "epoll", "fd", "signal", "wake"]
+AREAS = ["tcp", "udp", "udp6", "raw", "raw6", "poll", "select", "epoll", "fd", "signal", "wake"]
 
 STRESS = [
     "lost_wakeups", "fd_reuse", "cancellation", "exclusive", "signal_storm", "spawn_while_streaming",
@@ -37,7 +37,7 @@ def tool(net):
 
 @pytest.mark.parametrize("area", AREAS)
 def test_stack_answers_as_the_kernel(net, tool, area):
-    compare(net.host(queues=2, loopback="stack", ipv6=area == "udp6"), tool("diff"), area)
+    compare(net.host(queues=2, loopback="stack", ipv6=area in ("udp6", "raw6")), tool("diff"), area)
 
 
 @pytest.mark.parametrize("stack_model", ["separate"], indirect=True)
@@ -47,13 +47,20 @@ def test_stack_threads_answer_as_the_kernel(net, tool, area):
     compare(net.host(queues=2, loopback="stack"), tool("diff"), area)
 
 
-def compare(host, program, area):
-    """Each case of an area, on the kernel and on a host."""
+def test_echo_sockets_answer_as_the_kernel(net, tool):
+    """In a network namespace of their own, where everybody may have one (net.ipv4.ping_group_range)."""
+    allowed = "ip link set lo up && echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range && exec \"$@\""
+    host = net.host(queues=2, loopback="stack", ipv6=True)
+    compare(host, tool("diff"), "echo", ["unshare", "--net", "sh", "-c", allowed, "sh"])
+
+
+def compare(host, program, area, through=()):
+    """Each case of an area, on the kernel and on a host, started through some other program."""
     wanted = cases(program, area)
     assert wanted
     for case in wanted:
-        kernel = subprocess.run([program, case], capture_output=True, text=True, check=True).stdout
-        stack = host.run(program, case).stdout
+        kernel = subprocess.run([*through, program, case], capture_output=True, text=True, check=True).stdout
+        stack = host.run(*through, program, case).stdout
         difference = "\n".join(difflib.unified_diff(kernel.split("\n"), stack.split("\n"), "kernel", "stack", lineterm=""))
         assert not difference, f"{case}:\n{difference}"
 

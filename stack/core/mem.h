@@ -67,6 +67,9 @@ struct uvs_mbuf_priv {
 	struct uvs_packet_note note;
 };
 
+/* A flag of pbufs: no sum behind the IP header is left to the port. lwIP's own are below it. */
+#define UVS_PBUF_SUMMED 0x40u
+
 /* Before the memory of a PBUF_RAM that is no mbuf. */
 struct uvs_big {
 	struct uvs_packet_note note;

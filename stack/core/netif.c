@@ -114,7 +114,7 @@ uvs_netif_hairpin(struct uvs_instance *in)
  * for what lwIP left undone: the IPv4 header always, L4 unless it is a fragment or (UDP) already
  * has a checksum. */
 static void
-offload_ipv4(const struct uvs_port *port, struct rte_mbuf *m, struct rte_ipv4_hdr *ip)
+offload_ipv4(const struct uvs_port *port, struct rte_mbuf *m, struct rte_ipv4_hdr *ip, bool summed)
 {
 	bool fragment = (ip->fragment_offset & rte_cpu_to_be_16(0x3fff)) != 0;
 	unsigned int l3 = rte_ipv4_hdr_len(ip);
@@ -126,7 +126,7 @@ offload_ipv4(const struct uvs_port *port, struct rte_mbuf *m, struct rte_ipv4_hd
 		m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
 		ip->hdr_checksum = 0;
 	}
-	if (fragment)
+	if (fragment || summed)
 		return;
 	if (ip->next_proto_id == IPPROTO_TCP &&
 	    (port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM)) {
@@ -162,15 +162,15 @@ offload_ipv6(const struct uvs_port *port, struct rte_mbuf *m, struct rte_ipv6_hd
 	 RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
 
 static void
-offload(const struct uvs_port *port, struct rte_mbuf *m)
+offload(const struct uvs_port *port, struct rte_mbuf *m, bool summed)
 {
 	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
 
 	if ((port->tx_offloads & TX_CHECKSUMS) == 0)
 		return;
 	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4))
-		offload_ipv4(port, m, (struct rte_ipv4_hdr *)(eth + 1));
-	else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6))
+		offload_ipv4(port, m, (struct rte_ipv4_hdr *)(eth + 1), summed);
+	else if (!summed && eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6))
 		offload_ipv6(port, m, (struct rte_ipv6_hdr *)(eth + 1));
 }
 
@@ -224,7 +224,7 @@ link_output(struct netif *n, struct pbuf *p)
 		m = copy_frame(in, p);
 	if (m == NULL)
 		return ERR_MEM;
-	offload(&in->port, m);
+	offload(&in->port, m, p->flags & UVS_PBUF_SUMMED);
 	uvs_port_send(&in->port, m);
 	return ERR_OK;
 }

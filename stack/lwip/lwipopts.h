@@ -56,6 +56,7 @@ void uvl_free(void *mem);
 /* ---- IPv4, ARP ------------------------------------------------------------------------------- */
 #define LWIP_IPV4                     1
 #define IP_FORWARD                    0
+#define IP_DEFAULT_TTL                64
 #define IP_REASS_MAX_PBUFS            256 /* several 64 KiB datagrams at once, bounded */
 #define IP_REASS_MAXAGE               15
 #define ARP_TABLE_SIZE                1024

@@ -207,17 +207,19 @@ uvp_opened_slow(int fd)
 /* ---------------------------------------------------------------------------- numbers, templates
  */
 
-/* The kernel socket whose duplicates stand behind the stack's numbers: right domain and type, and
- * never bound or connected, so that a call that reaches it by mistake fails at once. */
+/* The kernel socket whose duplicates stand behind the stack's numbers: right domain and type (a raw
+ * one would gather packets: UDP's stands for it), and never bound or connected, so that a call that
+ * reaches it by mistake fails at once. */
 int
 uvp_template(int domain, int type)
 {
-	int i = (domain == AF_INET6 ? 2 : 0) + (type == SOCK_DGRAM ? 1 : 0);
+	bool stream = type == SOCK_STREAM;
+	int i = (domain == AF_INET6 ? 2 : 0) + (stream ? 0 : 1);
 	int fd;
 
 	pthread_mutex_lock(&uvp_table_lock);
 	if (templates[i] < 0) {
-		fd = R(socket)(domain, type | SOCK_CLOEXEC, 0);
+		fd = R(socket)(domain, (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
 		templates[i] = fd < 0 ? -errno : uvs_fd_adopt(fd);
 	}
 	fd = templates[i];

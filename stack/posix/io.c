@@ -56,7 +56,7 @@ op_recv(struct uvp_file *f, void *arg)
 {
 	struct recv_arg *a = arg;
 	struct msghdr saved = *a->msg;
-	bool both = uvp_state(f) == UVP_BOTH && f->type == SOCK_DGRAM;
+	bool both = uvp_state(f) == UVP_BOTH && f->type != SOCK_STREAM;
 	bool kernel_first = both && atomic_exchange(&f->kernel_first, false);
 	ssize_t r;
 
@@ -195,7 +195,7 @@ uvp_recvmsg(struct uvp_file *f, int fd, struct msghdr *msg, int flags)
 		return -UVP_AGAIN;
 	if ((flags & MSG_WAITALL) && f->type == SOCK_STREAM && !nonblock)
 		return recv_waitall(f, &a);
-	return uvp_run(f, nonblock, POLLIN, state == UVP_BOTH && f->type == SOCK_DGRAM ? fd : -1,
+	return uvp_run(f, nonblock, POLLIN, state == UVP_BOTH && f->type != SOCK_STREAM ? fd : -1,
 		       op_recv, &a);
 }
 

@@ -5,6 +5,7 @@
  *   UNDECIDED --- kernel's address ---> KERNEL  a kernel socket made now takes over the numbers
  *       |  \----- stack's address ----> STACK   the placeholder stays
  *       \-------- ANY ----------------> BOTH    one of each, on the same port
+ *        \------- SOCK_RAW -----------> BOTH    from the start: it hears without an address
  *   BOTH -------- connect ------------> the side of the peer
  *
  * Options given before are remembered and replayed. The common switches are only remembered; for
@@ -210,7 +211,7 @@ uvp_opt_get(struct uvp_file *f, int fd, int level, int name, void *val, socklen_
 
 	if (uvp_state(f) == UVP_UNDECIDED) {
 		pthread_mutex_lock(&f->lock);
-		r = f->opts ? oracle_locked(f) : fd;
+		r = f->opts || f->oracle >= 0 ? oracle_locked(f) : fd;
 		if (r >= 0)
 			r = (int)uvp_neg(R(getsockopt)(r, level, name, val, len));
 		pthread_mutex_unlock(&f->lock);

@@ -12,21 +12,55 @@
 /* ---------------------------------------------------------------------------------- socket() */
 
 static bool
+echo(int domain, int type, int protocol)
+{
+	return type == SOCK_DGRAM &&
+	       protocol == (domain == AF_INET6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+}
+
+static bool
 ours(int domain, int type, int protocol)
 {
 	int base = type & ~TYPE_FLAGS;
 
 	if (uvp_table_size == 0 || uvp_inside() || (domain != AF_INET && domain != AF_INET6))
 		return false;
-	return (base == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) ||
-	       (base == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP));
+	switch (base) {
+	case SOCK_STREAM:
+		return protocol == 0 || protocol == IPPROTO_TCP;
+	case SOCK_DGRAM:
+		return protocol == 0 || protocol == IPPROTO_UDP || echo(domain, base, protocol);
+	default:
+		return base == SOCK_RAW;
+	}
+}
+
+static socklen_t
+any_name(int domain, struct sockaddr_storage *any)
+{
+	*any = (struct sockaddr_storage){.ss_family = (sa_family_t)domain};
+	return domain == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+/* Who may have a raw socket, or one of ICMP echo, is for the kernel to say. */
+static int
+allow(struct uvp_file *f)
+{
+	struct sockaddr_storage any;
+	int r = 0;
+
+	if (f->type == SOCK_RAW || echo(f->domain, f->type, f->protocol))
+		r = uvp_oracle(f);
+	if (r >= 0 && f->type == SOCK_RAW)
+		r = uvp_to_both(f, (struct sockaddr *)&any, any_name(f->domain, &any));
+	return r < 0 ? r : 0;
 }
 
 static int
 socket_new(int domain, int type, int protocol)
 {
 	struct uvp_file *f = uvp_file_new(UVP_SOCKET);
-	int fd;
+	int fd, r;
 
 	if (!f)
 		return -ENOMEM;
@@ -35,11 +69,17 @@ socket_new(int domain, int type, int protocol)
 	f->protocol = protocol;
 	atomic_store(&f->flags, type & SOCK_NONBLOCK ? O_NONBLOCK : 0);
 	fd = uvp_number_new(domain, f->type, type & SOCK_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0) {
 		uvp_put(f);
-	else
-		uvp_install(fd, f);
-	return fd;
+		return fd;
+	}
+	uvp_get_unless_gone(f);
+	uvp_install(fd, f);
+	r = allow(f);
+	uvp_put(f);
+	if (r < 0)
+		uvp_close(fd);
+	return r < 0 ? r : fd;
 }
 
 UVP_EXPORT int
@@ -101,6 +141,24 @@ bind_undecided(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 	return route == UVS_ROUTE_STACK ? UVP_IN(uvs_sock_bind(f->sock, addr, len)) : -UVP_AGAIN;
 }
 
+/* It has been open to both sides so far. */
+static int
+bind_raw(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
+{
+	enum uvs_route route;
+	int r;
+
+	if (addr_odd(f, addr, len))
+		return -EINVAL;
+	route = UVP_IN(uvs_route_local(addr, len));
+	if (route == UVS_ROUTE_ANY)
+		return 0;
+	r = route == UVS_ROUTE_STACK ? uvp_to_stack(f) : uvp_to_kernel(f);
+	if (r < 0)
+		return r;
+	return route == UVS_ROUTE_STACK ? UVP_IN(uvs_sock_bind(f->sock, addr, len)) : -UVP_AGAIN;
+}
+
 static int
 file_bind(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 {
@@ -114,7 +172,7 @@ file_bind(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 	case UVP_STACK:
 		return UVP_IN(uvs_sock_bind(f->sock, addr, len));
 	case UVP_BOTH:
-		return -EINVAL;
+		return f->type == SOCK_RAW ? bind_raw(f, addr, len) : -EINVAL;
 	default:
 		return -UVP_AGAIN;
 	}
@@ -130,11 +188,9 @@ bind(int fd, const struct sockaddr *addr, socklen_t len)
 static int
 bind_any(struct uvp_file *f)
 {
-	struct sockaddr_storage any = {.ss_family = (sa_family_t)f->domain};
+	struct sockaddr_storage any;
 
-	return bind_undecided(f, (struct sockaddr *)&any,
-			      f->domain == AF_INET6 ? sizeof(struct sockaddr_in6)
-						    : sizeof(struct sockaddr_in));
+	return bind_undecided(f, (struct sockaddr *)&any, any_name(f->domain, &any));
 }
 
 static int

@@ -82,7 +82,7 @@ uvp_level(const struct uvp_file *f)
 	if (ev & EPOLLIN)
 		ev |= EPOLLRDNORM;
 	if (ev & EPOLLOUT)
-		ev |= EPOLLWRNORM | (f->type == SOCK_DGRAM ? EPOLLWRBAND : 0);
+		ev |= EPOLLWRNORM | (f->type != SOCK_STREAM ? EPOLLWRBAND : 0);
 	return ev;
 }
 

@@ -71,7 +71,7 @@ put_pktinfo4(struct uvs_control *c, const struct uvs_packet_note *note)
 }
 
 static void
-put_pktinfo6(struct uvs_control *c, const struct uvs_packet_note *note)
+put_pktinfo6(struct uvs_control *c, const struct uvs_packet_note *note, int type)
 {
 	struct uvs_addr dst = {.ip = note->dst};
 	struct in6_pktinfo info = {.ipi6_ifindex = note->if_idx};
@@ -80,7 +80,7 @@ put_pktinfo6(struct uvs_control *c, const struct uvs_packet_note *note)
 
 	uvs_addr_to(&dst, AF_INET6, (struct sockaddr *)&addr, &len);
 	info.ipi6_addr = addr.sin6_addr;
-	uvs_control_put(c, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+	uvs_control_put(c, IPPROTO_IPV6, type, &info, sizeof(info));
 }
 
 static void
@@ -103,6 +103,8 @@ put_of_packet6(struct uvs_control *c, const struct uvs_sock *s, const struct uvs
 
 	if (s->opt.v6_recvhops)
 		uvs_control_put(c, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof(ttl));
+	if (s->opt.v6_old_recvhops)
+		uvs_control_put(c, IPPROTO_IPV6, IPV6_2292HOPLIMIT, &ttl, sizeof(ttl));
 	if (s->opt.v6_recvtclass)
 		uvs_control_put(c, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
 }
@@ -118,7 +120,9 @@ uvs_control_note(struct uvs_control *c, const struct uvs_sock *s,
 	if (s->opt.gro && note->extra != 0)
 		uvs_control_put(c, IPPROTO_UDP, UDP_GRO, &segment, sizeof(segment));
 	if (s->opt.v6_pktinfo && s->domain == AF_INET6)
-		put_pktinfo6(c, note);
+		put_pktinfo6(c, note, IPV6_PKTINFO);
+	if (s->opt.v6_old_pktinfo && s->domain == AF_INET6)
+		put_pktinfo6(c, note, IPV6_2292PKTINFO);
 	if (IP_IS_V4_VAL(note->dst))
 		put_of_packet4(c, s, note);
 	else

@@ -51,8 +51,11 @@ hand_on(struct uvs_instance *in, struct uvs_icmp_error *e, struct meaning m)
 {
 	e->err = m.err;
 	e->hard = m.hard;
+	uvs_raw_error(e);
 	if (e->proto == IP_PROTO_UDP)
 		uvs_udp_error(in, e);
+	else if (e->proto == (IP_IS_V6_VAL(e->local.ip) ? IP6_NEXTH_ICMP6 : IP_PROTO_ICMP))
+		uvs_ping_error(in, e);
 }
 
 /* ------------------------------------------------------------------------------------------ IPv4
@@ -138,7 +141,11 @@ on_icmp(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_addr_t *addr)
 	(void)pcb;
 	(void)addr;
 	n = pbuf_copy_partial(p, bytes, sizeof(bytes), (u16_t)off);
-	if (n >= UVS_ICMP_HEADER && bytes[0] != ICMP_ECHO && sum_holds(p, off))
+	if (n < UVS_ICMP_HEADER || bytes[0] == ICMP_ECHO || !sum_holds(p, off))
+		return 0;
+	if (bytes[0] == ICMP_ER)
+		uvs_ping_answer(arg, p, off);
+	else
 		heard4(arg, bytes, n);
 	return 0; /* not eaten: lwIP answers echoes */
 }
@@ -210,6 +217,8 @@ uvl_icmp6_heard(const struct pbuf *p)
 	struct uvs_icmp_error e = {.origin = SO_EE_ORIGIN_ICMP6, .type = icmp[0], .code = icmp[1]};
 	struct meaning m;
 
+	if (n >= UVS_ICMP_HEADER && e.type == ICMP6_TYPE_EREP)
+		uvs_ping_answer(uvs_self, p, 0);
 	if (n < UVS_ICMP_HEADER || !means6(e.type, e.code, &m))
 		return;
 	if (e.type == ICMP6_TYPE_PTB || e.type == ICMP6_TYPE_PP) {

@@ -289,7 +289,7 @@ send_datagram(const struct op *o, const struct uvstack_seg *seg)
 {
 	struct msghdr to = {.msg_name = (void *)(uintptr_t)o->to, .msg_namelen = o->len};
 	struct pbuf *p = as_datagram(seg);
-	long r = p == NULL ? -EAGAIN : uvs_udp_send_pbuf(o->s, p, &to);
+	long r = p == NULL ? -EAGAIN : o->s->proto->send_packet(o->s, p, &to);
 
 	if (p != NULL && p != seg->buf)
 		pbuf_free(p);
@@ -438,7 +438,7 @@ uvs_native_from(struct uvs_sock *s, const struct uvstack_seg *seg, struct sockad
 	const struct uvs_packet_note *note = uvs_pbuf_note(&s->in->mem, seg->buf);
 	struct uvs_addr from = {note->src, note->sport};
 
-	if (s->type != SOCK_DGRAM || !was_received(seg->buf))
+	if (s->type == SOCK_STREAM || !was_received(seg->buf))
 		return -EINVAL;
 	uvs_addr_to(&from, s->domain, addr, len);
 	return 0;

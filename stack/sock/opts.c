@@ -12,13 +12,22 @@
 
 #include <asm-generic/socket.h>
 #include <limits.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
 #include <stdlib.h>
 #include <sys/param.h>
 #include <sys/time.h>
 
-enum { TCP_ONLY = 1, UDP_ONLY = 2, READ_ONLY = 4, FLAG = 8 /* stored as 0 or 1 */ };
+enum {
+	TCP_ONLY = 1,
+	UDP_ONLY = 2,
+	RAW_ONLY = 4,
+	NO_STREAM = 8,
+	READ_ONLY = 16,
+	FLAG = 32 /* stored as 0 or 1 */
+};
 
 struct opt {
 	int level, name;
@@ -472,6 +481,51 @@ set_timestampns(struct uvs_sock *s, const void *val, socklen_t len)
 	return set_stamp(s, UVS_STAMP_NS, val, len);
 }
 
+/* -1: none; an even place, from the transport header on. */
+static int
+set_checksum(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	int v, r = take_int(val, len, &v);
+
+	if (r < 0)
+		return r;
+	if (s->domain != AF_INET6)
+		return -ENOPROTOOPT;
+	if (v > 0 && (v & 1) != 0)
+		return -EINVAL;
+	if (s->protocol == IPPROTO_ICMPV6)
+		return v == 2 ? 0 : -EINVAL; /* always there */
+	s->opt.checksum = MAX(v, -1);
+	return 0;
+}
+
+static size_t
+filter_size(const struct uvs_sock *s)
+{
+	if (s->protocol == IPPROTO_ICMPV6)
+		return sizeof(s->opt.icmp_filter);
+	return s->protocol == IPPROTO_ICMP ? sizeof(s->opt.icmp_filter[0]) : 0;
+}
+
+static int
+get_icmp_filter(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	size_t size = filter_size(s);
+
+	return size == 0 ? -EOPNOTSUPP : put_bytes(s->opt.icmp_filter, size, val, len);
+}
+
+static int
+set_icmp_filter(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	size_t size = filter_size(s);
+
+	if (size == 0)
+		return -EOPNOTSUPP;
+	memcpy(s->opt.icmp_filter, val, MIN((size_t)len, size));
+	return 0;
+}
+
 /* Of the way to the peer. */
 static int
 get_mtu(struct uvs_sock *s, void *val, socklen_t *len)
@@ -559,8 +613,8 @@ static const struct opt table[] = {
 	{IPPROTO_IP, IP_MTU, READ_ONLY, 0, 0, 0, get_mtu, NULL},
 	{IPPROTO_IP, IP_RECVERR, FLAG, V(recverr), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, FLAG, V(bind_no_port), INT_MIN, INT_MAX, NULL, NULL},
-	{IPPROTO_IP, IP_ADD_MEMBERSHIP, UDP_ONLY, 0, 0, 0, NULL, set_join},
-	{IPPROTO_IP, IP_DROP_MEMBERSHIP, UDP_ONLY, 0, 0, 0, NULL, set_leave},
+	{IPPROTO_IP, IP_ADD_MEMBERSHIP, NO_STREAM, 0, 0, 0, NULL, set_join},
+	{IPPROTO_IP, IP_DROP_MEMBERSHIP, NO_STREAM, 0, 0, 0, NULL, set_leave},
 
 	{IPPROTO_IPV6, IPV6_V6ONLY, 0, V(v6only), 0, 0, get_v6only, set_v6only},
 	{IPPROTO_IPV6, IPV6_RECVPKTINFO, FLAG, V(v6_pktinfo), INT_MIN, INT_MAX, NULL, NULL},
@@ -570,9 +624,19 @@ static const struct opt table[] = {
 	{IPPROTO_IPV6, IPV6_TCLASS, 0, V(v6_tclass), -1, 255, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_RECVTCLASS, FLAG, V(v6_recvtclass), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_RECVHOPLIMIT, FLAG, V(v6_recvhops), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_2292HOPLIMIT, FLAG, V(v6_old_recvhops), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_2292PKTINFO, FLAG, V(v6_old_pktinfo), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_RECVERR, FLAG, V(v6_recverr), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0, V(v6_mtu_discover), 0, 5, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_MTU, READ_ONLY, 0, 0, 0, get_mtu, NULL},
+
+	{IPPROTO_IP, IP_HDRINCL, RAW_ONLY | FLAG, V(hdrincl), INT_MIN, INT_MAX, NULL, NULL},
+	{IPPROTO_IP, IP_RECVOPTS, FLAG, V(recvopts), INT_MIN, INT_MAX, NULL, NULL},    /* no effect */
+	{IPPROTO_IP, IP_RETOPTS, FLAG, V(retopts), INT_MIN, INT_MAX, NULL, NULL},      /* no effect */
+	{IPPROTO_IPV6, IPV6_CHECKSUM, RAW_ONLY, V(checksum), 0, 0, NULL, set_checksum},
+	{IPPROTO_RAW, IPV6_CHECKSUM, RAW_ONLY, V(checksum), 0, 0, NULL, set_checksum},
+	{IPPROTO_RAW, ICMP_FILTER, RAW_ONLY, 0, 0, 0, get_icmp_filter, set_icmp_filter},
+	{IPPROTO_ICMPV6, ICMPV6_FILTER, RAW_ONLY, 0, 0, 0, get_icmp_filter, set_icmp_filter},
 
 	{IPPROTO_TCP, TCP_NODELAY, TCP_ONLY | FLAG, V(nodelay), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_TCP, TCP_CORK, TCP_ONLY | FLAG, V(cork), INT_MIN, INT_MAX, NULL, NULL},
@@ -602,10 +666,21 @@ static const struct opt table[] = {
 /* ---------------------------------------------------------------------------------------- get, set
  */
 
+/* Kinds that a socket does not have. */
+static unsigned int
+not_for(const struct uvs_sock *s)
+{
+	if (s->proto == &uvs_proto_tcp)
+		return UDP_ONLY | RAW_ONLY | NO_STREAM;
+	if (s->proto == &uvs_proto_udp)
+		return TCP_ONLY | RAW_ONLY;
+	return TCP_ONLY | UDP_ONLY | (s->type == SOCK_RAW ? 0 : RAW_ONLY);
+}
+
 static const struct opt *
 find(const struct uvs_sock *s, int level, int name)
 {
-	unsigned int wrong = s->type == SOCK_STREAM ? UDP_ONLY : TCP_ONLY;
+	unsigned int wrong = not_for(s);
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (table[i].level == level && table[i].name == name)
@@ -623,7 +698,7 @@ value(struct uvs_sock *s, const struct opt *o)
 static int
 unknown(const struct uvs_sock *s, int level)
 {
-	if (level == IPPROTO_TCP && s->type != SOCK_STREAM)
+	if (level == IPPROTO_TCP && s->proto == &uvs_proto_udp)
 		return -EOPNOTSUPP;
 	if (level == IPPROTO_IPV6 && s->domain == AF_INET)
 		return -EOPNOTSUPP;
@@ -635,7 +710,8 @@ static bool
 has_level(int level)
 {
 	return level == SOL_SOCKET || level == IPPROTO_IP || level == IPPROTO_IPV6 ||
-	       level == IPPROTO_TCP || level == IPPROTO_UDP;
+	       level == IPPROTO_TCP || level == IPPROTO_UDP || level == IPPROTO_RAW ||
+	       level == IPPROTO_ICMPV6;
 }
 
 int
@@ -707,6 +783,7 @@ uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type)
 		.congestion = uvl_tcp_cc_find(c->tcp_congestion == UVS_CONGESTION_RENO ? "reno"
 										       : "cubic"),
 		.rcvlowat = 1,
+		.checksum = -1,
 		.ttl = 64,
 		.mcast_ttl = 1,
 		.mcast_loop = 1,

@@ -25,14 +25,17 @@ struct uvs_opts {
 	struct linger linger;
 	uint64_t rcvtimeo, sndtimeo; /* ns */
 
-	int tos, ttl, mcast_ttl, mcast_loop, pktinfo, recvtos, recvttl, mtu_discover, recverr;
+	int tos, ttl, mcast_ttl, mcast_loop, pktinfo, recvtos, recvttl, recvopts, retopts,
+		mtu_discover, recverr;
 	int bind_no_port, freebind, transparent;
 	int v6only, v6_pktinfo, v6_hops, v6_mcast_hops, v6_mcast_loop, v6_tclass, v6_recvtclass,
-		v6_recvhops, v6_recverr, v6_mtu_discover;
+		v6_recvhops, v6_old_recvhops, v6_old_pktinfo, v6_recverr, v6_mtu_discover;
 
 	int nodelay, cork, quickack, maxseg, keepidle, keepintvl, keepcnt, user_timeout;
 	int defer_accept, linger2, syncnt, window_clamp, notsent_lowat, fastopen, fastopen_connect;
 	int udp_cork, segment, gro;
+	int hdrincl, checksum;   /* raw; -1: no sum */
+	uint32_t icmp_filter[8]; /* raw ICMP, ICMPv6: a bit for each type that is not wanted */
 	const struct uvl_tcp_cc *congestion;
 	bool sndbuf_chosen; /* by SO_SNDBUF: it does not grow with the window */
 };

@@ -159,6 +159,16 @@ uvs_watch_del(struct uvs_watch *w)
 
 /* ---------------------------------------------------------------------------------- life cycle */
 
+static const struct uvs_proto *
+proto_of(int type, int protocol)
+{
+	if (type == SOCK_STREAM)
+		return &uvs_proto_tcp;
+	if (type == SOCK_RAW)
+		return &uvs_proto_raw;
+	return protocol == IPPROTO_UDP ? &uvs_proto_udp : &uvs_proto_ping;
+}
+
 static struct uvs_sock *
 sock_alloc(struct uvs_instance *in, int domain, int type, int protocol)
 {
@@ -168,7 +178,7 @@ sock_alloc(struct uvs_instance *in, int domain, int type, int protocol)
 		return NULL;
 	s->refs = 1;
 	s->in = in;
-	s->proto = type == SOCK_STREAM ? &uvs_proto_tcp : &uvs_proto_udp;
+	s->proto = proto_of(type, protocol);
 	s->epoch = uvs_stack_epoch();
 	s->domain = domain;
 	s->type = type;
@@ -176,31 +186,62 @@ sock_alloc(struct uvs_instance *in, int domain, int type, int protocol)
 	return s;
 }
 
+/* Chooses the protocol if that was left open. */
 static int
-check_kind(int domain, int type, int protocol)
+check_kind(int domain, int type, int *protocol)
 {
+	int echo = domain == AF_INET6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+
 	if (domain != AF_INET && domain != AF_INET6)
 		return -EAFNOSUPPORT;
-	if (type == SOCK_STREAM)
-		return protocol == 0 || protocol == IPPROTO_TCP ? 0 : -EPROTONOSUPPORT;
-	if (type == SOCK_DGRAM)
-		return protocol == 0 || protocol == IPPROTO_UDP ? 0 : -EPROTONOSUPPORT;
-	return -ESOCKTNOSUPPORT;
+	switch (type) {
+	case SOCK_STREAM:
+		*protocol = *protocol == 0 ? IPPROTO_TCP : *protocol;
+		return *protocol == IPPROTO_TCP ? 0 : -EPROTONOSUPPORT;
+	case SOCK_DGRAM:
+		*protocol = *protocol == 0 ? IPPROTO_UDP : *protocol;
+		return *protocol == IPPROTO_UDP || *protocol == echo ? 0 : -EPROTONOSUPPORT;
+	case SOCK_RAW:
+		return *protocol > 0 && *protocol <= UINT8_MAX ? 0 : -EPROTONOSUPPORT;
+	default:
+		return -ESOCKTNOSUPPORT;
+	}
+}
+
+static long
+do_open(void *arg)
+{
+	struct uvs_sock *s = arg;
+
+	return s->proto->open(s);
+}
+
+static int
+open_now(struct uvs_sock *s)
+{
+	int r = s->proto->open != NULL ? uvs_stack_ready(s->in) : 0;
+
+	return r == 0 && s->proto->open != NULL ? (int)call(s, do_open, s) : r;
 }
 
 int
 uvs_sock_new_on(struct uvs_instance *in, int domain, int type, int protocol, struct uvs_sock **out)
 {
-	int r = check_kind(domain, type & 0xf, protocol);
+	int r = check_kind(domain, type & 0xf, &protocol);
 	struct uvs_sock *s;
 
 	if (r < 0)
 		return r;
 	type &= 0xf; /* SOCK_NONBLOCK, SOCK_CLOEXEC are the descriptor's */
-	s = sock_alloc(in, domain, type, type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP);
+	s = sock_alloc(in, domain, type, protocol);
 	if (s == NULL)
 		return -ENOMEM;
 	uvs_opts_init(&s->opt, in->conf, type);
+	r = open_now(s);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
 	s->events = s->proto->level(s);
 	*out = s;
 	return 0;
@@ -605,7 +646,7 @@ uvs_sock_sendmsg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 {
 	struct msg_op o = {.s = s, .out = msg, .flags = flags};
 
-	if (s->type == SOCK_DGRAM) {
+	if (s->type != SOCK_STREAM) {
 		int r = uvs_stack_ready(s->in);
 
 		if (r < 0)
@@ -645,7 +686,8 @@ do_getpeername(void *arg)
 {
 	struct op *o = arg;
 
-	if (!o->s->proto->has_peer(o->s))
+	/* A raw socket whose peer has no "port" is not connected to the eye. */
+	if (!o->s->proto->has_peer(o->s) || o->s->remote.port == 0)
 		return -ENOTCONN;
 	uvs_addr_to(&o->s->remote, o->s->domain, o->val, o->vallen);
 	return 0;

@@ -66,6 +66,12 @@ struct uvs_dgram {
 	uint32_t error_charge;    /* counted against SO_RCVBUF */
 };
 
+/* Raw sockets and those of ICMP echo. */
+struct uvs_raw {
+	struct raw_pcb *pcb;
+	bool connected;
+};
+
 struct uvs_udp {
 	struct udp_pcb *pcb;
 	struct uvs_cork *cork; /* MSG_MORE: the datagram so far; NULL: none */
@@ -99,14 +105,20 @@ struct uvs_sock {
 		struct uvs_tcp tcp;
 		struct {
 			struct uvs_dgram dgram;
-			struct uvs_udp udp;
+			union {
+				struct uvs_udp udp;
+				struct uvs_raw raw;
+			};
 		};
 	};
 };
 
-/* What TCP and UDP differ in. All under the instance; the first four need not care about address
+/* What the protocols differ in. All under the instance; the first four need not care about address
  * conversion. */
 struct uvs_proto {
+	/* The socket has been made and the stack runs: it hears from now on. NULL: it does so only
+	 * when it has an address, and needs no stack before. */
+	int (*open)(struct uvs_sock *s);
 	int (*bind)(struct uvs_sock *s, const struct uvs_addr *a);
 	int (*listen)(struct uvs_sock *s, int backlog);
 	int (*connect)(struct uvs_sock *s, const struct uvs_addr *a);
@@ -114,6 +126,8 @@ struct uvs_proto {
 	int (*accept)(struct uvs_sock *s, struct uvs_sock **out);
 	ssize_t (*recv)(struct uvs_sock *s, struct msghdr *msg, int flags);
 	ssize_t (*send)(struct uvs_sock *s, const struct msghdr *msg, int flags);
+	/* Datagrams: one that is made already; p stays the caller's. 0 or -errno. */
+	int (*send_packet)(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to);
 	int (*shutdown)(struct uvs_sock *s, int how);
 	bool (*has_peer)(const struct uvs_sock *s);
 	uint32_t (*level)(struct uvs_sock *s);
@@ -125,16 +139,18 @@ struct uvs_proto {
 	void (*close)(struct uvs_sock *s);
 };
 
-extern const struct uvs_proto uvs_proto_tcp, uvs_proto_udp;
+extern const struct uvs_proto uvs_proto_tcp, uvs_proto_udp, uvs_proto_raw, uvs_proto_ping;
 
 /* Of all instances of a process. */
 struct uvs_sock_ports {
 	struct uvs_port_table tcp, udp;
+	struct uvs_port_table ping[2]; /* identifiers of ICMP and of ICMPv6 echo */
 };
 
 /* Per instance: uvs_instance.sock. */
 struct uvs_sock_tables {
 	struct uvs_ports tcp, udp;
+	struct uvs_ports ping[2];
 	struct uvs_sock_ports *own; /* nobody else's: freed with it; NULL */
 	struct raw_pcb *icmp;
 };
@@ -259,12 +275,13 @@ void uvs_tcp_push(struct uvs_sock *s, bool now);
 /* Bytes were taken off the receive queue. */
 void uvs_tcp_taken(struct uvs_sock *s, size_t bytes);
 
-/* udp.c, for native.c: send a datagram that is made already; p stays the caller's. 0 or -errno. */
-int uvs_udp_send_pbuf(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to);
-
 /* icmp.c */
 int uvs_icmp_start(struct uvs_instance *in);
 /* udp.c: an ICMP error about a datagram of UDP; the ports are filled in. */
 void uvs_udp_error(struct uvs_instance *in, struct uvs_icmp_error *e);
+/* raw.c, ping.c: likewise, and what is an answer, from off on */
+void uvs_raw_error(const struct uvs_icmp_error *e);
+void uvs_ping_error(struct uvs_instance *in, const struct uvs_icmp_error *e);
+void uvs_ping_answer(struct uvs_instance *in, const struct pbuf *p, size_t off);
 
 #endif /* STACK_SOCK_SOCK_PRIV_H */

@@ -177,6 +177,8 @@ tables_new(struct uvs_instance *in, struct uvs_share *share, struct uvs_sock_por
 	t->tcp.tcp = true;
 	open_ports(&t->tcp, &all->tcp, share, kin);
 	open_ports(&t->udp, &all->udp, share, kin);
+	for (int v6 = 0; v6 < 2; v6++)
+		open_ports(&t->ping[v6], &all->ping[v6], NULL, kin);
 	return 0;
 }
 

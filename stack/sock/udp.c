@@ -10,7 +10,6 @@
 #include <sys/param.h>
 
 #define MAX_DATAGRAM4 (UVS_PACKET_MAX - UVS_IP4_HEADER - UDP_HLEN)
-#define MAX_DATAGRAM6 (UVS_PACKET_MAX - UVS_IP6_HEADER - UDP_HLEN)
 
 /* UDP_SEGMENT and UDP_GRO: datagrams in one call (Linux: UDP_MAX_SEGMENTS). */
 #define MAX_SEGMENTS 64
@@ -270,8 +269,10 @@ header(const struct uvs_dest *d)
 static int
 check_size(struct uvs_sock *s, const struct uvs_dest *d, size_t len)
 {
-	if (len > UVS_PACKET_MAX - header(d))
+	if (len > UVS_PACKET_MAX - header(d)) {
+		uvs_error_local(s, EMSGSIZE, uvs_addr_mtu(d->netif, &d->to.ip), &d->to);
 		return -EMSGSIZE;
+	}
 	if (d->segment == 0 || len <= d->segment)
 		return uvs_dgram_fits(s, d, len + header(d));
 	if (len > (size_t)d->segment * MAX_SEGMENTS)
@@ -446,16 +447,16 @@ udp_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (len > MAX_DATAGRAM4)
-		return -EMSGSIZE;
+	if (len > UVS_PACKET_MAX && s->domain == AF_INET)
+		return -EMSGSIZE; /* without a word in the error queue, as the kernel */
 	if (more || s->udp.cork != NULL)
 		return send_piece(s, msg, len, more);
 	r = udp_dest(s, msg, &d);
 	return r < 0 ? r : send_whole(s, msg, len, &d);
 }
 
-int
-uvs_udp_send_pbuf(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to)
+static int
+udp_send_packet(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to)
 {
 	struct uvs_dest d;
 	err_t err;
@@ -513,6 +514,7 @@ const struct uvs_proto uvs_proto_udp = {
 	.accept = uvs_dgram_no_accept,
 	.recv = uvs_dgram_recv,
 	.send = udp_send_msg,
+	.send_packet = udp_send_packet,
 	.shutdown = uvs_dgram_shutdown,
 	.has_peer = udp_has_peer,
 	.level = uvs_dgram_level,
