@@ -54,6 +54,16 @@ def test_echo_sockets_answer_as_the_kernel(net, tool):
     compare(host, tool("diff"), "echo", ["unshare", "--net", "sh", "-c", allowed, "sh"])
 
 
+@pytest.mark.parametrize("area", ["mcast", "mcast6"])
+def test_groups_answer_as_the_kernel(net, tool, area):
+    """The kernel has an interface of its own for them."""
+    interface = (
+        "ip link set lo up && ip tuntap add t0 mode tap && ip link set t0 up && ip addr add 198.18.0.1/24 dev t0 && "
+        "ip -6 addr add fd77::1/64 dev t0 nodad && ip route add 224.0.0.0/4 dev t0 && exec \"$@\""
+    )
+    compare(net.host(queues=2, ipv6=True), tool("diff"), area, ["unshare", "--net", "sh", "-c", interface, "sh"])
+
+
 def compare(host, program, area, through=()):
     """Each case of an area, on the kernel and on a host, started through some other program."""
     wanted = cases(program, area)

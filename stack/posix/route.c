@@ -48,14 +48,21 @@ is_switch(const struct uvp_file *f, int level, int name)
 static bool
 adds_up(int level, int name)
 {
-	if (level == IPPROTO_IP)
-		return name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP ||
-		       name == IP_ADD_SOURCE_MEMBERSHIP || name == IP_DROP_SOURCE_MEMBERSHIP ||
-		       name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP;
+	if (level != IPPROTO_IP && level != IPPROTO_IPV6)
+		return false;
+	if (name >= MCAST_JOIN_GROUP && name <= MCAST_LEAVE_SOURCE_GROUP)
+		return true;
 	if (level == IPPROTO_IPV6)
-		return name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP ||
-		       name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP;
-	return false;
+		return name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP;
+	return name >= IP_ADD_MEMBERSHIP && name <= IP_DROP_SOURCE_MEMBERSHIP;
+}
+
+/* An interface that the kernel does not have may be the stack's. */
+static bool
+of_another_side(int level, int name, int r)
+{
+	return (r == -ENODEV && adds_up(level, name)) ||
+	       (r == -EADDRNOTAVAIL && level == IPPROTO_IP && name == IP_MULTICAST_IF);
 }
 
 static struct uvp_opt **
@@ -174,6 +181,8 @@ undecided_set(struct uvp_file *f, int level, int name, const void *val, socklen_
 		if (fd < 0)
 			return fd;
 		r = (int)uvp_neg(R(setsockopt)(fd, level, name, val, len));
+		if (of_another_side(level, name, r))
+			r = 0;
 	}
 	return r < 0 || !val ? r : opt_remember(f, level, name, val, len);
 }

@@ -296,6 +296,7 @@ uvs_dgram_no_accept(struct uvs_sock *s, struct uvs_sock **out)
 void
 uvs_dgram_close(struct uvs_sock *s)
 {
+	uvs_mcast_close(s);
 	uvs_queue_drop(s->in, &s->dgram.rx);
 	uvs_error_drop_all(s);
 }

@@ -124,4 +124,17 @@ ssize_t uvs_error_recv(struct uvs_sock *s, struct msghdr *msg);
 
 void uvs_error_drop_all(struct uvs_sock *s);
 
+/* -------------------------------------------------------------------- groups: mcast.c */
+
+/* Joining, leaving, sources: options of memberships. */
+bool uvs_mcast_option(int level, int name);
+int uvs_mcast_set(struct uvs_sock *s, int level, int name, const void *val, socklen_t len);
+
+/* Does the socket want what came from source for group by n? Always, if group is none. */
+bool uvs_mcast_wants(struct uvs_sock *s, const ip_addr_t *group, const ip_addr_t *source,
+		     struct netif *n);
+
+/* Leave all groups. */
+void uvs_mcast_close(struct uvs_sock *s);
+
 #endif /* STACK_SOCK_DGRAM_H */

@@ -3,12 +3,10 @@
  * Socket options by one table. A row's value is an int in struct uvs_opts unless it has functions
  * of its own. What is not in the table is -ENOPROTOOPT. Options that are stored and have no effect
  * are marked so: refusing them would break programs that set them for speed only. */
-#include "stack/sock/sock_priv.h"
+#include "stack/sock/dgram.h"
 #include "stack/sock/stack.h"
 
 #include "stack/core/clock.h"
-
-#include "lwip/igmp.h"
 
 #include <asm-generic/socket.h>
 #include <limits.h>
@@ -541,35 +539,42 @@ get_mtu(struct uvs_sock *s, void *val, socklen_t *len)
 }
 
 static int
-set_membership(struct uvs_sock *s, const void *val, socklen_t len, bool join)
+get_mcast_if(struct uvs_sock *s, void *val, socklen_t *len)
 {
-	struct ip_mreq m;
-	ip4_addr_t iface, group;
-	err_t err;
+	return put_bytes(&s->opt.mcast_if, sizeof(s->opt.mcast_if), val, len);
+}
 
-	if (len < (socklen_t)sizeof(m))
+/* There is one way out: it must be that. */
+static int
+set_mcast_if(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	struct ip_mreqn m = {.imr_ifindex = 0};
+	ip_addr_t ip;
+
+	if (len >= (socklen_t)sizeof(struct ip_mreq))
+		memcpy(&m, val, MIN((size_t)len, sizeof(m)));
+	else if (len >= (socklen_t)sizeof(m.imr_address))
+		memcpy(&m.imr_address, val, sizeof(m.imr_address));
+	else
 		return -EINVAL;
-	if (!uvs_stack_running() || s->in->lwip == NULL)
+	ip = (ip_addr_t)IPADDR4_INIT(m.imr_address.s_addr);
+	if (m.imr_ifindex != 0 ? m.imr_ifindex != UVS_IFINDEX_PORT : !uvs_addr_is_local(&ip))
+		return -EADDRNOTAVAIL;
+	s->opt.mcast_if = m.imr_address;
+	return 0;
+}
+
+static int
+set_v6_mcast_if(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	int v, r = take_int(val, len, &v);
+
+	if (r < 0)
+		return r;
+	if (v != 0 && v != UVS_IFINDEX_PORT)
 		return -ENODEV;
-	memcpy(&m, val, sizeof(m));
-	group.addr = m.imr_multiaddr.s_addr;
-	iface.addr = IPADDR_ANY;
-	if (!ip4_addr_ismulticast(&group))
-		return -EINVAL;
-	err = join ? igmp_joingroup(&iface, &group) : igmp_leavegroup(&iface, &group);
-	return err == ERR_OK ? 0 : join ? -ENOBUFS : -EADDRNOTAVAIL;
-}
-
-static int
-set_join(struct uvs_sock *s, const void *val, socklen_t len)
-{
-	return set_membership(s, val, len, true);
-}
-
-static int
-set_leave(struct uvs_sock *s, const void *val, socklen_t len)
-{
-	return set_membership(s, val, len, false);
+	s->opt.v6_mcast_if = v;
+	return 0;
 }
 
 /* --------------------------------------------------------------------------------------- the table
@@ -613,14 +618,16 @@ static const struct opt table[] = {
 	{IPPROTO_IP, IP_MTU, READ_ONLY, 0, 0, 0, get_mtu, NULL},
 	{IPPROTO_IP, IP_RECVERR, FLAG, V(recverr), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, FLAG, V(bind_no_port), INT_MIN, INT_MAX, NULL, NULL},
-	{IPPROTO_IP, IP_ADD_MEMBERSHIP, NO_STREAM, 0, 0, 0, NULL, set_join},
-	{IPPROTO_IP, IP_DROP_MEMBERSHIP, NO_STREAM, 0, 0, 0, NULL, set_leave},
+	{IPPROTO_IP, IP_MULTICAST_ALL, NO_STREAM, V(mcast_all), 0, 1, NULL, NULL},
+	{IPPROTO_IP, IP_MULTICAST_IF, NO_STREAM, 0, 0, 0, get_mcast_if, set_mcast_if},
 
 	{IPPROTO_IPV6, IPV6_V6ONLY, 0, V(v6only), 0, 0, get_v6only, set_v6only},
 	{IPPROTO_IPV6, IPV6_RECVPKTINFO, FLAG, V(v6_pktinfo), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0, V(v6_hops), -1, 255, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 0, V(v6_mcast_hops), -1, 255, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_MULTICAST_LOOP, FLAG, V(v6_mcast_loop), 0, 1, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_MULTICAST_ALL, NO_STREAM, V(v6_mcast_all), 0, 1, NULL, NULL},
+	{IPPROTO_IPV6, IPV6_MULTICAST_IF, NO_STREAM, V(v6_mcast_if), 0, 0, NULL, set_v6_mcast_if},
 	{IPPROTO_IPV6, IPV6_TCLASS, 0, V(v6_tclass), -1, 255, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_RECVTCLASS, FLAG, V(v6_recvtclass), INT_MIN, INT_MAX, NULL, NULL},
 	{IPPROTO_IPV6, IPV6_RECVHOPLIMIT, FLAG, V(v6_recvhops), INT_MIN, INT_MAX, NULL, NULL},
@@ -736,6 +743,9 @@ uvs_opts_set(struct uvs_sock *s, int level, int name, const void *val, socklen_t
 	const struct opt *o = find(s, level, name);
 	int v, r;
 
+	if (s->type != SOCK_STREAM && uvs_mcast_option(level, name) &&
+	    (level == IPPROTO_IP || s->domain == AF_INET6))
+		return uvs_mcast_set(s, level, name, val, len);
 	if (o == NULL || (level == IPPROTO_IPV6 && s->domain == AF_INET))
 		return unknown(s, level);
 	if (o->kind & READ_ONLY)
@@ -787,6 +797,8 @@ uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type)
 		.ttl = 64,
 		.mcast_ttl = 1,
 		.mcast_loop = 1,
+		.mcast_all = 1,
+		.v6_mcast_all = 1,
 		.v6_hops = 64,
 		.v6_mcast_hops = 1,
 		.v6_mcast_loop = 1,

@@ -26,10 +26,11 @@ struct uvs_opts {
 	uint64_t rcvtimeo, sndtimeo; /* ns */
 
 	int tos, ttl, mcast_ttl, mcast_loop, pktinfo, recvtos, recvttl, recvopts, retopts,
-		mtu_discover, recverr;
+		mtu_discover, recverr, mcast_all;
 	int bind_no_port, freebind, transparent;
 	int v6only, v6_pktinfo, v6_hops, v6_mcast_hops, v6_mcast_loop, v6_tclass, v6_recvtclass,
-		v6_recvhops, v6_old_recvhops, v6_old_pktinfo, v6_recverr, v6_mtu_discover;
+		v6_recvhops, v6_old_recvhops, v6_old_pktinfo, v6_recverr, v6_mtu_discover,
+		v6_mcast_all, v6_mcast_if;
 
 	int nodelay, cork, quickack, maxseg, keepidle, keepintvl, keepcnt, user_timeout;
 	int defer_accept, linger2, syncnt, window_clamp, notsent_lowat, fastopen, fastopen_connect;
@@ -37,6 +38,7 @@ struct uvs_opts {
 	int hdrincl, checksum;   /* raw; -1: no sum */
 	uint32_t icmp_filter[8]; /* raw ICMP, ICMPv6: a bit for each type that is not wanted */
 	const struct uvl_tcp_cc *congestion;
+	struct in_addr mcast_if;
 	bool sndbuf_chosen; /* by SO_SNDBUF: it does not grow with the window */
 };
 

@@ -56,6 +56,7 @@ struct uvs_tcp {
 };
 
 struct uvs_error;
+struct uvs_membership;
 struct uvs_cork;
 struct uvs_icmp_error;
 
@@ -64,6 +65,7 @@ struct uvs_dgram {
 	struct uvs_pbuf_queue rx;
 	struct uvs_error *errors; /* MSG_ERRQUEUE, oldest first */
 	uint32_t error_charge;    /* counted against SO_RCVBUF */
+	struct uvs_membership *groups;
 };
 
 /* Raw sockets and those of ICMP echo. */

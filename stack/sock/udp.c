@@ -69,6 +69,13 @@ deliver(struct uvs_sock *s, struct pbuf *p, uint16_t port)
 		uvs_dgram_put(s, p, port);
 }
 
+static bool
+wants(struct uvs_sock *s)
+{
+	return uvs_mcast_wants(s, ip_current_dest_addr(), ip_current_src_addr(),
+			       ip_current_input_netif());
+}
+
 /* What is sent to many goes to each socket that could have it. */
 static void
 deliver_to_others(const struct uvs_sock *s, const struct pbuf *p, uint16_t port)
@@ -80,7 +87,7 @@ deliver_to_others(const struct uvs_sock *s, const struct pbuf *p, uint16_t port)
 	while ((u = uvs_ports_next(ports(s), u, &local, &remote)) != NULL) {
 		struct pbuf *copy;
 
-		if (u->owner == s)
+		if (u->owner == s || !wants(u->owner))
 			continue;
 		copy = pbuf_clone(PBUF_RAW, PBUF_RAM, (struct pbuf *)(uintptr_t)p);
 		if (copy == NULL)
@@ -98,7 +105,10 @@ on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr, u
 	if (ip_addr_ismulticast(ip_current_dest_addr()) ||
 	    ip_addr_isbroadcast(ip_current_dest_addr(), ip_current_netif()))
 		deliver_to_others(arg, p, port);
-	deliver(arg, p, port);
+	if (likely(wants(arg)))
+		deliver(arg, p, port);
+	else
+		pbuf_free(p);
 }
 
 struct udp_pcb *
