@@ -4,6 +4,8 @@
 
     datagram.py errors ADDRESS PORT      sends a datagram there; for each error that the error queue has, a
                                          line: errno, type, code, info, who said so, whom it was sent to
+    datagram.py members GROUP PORT       two sockets that join; tell what they hear; "first leaves" and "second
+                                         leaves" close one of them
 """
 
 import errno
@@ -38,5 +40,33 @@ def errors(address, port):
         print(errno.errorcode[number], kind, code, info, offender(family, said), name[0], data.decode(), flush=True)
 
 
+def member(group, port):
+    """A socket in the group."""
+    family = socket.AF_INET6 if ":" in group else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((group, port))
+    packed = socket.inet_pton(family, group)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, packed + bytes(4))
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, packed + bytes(4))
+    return sock
+
+
+def members(group, port):
+    """Two of them, until both have left."""
+    socks = {"first": member(group, int(port)), "second": member(group, int(port))}
+    print("joined", flush=True)
+    while True:
+        ready, _, _ = select.select(list(socks.values()), [], [])
+        for name in [name for name, sock in socks.items() if sock in ready]:
+            text = socks[name].recv(100).decode()
+            print(name, "heard", text, flush=True)
+            if text == f"{name} leaves":
+                socks.pop(name).close()
+                print(name, "left", flush=True)
+
+
 if __name__ == "__main__":
-    {"errors": errors}[sys.argv[1]](*sys.argv[2:])
+    {"errors": errors, "members": members}[sys.argv[1]](*sys.argv[2:])

@@ -536,6 +536,10 @@ check_combinations(const struct uvs_conf *c, const char *name, struct uvs_conf_e
 	}
 	if (check_networks(c, name, err) < 0)
 		return -1;
+	if (c->mode == UVS_MODE_SHARED && c->addresses.automatic) {
+		fail(err, "address: with mode = shared it cannot be dhcp: give the host's address");
+		return at_line(err, name, line_of(c, "address"));
+	}
 	if (c->mode == UVS_MODE_SHARED && c->host[0] == '\0') {
 		fail(err, "host: required with mode = shared");
 		return at_line(err, name, line_of(c, "mode"));

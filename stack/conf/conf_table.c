@@ -51,8 +51,10 @@ bad_host4(const struct uvs_conf_net *n)
 static const char *
 check_address(const struct uvs_conf *c)
 {
-	const char *bad = c->addresses.automatic ? "dhcp is not supported" : NULL;
+	const char *bad = NULL;
 
+	if (c->addresses.automatic && c->addresses.n != 0)
+		return "dhcp gives the address: none beside it";
 	for (unsigned int i = 0; bad == NULL && i < c->addresses.n; i++)
 		bad = bad_host4(&c->addresses.net[i]);
 	return bad;
@@ -134,7 +136,8 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	 "Receive and transmit queues to use; RSS spreads connections over them. Fewer if the "
 	 "device has fewer.", NULL},
 	{"address", UVS_CONF_NETS4, AT(addresses), "", 0, 0, NULL, "Network",
-	 "IPv4 addresses with their prefixes. Required, unless address6 is given.",
+	 "IPv4 addresses with their prefixes, or dhcp: the one that a server leases, with its router. "
+	 "Required, unless address6 is given.",
 	 check_address},
 	{"address6", UVS_CONF_NETS6, AT(addresses6), "", 0, 0, NULL, "Network",
 	 "IPv6 addresses with their prefixes; auto: those that routers advertise (SLAAC). Either brings "

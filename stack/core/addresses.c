@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "lwip/dhcp.h"
 #include "lwip/etharp.h"
 #include "lwip/nd6.h"
 
@@ -25,6 +26,8 @@ add_ip4(struct uvs_instance *in)
 	const struct uvs_conf *c = in->conf;
 	ip4_addr_t gw = {c->gateway.addr.s_addr};
 
+	if (c->addresses.automatic && dhcp_start(&in->netif) != ERR_OK)
+		uvs_log(UVS_LOG_ERROR, "address: no memory to ask for one by DHCP");
 	for (unsigned int i = 0; i < c->addresses.n; i++) {
 		ip4_addr_t addr = {c->addresses.net[i].v4.s_addr};
 		ip4_addr_t mask = mask_of(c->addresses.net[i].prefix);
@@ -72,13 +75,31 @@ add_ip6_address(struct netif *n, const struct uvs_conf_net *net)
 	uvl_route_add(n, &ip, net->prefix, NULL);
 }
 
+static void
+on_lease(const struct netif *n)
+{
+	char address[INET_ADDRSTRLEN], mask[INET_ADDRSTRLEN], router[INET_ADDRSTRLEN];
+
+	if (ip4_addr_isany(netif_ip4_addr(n))) {
+		uvs_log(UVS_LOG_NOTICE, "address: the lease has ended");
+		return;
+	}
+	inet_ntop(AF_INET, netif_ip4_addr(n), address, sizeof(address));
+	inet_ntop(AF_INET, netif_ip4_netmask(n), mask, sizeof(mask));
+	inet_ntop(AF_INET, netif_ip4_gw(n), router, sizeof(router));
+	uvs_log(UVS_LOG_NOTICE, "address: %s leased, mask %s, router %s", address, mask, router);
+}
+
 /* A duplicate is of no use, and nobody else will tell. */
 static void
 on_change(struct netif *n, netif_nsc_reason_t reason, const netif_ext_callback_args_t *args)
 {
+	const struct uvs_instance *in = n->state;
 	char text[INET6_ADDRSTRLEN];
 	s8_t i;
 
+	if ((reason & LWIP_NSC_IPV4_ADDRESS_CHANGED) && in->conf->addresses.automatic)
+		on_lease(n);
 	if (!(reason & LWIP_NSC_IPV6_ADDR_STATE_CHANGED))
 		return;
 	i = args->ipv6_addr_state_changed.addr_index;
@@ -103,7 +124,6 @@ add_ip6(struct uvs_instance *in)
 	if (!uvs_conf_has_ipv6(c))
 		return;
 	uvs_port_hear(&in->port, &all_nodes);
-	netif_add_ext_callback(&in->on_change, on_change);
 	netif_create_ip6_linklocal_address(n, 1);
 	use_ip6(n, 0);
 	n->rs_count = 0;
@@ -116,17 +136,32 @@ add_ip6(struct uvs_instance *in)
 	}
 }
 
-bool
-uvs_addresses_ready(const struct uvs_instance *in)
+void
+uvs_addresses_remove(struct uvs_instance *in)
 {
-	const struct netif *n = &in->netif;
+	if (!in->conf->addresses.automatic)
+		return;
+	dhcp_release_and_stop(&in->netif);
+	dhcp_cleanup(&in->netif);
+}
 
-	if (!in->conf->addresses6.automatic)
-		return true;
+static bool
+has_advertised(const struct netif *n)
+{
 	for (s8_t i = 1; i < LWIP_IPV6_NUM_ADDRESSES; i++)
 		if (ip6_addr_isvalid(netif_ip6_addr_state(n, i)) && !netif_ip6_addr_isstatic(n, i))
 			return true;
 	return n->rs_count == 0; /* nobody answers: there is no router */
+}
+
+bool
+uvs_addresses_ready(const struct uvs_instance *in)
+{
+	const struct uvs_conf *c = in->conf;
+
+	if (c->addresses.automatic && !dhcp_supplied_address(&in->netif))
+		return false;
+	return !c->addresses6.automatic || has_advertised(&in->netif);
 }
 
 /* ---------------------------------------------------------------------------------------- routes
@@ -163,6 +198,7 @@ void
 uvs_addresses_add(struct uvs_instance *in)
 {
 	uvl_self->ip4_df_ = UVL_DF_IF_IT_FITS;
+	netif_add_ext_callback(&in->on_change, on_change);
 	add_ip4(in);
 	add_ip6(in);
 	add_routes(in);

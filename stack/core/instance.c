@@ -473,6 +473,8 @@ uvs_inst_stop(struct uvs_instance *in)
 	struct uvs_share *share = in->share;
 	struct uvl *lwip = in->lwip;
 
+	uvs_addresses_remove(in);
+	uvs_inst_flush(in);
 	if (share != NULL)
 		uvs_share_leave(share, in);
 	uvl_exit(lwip);

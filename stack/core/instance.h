@@ -157,6 +157,8 @@ bool uvs_netif_hairpin(struct uvs_instance *in);
 
 /* addresses.c: what the configuration says about addresses and routes. Under the instance. */
 void uvs_addresses_add(struct uvs_instance *in);
+/* What was leased is given back. */
+void uvs_addresses_remove(struct uvs_instance *in);
 /* Everything that is found out on the network (DHCP, router advertisements) is there. */
 bool uvs_addresses_ready(const struct uvs_instance *in);
 

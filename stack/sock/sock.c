@@ -784,16 +784,16 @@ ioctl_ifreq(struct uvs_instance *in, unsigned long req, struct ifreq *ifr)
 	switch (req) {
 	case SIOCGIFADDR:
 		*a = (struct sockaddr_in){.sin_family = AF_INET,
-					  .sin_addr = in->conf->address.addr};
+					  .sin_addr.s_addr = netif_ip4_addr(&in->netif)->addr};
 		return 0;
 	case SIOCGIFNETMASK:
 		a->sin_family = AF_INET;
-		a->sin_addr.s_addr = htonl(0xffffffffu << (32 - in->conf->address.prefix));
+		a->sin_addr.s_addr = netif_ip4_netmask(&in->netif)->addr;
 		return 0;
 	case SIOCGIFBRDADDR:
 		a->sin_family = AF_INET;
-		a->sin_addr.s_addr = in->conf->address.addr.s_addr |
-				     ~htonl(0xffffffffu << (32 - in->conf->address.prefix));
+		a->sin_addr.s_addr =
+			netif_ip4_addr(&in->netif)->addr | ~netif_ip4_netmask(&in->netif)->addr;
 		return 0;
 	case SIOCGIFMTU:
 		ifr->ifr_mtu = (int)in->conf->mtu;
