@@ -6,8 +6,8 @@ from scapy.layers.inet import UDP
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_Redirect,
     ICMPv6NDOptDstLLAddr, ICMPv6NDOptMTU, ICMPv6NDOptPrefixInfo, ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig,
-    ICMPv6ParamProblem, IPerror6, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting,
-    PadN,
+    ICMPv6ParamProblem, ICMPv6TimeExceeded, IPerror6, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting, PadN,
 )  # fmt: skip
 from scapy.layers.l2 import Ether
 
@@ -314,6 +314,18 @@ def test_overlapping_fragments_are_dropped_with_their_datagram(net, server, wire
     again = fragments(net, to(wire, server), payload, 1200, ident=78)
     wire.send([again[0], again[0], again[1], again[2]])
     assert bytes(wire.expect(IPv6ExtHdrFragment)[IPv6ExtHdrFragment].payload)[8:] == payload[:1440]
+
+
+def test_what_is_quoted_of_an_incomplete_datagram_is_what_came(net, server, wire):
+    """Not what the host wrote over it while it waited for the rest."""
+    first = fragments(net, to(wire, server), net.random("payload").randbytes(3000), 1200)[0]
+    wire.send(first)
+    fence(wire, server)
+    net.clock.stop()
+    net.clock.step(61)
+    quoted = bytes(wire.expect(ICMPv6TimeExceeded)[ICMPv6TimeExceeded].payload)
+    assert quoted == bytes(first[IPv6])[: len(quoted)]
+    assert len(quoted) > 100
 
 
 def test_incomplete_datagrams_are_bounded_and_forgotten(net, server, wire):
