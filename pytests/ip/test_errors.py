@@ -2,7 +2,7 @@
 """What routers say about datagrams reaches the socket that sent them, with who said it."""
 
 import pytest
-from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
 
 FAR, FAR6 = "192.0.2.5", "2001:db8::5"
@@ -68,3 +68,25 @@ def test_errors_over_ipv6(host, wire, program):
     told("EACCES", 1, 1, 0, ROUTER6, FAR6)
     say(FAR6, ICMPv6DestUnreach(code=4))
     told("ECONNREFUSED", 1, 4, 0, FAR6, FAR6)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_connect_in_vain_ends_at_once(host, wire, family):
+    """If what is quoted is the very SYN: anybody may claim something."""
+    far = FAR if family == 4 else FAR6
+    connect = f"import socket; socket.create_connection(({far!r}, 80), 30)"
+    app = host.start("/usr/bin/python3", "-c", connect)
+    sent = wire.expect(lambda frame: TCP in frame and frame[TCP].dport == 80).packet
+    if family == 4:
+        head, message = IP(src=ROUTER, dst=host.ip), ICMP(type=3, code=1)
+        quoted = sent[IP].copy()
+    else:
+        head, message = IPv6(src=ROUTER6, dst=host.ip6), ICMPv6DestUnreach(code=3)
+        quoted = sent[IPv6].copy()
+    forged = quoted.copy()
+    forged[TCP].seq += 1
+    wire.send([wire.ether(host.mac) / head / message / bytes(forged)[:68]])
+    assert wire.expect(lambda frame: TCP in frame, timeout=5), "the SYN is sent again"
+    assert app.process.running
+    wire.send(wire.ether(host.mac) / head / message / bytes(quoted)[:68])
+    app.process.wait_output("No route to host", timeout=5)

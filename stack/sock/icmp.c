@@ -54,6 +54,8 @@ hand_on(struct uvs_instance *in, struct uvs_icmp_error *e, struct meaning m)
 	uvs_raw_error(e);
 	if (e->proto == IP_PROTO_UDP)
 		uvs_udp_error(in, e);
+	else if (e->proto == IP_PROTO_TCP)
+		uvs_tcp_error(e);
 	else if (e->proto == (IP_IS_V6_VAL(e->local.ip) ? IP6_NEXTH_ICMP6 : IP_PROTO_ICMP))
 		uvs_ping_error(in, e);
 }

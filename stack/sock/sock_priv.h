@@ -281,6 +281,8 @@ void uvs_tcp_taken(struct uvs_sock *s, size_t bytes);
 int uvs_icmp_start(struct uvs_instance *in);
 /* udp.c: an ICMP error about a datagram of UDP; the ports are filled in. */
 void uvs_udp_error(struct uvs_instance *in, struct uvs_icmp_error *e);
+/* tcp.c: likewise, about a segment */
+void uvs_tcp_error(const struct uvs_icmp_error *e);
 /* raw.c, ping.c: likewise, and what is an answer, from off on */
 void uvs_raw_error(const struct uvs_icmp_error *e);
 void uvs_ping_error(struct uvs_instance *in, const struct uvs_icmp_error *e);

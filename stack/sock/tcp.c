@@ -8,7 +8,7 @@
  *
  * Costs: receive: the callback links a pbuf, no allocation; reading copies once. Send: tcp_write
  * copies once into mbufs. Nothing here walks a list. */
-#include "stack/sock/sock_priv.h"
+#include "stack/sock/dgram.h"
 #include "stack/sock/stack.h"
 
 #include <stdlib.h>
@@ -323,13 +323,10 @@ error_of(const struct uvs_sock *s, err_t err)
 	return s->tcp.fin && !s->shut_wr ? EPIPE : ECONNRESET;
 }
 
-/* lwIP has freed, or is about to free, the PCB. */
+/* lwIP has freed, or is about to free, the PCB. e: errno, or 0. */
 static void
-on_err(void *arg, err_t err)
+lose_pcb(struct uvs_sock *s, int e)
 {
-	struct uvs_sock *s = arg;
-	int e = error_of(s, err);
-
 	if (s->use != NULL)
 		s->use->owner = NULL;
 	s->use = NULL;
@@ -339,6 +336,35 @@ on_err(void *arg, err_t err)
 		uvs_sock_fail(s, e);
 	else
 		uvs_publish(s, UVS_STATE_CHANGED);
+}
+
+static void
+on_err(void *arg, err_t err)
+{
+	lose_pcb(arg, error_of(arg, err));
+}
+
+/* A connect() that is in vain ends at once, as in Linux. What is open is not given up for what
+ * anybody may claim (RFC 5927). */
+void
+uvs_tcp_error(const struct uvs_icmp_error *e)
+{
+	struct uvs_sock *s;
+	struct tcp_pcb *pcb;
+	struct tcp_hdr tcp; /* eight bytes of it: ports and sequence number */
+
+	if (e->len < 8 || e->err == EMSGSIZE)
+		return;
+	memcpy(&tcp, e->quoted, 8);
+	pcb = uvl_tcp_find(&e->local.ip, ntohs(tcp.src), &e->remote.ip, ntohs(tcp.dest),
+			   ip_current_input_netif());
+	if (pcb == NULL || pcb->state != SYN_SENT || pcb->errf != on_err ||
+	    ntohl(tcp.seqno) != pcb->lastack)
+		return;
+	s = pcb->callback_arg;
+	tcp_err(pcb, NULL);
+	tcp_abandon(pcb, 0);
+	lose_pcb(s, e->err);
 }
 
 /* Mbufs are there again. */
