@@ -24,14 +24,10 @@ __thread struct uvs_instance *uvs_self;
 static void
 uvs_inst_flush(struct uvs_instance *in)
 {
-	bool sends = in->port.tx_n != 0;
-
 	if (unlikely(in->share != NULL))
 		uvs_share_flush(in);
 	else
 		uvs_port_flush(&in->port);
-	if (uvs_latency_on(in) && sends)
-		uvs_latency_sent(in);
 }
 
 void
@@ -177,7 +173,7 @@ uvs_inst_defer(struct uvs_instance *in, struct uvs_deferred *d)
 void
 uvs_inst_note(struct uvs_instance *in, enum uvs_lost why, const struct rte_mbuf *m)
 {
-	uvs_trace_drop((uint8_t)why, m != NULL ? m->pkt_len : 0);
+	UVS_TRACE(drop, (uint8_t)why, m != NULL ? m->pkt_len : 0);
 	if (m != NULL)
 		uvs_seen_last(in->seen, why, rte_pktmbuf_mtod(m, const void *), m->pkt_len,
 			      m->data_len, in->now_ns);
@@ -262,12 +258,25 @@ prune(struct uvs_instance *in)
 	uvl_ooseq_drop();
 }
 
+static void
+count_round(struct uvs_instance *in, unsigned int n, uint32_t avail)
+{
+	struct uvs_seen *s = in->seen;
+
+	s->loop.polls++;
+	s->loop.work_polls += n != 0;
+	s->loop.processed += n;
+	s->mem.mbufs_free = avail;
+	s->mem.heap_bytes = in->mem.heap_bytes;
+}
+
 unsigned int
 uvs_inst_poll(struct uvs_instance *in)
 {
 	unsigned int n = 0;
+	uint32_t avail;
 
-	uvs_trace_poll_begin(in->port.queues);
+	UVS_TRACE(poll_begin, in->port.queues);
 	if (unlikely(in->share != NULL))
 		n = uvs_share_poll(in);
 	for (uint16_t q = in->port.rxq; q < in->port.rxq + in->port.queues; q++)
@@ -277,16 +286,12 @@ uvs_inst_poll(struct uvs_instance *in)
 	if (uvs_inst_timer(in) <= in->now_ns)
 		sys_check_timeouts();
 	feed_starved(in);
-	if (unlikely(in->lwip->guard.no_ooseq || uvs_mem_avail(&in->mem) <= in->mem.low))
+	avail = uvs_mem_avail(&in->mem);
+	if (unlikely(in->lwip->guard.no_ooseq || avail <= in->mem.low))
 		prune(in);
 	uvs_inst_flush(in);
-	in->seen->loop.polls++;
-	in->seen->loop.work_polls += n != 0;
-	in->seen->loop.processed += n;
-	in->seen->mem.mbufs_free = uvs_mem_avail(&in->mem);
-	in->seen->mem.heap_bytes = in->mem.heap_bytes;
-	in->seen->clock_ns = in->now_ns;
-	uvs_trace_poll_end(n);
+	count_round(in, n, avail);
+	UVS_TRACE(poll_end, n);
 	return n;
 }
 
@@ -512,13 +517,13 @@ uvl_now_us(void)
 void
 uvl_on_tcp_state(const struct tcp_pcb *pcb, enum tcp_state to)
 {
-	uvs_trace_tcp_state(pcb->local_port, pcb->remote_port, (uint8_t)pcb->state, (uint8_t)to);
+	UVS_TRACE(tcp_state, pcb->local_port, pcb->remote_port, (uint8_t)pcb->state, (uint8_t)to);
 }
 
 void
 uvl_on_tcp_retransmit(const struct tcp_pcb *pcb, u32_t seq, u16_t len)
 {
-	uvs_trace_tcp_retransmit(pcb->local_port, pcb->remote_port, seq, len);
+	UVS_TRACE(tcp_retransmit, pcb->local_port, pcb->remote_port, seq, len);
 }
 
 void

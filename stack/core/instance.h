@@ -58,9 +58,7 @@ struct uvs_instance {
 	 * but its memory is the pool's, and stays readable. */
 	const struct rte_mbuf *rx_frame;
 
-	/* latency.h: when the frames at hand came; when the oldest write was made that no burst
-	 * has followed yet, 0: there is none. */
-	uint64_t rx_ns, write_ns;
+	uint64_t rx_ns; /* latency.h: when the frames at hand came */
 
 	/* Where it counts: its page, or before it has one, in here. port.seen and mem.seen are the
 	 * same. */

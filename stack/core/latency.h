@@ -32,8 +32,11 @@ uvs_latency_add(struct uvs_instance *in, enum uvs_stage stage, uint64_t since, u
 		uvs_hist_add(&in->seen->stage[stage], now - since);
 }
 
+/* What follows is for when it is on: apart from the code that has it. */
+#define UVS_LATENCY static __attribute__((noinline, cold, unused)) void
+
 /* A burst has come. */
-static inline void
+UVS_LATENCY
 uvs_latency_received(struct uvs_instance *in, struct rte_mbuf *const m[], uint32_t n)
 {
 	uint64_t now = uvs_clock_ns();
@@ -48,7 +51,7 @@ uvs_latency_received(struct uvs_instance *in, struct rte_mbuf *const m[], uint32
 }
 
 /* A packet stands in a socket's queue; *since: of the first unread. */
-static inline void
+UVS_LATENCY
 uvs_latency_queued(struct uvs_instance *in, uint64_t *since)
 {
 	uint64_t now = uvs_clock_ns();
@@ -58,7 +61,7 @@ uvs_latency_queued(struct uvs_instance *in, uint64_t *since)
 		*since = now;
 }
 
-static inline void
+UVS_LATENCY
 uvs_latency_read(struct uvs_instance *in, uint64_t *since)
 {
 	if (*since == 0)
@@ -67,19 +70,11 @@ uvs_latency_read(struct uvs_instance *in, uint64_t *since)
 	*since = 0;
 }
 
-static inline void
+UVS_LATENCY
 uvs_latency_write(struct uvs_instance *in)
 {
-	if (in->write_ns == 0)
-		in->write_ns = uvs_clock_ns();
-}
-
-/* A transmit burst was given to the NIC. */
-static inline void
-uvs_latency_sent(struct uvs_instance *in)
-{
-	uvs_latency_add(in, UVS_STAGE_TX, in->write_ns, uvs_clock_ns());
-	in->write_ns = 0;
+	if (in->port.write_ns == 0)
+		in->port.write_ns = uvs_clock_ns();
 }
 
 #endif /* STACK_CORE_LATENCY_H */

@@ -375,6 +375,13 @@ uvs_port_unhear(struct uvs_port *p, const struct rte_ether_addr *mac)
 
 /* ----------------------------------------------------------------------------------- transmit */
 
+static __attribute__((noinline, cold)) void
+note_latency(struct uvs_port *p)
+{
+	uvs_hist_add(&p->seen->stage[UVS_STAGE_TX], uvs_clock_ns() - p->write_ns);
+	p->write_ns = 0;
+}
+
 void
 uvs_port_flush(struct uvs_port *p)
 {
@@ -383,6 +390,8 @@ uvs_port_flush(struct uvs_port *p)
 	if (p->tx_n == 0)
 		return;
 	sent = rte_eth_tx_burst(p->id, p->txq, p->tx, p->tx_n);
+	if (unlikely(p->write_ns != 0))
+		note_latency(p);
 	p->seen->port.tx_bursts++;
 	p->seen->port.tx_packets += sent;
 	p->tx_n = (uint16_t)(p->tx_n - sent);
@@ -397,7 +406,7 @@ uvs_port_send(struct uvs_port *p, struct rte_mbuf *m)
 		uvs_port_flush(p);
 	if (p->tx_n == UVS_TX_BUFFER) {
 		p->seen->lost[UVS_LOST_TX_FULL].count++;
-		uvs_trace_drop(UVS_LOST_TX_FULL, m->pkt_len);
+		UVS_TRACE(drop, UVS_LOST_TX_FULL, m->pkt_len);
 		uvs_seen_last(p->seen, UVS_LOST_TX_FULL, rte_pktmbuf_mtod(m, void *), m->pkt_len,
 			      m->data_len, uvs_clock_ns());
 		rte_pktmbuf_free(m);

@@ -51,6 +51,9 @@ struct uvs_port {
 
 	struct rte_mbuf *tx[UVS_TX_BUFFER];
 	uint16_t tx_n;
+	/* latency.h: when the oldest write was made that no burst has followed yet; 0: there is
+	 * none. */
+	uint64_t write_ns;
 	struct uvs_seen *seen; /* the instance's */
 };
 

@@ -256,9 +256,9 @@ doze(struct uvs_runner *r, struct uvs_sleep *s, bool armed)
 		until = RTE_MIN(until, s->now + NO_INTERRUPT_NAP);
 	if (is_virtual && armed)
 		tell_clock(r, s->now, until);
-	uvs_trace_sleep(until - began);
+	UVS_TRACE(sleep, until - began);
 	uvs_sleep_in_kernel(s, &r->in->port.epfd, armed, until);
-	uvs_trace_wake(s->now - began);
+	UVS_TRACE(wake, s->now - began);
 	if (is_virtual)
 		tell_clock_busy(r);
 	r->in->seen->loop.sleeps++;

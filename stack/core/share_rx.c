@@ -209,7 +209,7 @@ carry_out(struct uvs_instance *in, const struct uvs_frame *f)
 	struct rte_mbuf *m = f->tag;
 
 	if (f->verdict == UVS_GONE)
-		uvs_trace_steer_forward(f->to, f->len);
+		UVS_TRACE(steer_forward, f->to, f->len);
 	if (f->verdict == UVS_GONE || f->verdict == UVS_HELD_BACK)
 		return;
 	if (unlikely(m->nb_segs > 1))

@@ -285,9 +285,9 @@ driver_sleep(struct uvs_sleep *wt)
 		 * the clock moves on. */
 		if (armed)
 			idle_all(wt, until);
-		uvs_trace_sleep(until - wt->now);
+		UVS_TRACE(sleep, until - wt->now);
 		r = sleep_on_ports(wt, armed, until);
-		uvs_trace_wake(wt->now - began);
+		UVS_TRACE(wake, wt->now - began);
 		busy_all();
 		uvs_waiter_rouse(wt->w);
 		drive.in[0]->seen->loop.asleep_ns += wt->now - began;

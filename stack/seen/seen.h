@@ -137,7 +137,6 @@ struct uvs_seen {
 	int32_t pid;
 	uint32_t queues, first_queue;
 	uint64_t started_s; /* CLOCK_REALTIME */
-	uint64_t clock_ns;  /* the stack's, at the last poll: to date the frames */
 	char name[UVS_SEEN_NAME];
 	char nic[UVS_SEEN_NIC];
 

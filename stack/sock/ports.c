@@ -69,7 +69,7 @@ claim_family(struct uvs_ports *p, const struct uvs_port_use *u, uint8_t family)
 	if (u->remote.port != 0 && (held >> p->who.slot & 1) != 0)
 		return 0;
 	r = uvs_claim_take(p->claims, space(p, family), u->local.port, p->who, claim_flags(u));
-	uvs_trace_steer_claim((uint8_t)space(p, family), u->local.port, r);
+	UVS_TRACE(steer_claim, (uint8_t)space(p, family), u->local.port, r);
 	return r;
 }
 

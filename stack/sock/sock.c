@@ -285,7 +285,7 @@ uvs_sock_get(struct uvs_sock *s)
 void
 uvs_sock_close(struct uvs_sock *s)
 {
-	uvs_trace_close(s);
+	UVS_TRACE(close, s);
 	s->proto->close(s);
 	uvs_unstarve(&s->starved);
 	if (s->spread != NULL)
@@ -382,7 +382,7 @@ do_bind(void *arg)
 	if (a.port != 0 && a.port < 1024 && !uvs_stack_may_bind_low())
 		return -EACCES;
 	r = s->proto->bind(s, &a);
-	uvs_trace_bind(s, r);
+	UVS_TRACE(bind, s, r);
 	return r;
 }
 
@@ -406,7 +406,7 @@ do_listen(void *arg)
 	if ((unsigned int)backlog > (unsigned int)most)
 		backlog = most;
 	r = o->s->proto->listen(o->s, backlog);
-	uvs_trace_listen(o->s, r);
+	UVS_TRACE(listen, o->s, r);
 	return r;
 }
 
@@ -455,7 +455,7 @@ do_connect(void *arg)
 		return s->proto->disconnect(s);
 	r = uvs_addr_from(&a, s->domain, s->opt.v6only, o->addr, o->len);
 	r = r < 0 ? r : s->proto->connect(s, &a);
-	uvs_trace_connect(s, r);
+	UVS_TRACE(connect, s, r);
 	return r;
 }
 
@@ -485,7 +485,7 @@ do_accept(void *arg)
 	struct accept_op *o = arg;
 	int r = o->s->proto->accept(o->s, o->out);
 
-	uvs_trace_accept(o->s, r);
+	UVS_TRACE(accept, o->s, r);
 	if (r == 0)
 		uvs_addr_to(&(*o->out)->remote, (*o->out)->domain, o->addr, o->len);
 	return r;
@@ -550,7 +550,7 @@ do_recv(void *arg)
 	ssize_t r;
 
 	r = o->s->proto->recv(o->s, o->msg, o->flags);
-	uvs_trace_recv(o->s, r);
+	UVS_TRACE(recv, o->s, r);
 	return r;
 }
 
@@ -637,7 +637,7 @@ do_send(void *arg)
 	if (uvs_latency_on(o->s->in))
 		uvs_latency_write(o->s->in);
 	r = o->s->proto->send(o->s, o->out, o->flags);
-	uvs_trace_send(o->s, r);
+	UVS_TRACE(send, o->s, r);
 	return r;
 }
 

@@ -19,6 +19,14 @@ static struct rte_mempool *wire_pool;
 
 #define WIRE_MBUFS 4096
 
+static const char *trace = "";
+
+void
+pair_trace(const char *points)
+{
+	trace = points;
+}
+
 static void
 configure(int host, uint32_t mbufs)
 {
@@ -33,6 +41,7 @@ configure(int host, uint32_t mbufs)
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}
+	snprintf(confs[host].trace, sizeof(confs[host].trace), "%s", trace);
 	uvs_log_setup(&confs[host]);
 }
 

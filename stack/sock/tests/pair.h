@@ -35,6 +35,9 @@
 /* hosts[0] is 10.0.0.1, hosts[1] 10.0.0.2. */
 extern struct uvs_instance *hosts[2];
 
+/* Trace points to be recorded, never written; before pair_start(). */
+void pair_trace(const char *points);
+
 /* EAL, ports, instances. mbufs: per host, 0 for the default. */
 void pair_start(uint32_t mbufs);
 
