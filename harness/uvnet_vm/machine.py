@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The virtual machine: QEMU with one network card, its cable an AF_UNIX socket or a tap interface."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from uvnet_vm import agent, run
+from uvnet_vm.image import Image
+from uvnet_vm.packages import Unavailable
+
+PORTS = 6
+"""Commands that may run in the machine at a time."""
+
+MEMORY_MB = 1536
+HUGE_PAGES = 192
+CPUS = 2
+MAC = "02:00:00:00:00:a1"
+PF_MAC = "02:00:00:00:00:a0"
+QUEUES = 4
+KVM = Path("/dev/kvm")
+
+DRIVERS = {
+    "igb": "the PF of an Intel 82576 (net_e1000_igb)",
+    "igbvf": "an SR-IOV VF of it, the PF held by the kernel (net_e1000_igb_vf)",
+    "virtio": "virtio-net, multi-queue (net_virtio)",
+}
+"""The network cards there are."""
+
+
+def accelerator(wanted: str) -> str:
+    """QEMU's accelerator: kvm if it is there, unless another is asked for."""
+    usable = os.access(KVM, os.R_OK | os.W_OK)
+    if wanted == "kvm" and not usable:
+        raise Unavailable(f"--accel kvm needs {KVM}: use --accel tcg")
+    return "kvm" if wanted == "kvm" or (wanted == "auto" and usable) else "tcg"
+
+
+@dataclass(frozen=True)
+class Cable:
+    """The end of the card's cable outside: what ``--peer`` of the pytest plugin takes."""
+
+    peer: str
+    netdev: str
+    netns: str | None = None
+
+    @classmethod
+    def socket(cls, folder: Path) -> Cable:
+        """Datagrams of an AF_UNIX socket: one queue."""
+        here, there = folder / "cable.host", folder / "cable.vm"
+        options = f"local.type=unix,local.path={there},remote.type=unix,remote.path={here}"
+        return cls(f"socket:{here},peer={there}", f"dgram,id=cable,{options}")
+
+    @classmethod
+    @contextlib.contextmanager
+    def tap(cls, name: str) -> Iterator[Cable]:
+        """A tap interface in a network namespace: several queues. Needs root."""
+        words = ["ip", "netns"]
+        subprocess.run([*words, "add", name], check=True)
+        try:
+            options = f"ifname=cable,script=no,downscript=no,queues={QUEUES}"
+            yield cls(f"af_packet:cable,netns={name}", f"tap,id=cable,{options}", name)
+        finally:
+            subprocess.run([*words, "del", name], check=True)
+
+
+def can_tap() -> bool:
+    """This user can make tap interfaces."""
+    return os.geteuid() == 0 and Path("/dev/net/tun").exists()
+
+
+class Machine:
+    """A machine that runs, from `start` on, until `stop`.
+
+    :param share: a folder that is the same inside and outside, read and write. All other files of this
+        machine are there inside, as they are; what is written to them inside is lost.
+    """
+
+    def __init__(self, image: Image, driver: str, share: Path, accel: str = "auto") -> None:
+        self.image, self.driver, self.share = image, driver, share.absolute()
+        self.accel = accelerator(accel)
+        self.folder = Path(tempfile.mkdtemp(prefix="uvnet-vm-", dir="/dev/shm"))
+        self.console = self.share / f"console-{driver}.log"
+        self.bdf = ""
+        self.boot_seconds = 0.0
+        self._stack = contextlib.ExitStack()
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self._qemu: subprocess.Popen[bytes] | None = None
+        self.cable: Cable
+
+    def __enter__(self) -> Machine:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, timeout: float = 90) -> Machine:
+        """Boot it; returns once the card is ready and commands can be run.
+
+        :raises Unavailable: it does not boot in time; what its console says is in `console`.
+        """
+        begun = time.monotonic()
+        if self.driver == "virtio" and can_tap():
+            self.cable = self._stack.enter_context(Cable.tap(self.folder.name))
+        else:
+            self.cable = Cable.socket(self.folder)
+        ready = self.share / "ready.json"
+        ready.unlink(missing_ok=True)
+        wanted = {"driver": self.driver, "mac": MAC, "ports": PORTS}
+        (self.share / "vm.json").write_text(json.dumps(wanted))
+        with self.console.open("wb") as console:
+            self._qemu = subprocess.Popen(
+                self._command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+                env=self.image.packages.environment(), process_group=0,
+            )  # fmt: skip
+        while not ready.exists():
+            if self._qemu.poll() is not None or time.monotonic() - begun > timeout:
+                raise Unavailable(f"the machine does not boot; its console:\n{self._console_end()}")
+            time.sleep(0.05)
+        self.bdf = json.loads(ready.read_text())["bdf"]
+        self._peer_up()
+        self.boot_seconds = time.monotonic() - begun
+        return self
+
+    def stop(self) -> None:
+        """Pull the plug."""
+        if self._qemu is not None:
+            self._qemu.kill()
+            self._qemu.wait()
+            self._qemu = None
+        self._stack.close()
+
+    def run(self, *words: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command in it to its end."""
+        line = [*command_prefix(self.folder), *map(str, words)]
+        return subprocess.run(line, capture_output=True, text=True, timeout=timeout, check=False)
+
+    # ------------------------------------------------------------------------------- its parts
+
+    def _command(self) -> list[str]:
+        packages = self.image.packages
+        prefix = ["setpriv", "--pdeathsig", "KILL", "--"]
+        if self.cable.netns:
+            prefix = ["ip", "netns", "exec", self.cable.netns, *prefix]
+        append = (
+            "console=ttyS0 panic=-1 loglevel=4 intel_iommu=on iommu=pt mitigations=off "
+            f"hugepages={HUGE_PAGES} share={self.share} agent={Path(agent.__file__).resolve()}"
+        )
+        return [
+            *prefix, str(packages.qemu), "-L", str(packages.firmware), "-L", str(packages.root / "usr/share/seabios"),
+            "-M", "q35", *self._processor(), "-m", str(MEMORY_MB), "-smp", str(CPUS),
+            "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
+            "-kernel", str(self.image.kernel), "-initrd", str(self.image.initramfs), "-append", append,
+            "-device", "intel-iommu,intremap=on,device-iotlb=on",
+            *_shared("host", Path("/"), ",readonly=on"), *_shared("share", self.share),
+            *self._agent_ports(), *self._card(),
+        ]  # fmt: skip
+
+    def _processor(self) -> Sequence[str]:
+        if self.accel == "kvm":  # interrupts are remapped by the emulated IOMMU
+            return "-accel", "kvm,kernel-irqchip=split", "-cpu", "max,-arch-capabilities"
+        return "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"
+
+    def _agent_ports(self) -> Iterator[str]:
+        yield from ("-device", "virtio-serial-pci,max_ports=16")
+        for number in range(PORTS):
+            path = self.folder / f"agent.{number}"
+            yield from ("-chardev", f"socket,id=agent{number},path={path},server=on,wait=off")
+            yield from ("-device", f"virtserialport,chardev=agent{number},name=agent.{number}")
+
+    def _card(self) -> Sequence[str]:
+        port = ("-device", "pcie-root-port,id=card_port,slot=1")
+        cable = ("-netdev", self.cable.netdev)
+        if self.driver == "virtio":
+            options = f"mq={'on' if self.cable.netns else 'off'},vectors={2 * QUEUES + 2},rss=on,hash=on"
+            card = f"virtio-net-pci,mac={MAC},disable-legacy=on,iommu_platform=on,ats=on,{options}"
+        else:
+            card = f"igb,mac={MAC if self.driver == 'igb' else PF_MAC}"
+        return [*port, *cable, "-device", f"{card},bus=card_port,netdev=cable,romfile="]
+
+    def _peer_up(self) -> None:
+        if self.cable.netns:
+            words = ["ip", "-n", self.cable.netns, "link", "set", "cable", "up"]
+            subprocess.run(words, check=True)
+
+    def _console_end(self) -> str:
+        return "\n".join(self.console.read_text(errors="replace").splitlines()[-15:])
+
+
+def _shared(tag: str, path: Path, more: str = "") -> Iterator[str]:
+    yield from ("-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{more}")
+    yield from ("-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}")
+
+
+def command_prefix(folder: Path) -> list[str]:
+    """The words before a command that is to run in the machine of that folder."""
+    return ["/usr/bin/python3", run.__file__, str(folder), "--"]
