@@ -58,6 +58,7 @@ class Build:
         self.libuvstack = directory / "stack" / "libuvstack.so"
         self.uvstackd = directory / "stack" / "uvstackd"
         self.uvstack = directory / "stack" / "uvstack"
+        self.echo = directory / "harness" / "bench" / "uvnet_echo"
 
     def missing(self, *programs: Path) -> str | None:
         """A sentence about those that are not built, or None."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from uvnet_harness import wait
+from uvnet_harness import nics, wait
 from uvnet_harness.fabric import numbers
 from uvnet_harness.proc import Process, Result
 from uvnet_harness.rss import Rss
@@ -167,9 +167,9 @@ class Host:
         self.log_path = self.folder / "stack.log"
         self.stats_path = self.folder / "stats.json"
         self._current: Process | None = None
+        self.card = nics.card(net, self)
         self.settings: dict[str, str | int] = {
-            "nic": net.nic_of(name),
-            "mac": self.mac,
+            **self.card.config(),
             "address": f"{self.ip}/{net.addresses.prefix_len}",
             **({"address6": f"{self.ip6}/64"} if ipv6 else {}),
             "log_file": str(self.log_path),
@@ -191,7 +191,7 @@ class Host:
 
     def command(self, *words: CommandWord, set: Mapping[str, str | int] | None = None) -> list[str]:
         """The command line that runs `words` on this host."""
-        line = [str(self.net.build.uvrun), "--config", str(self.config_path)]
+        line = [*self.card.prefix(), str(self.net.build.uvrun), "--config", str(self.config_path)]
         for key, value in (set or {}).items():
             line += ["--set", f"{key}={value}"]
         return [*line, "--", *(os.fspath(word) for word in words)]
@@ -246,8 +246,7 @@ class Host:
 
     def attached(self) -> bool:
         """True if its port is attached and started."""
-        port = self.net.fabric.snapshot().port(self.name)
-        return bool(port and port["started"])
+        return self.card.attached()
 
     @property
     def pid(self) -> int:

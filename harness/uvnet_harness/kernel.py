@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uvnet_harness.host import App, CommandWord
+from uvnet_harness.netns import ip
 from uvnet_harness.proc import Process, Result
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class KernelHost:
         :returns: itself, once frames flow.
         """
         self.net.note_netns(self.netns)
-        _ip("netns", "add", self.netns)
-        _ip("-n", self.netns, "link", "set", "lo", "up")
+        ip("netns", "add", self.netns)
+        ip("-n", self.netns, "link", "set", "lo", "up")
         # Nobody here waits for the chatter of autoconfiguration; tests count frames.
         settings = ["disable_ipv6=0", "accept_dad=0", "router_solicitations=0"]
         for setting in settings if self.ip6 else ["disable_ipv6=1"]:
             for scope in ("all", "default"):
-                _ip("netns", "exec", self.netns, "sysctl", "-qw", f"net.ipv6.conf.{scope}.{setting}")
+                ip("netns", "exec", self.netns, "sysctl", "-qw", f"net.ipv6.conf.{scope}.{setting}")
         self.attach()
         return self
 
@@ -133,7 +134,7 @@ class KernelHost:
     @property
     def interfaces(self) -> list[str]:
         """The interfaces in its namespace, lo aside."""
-        lines = _ip("-n", self.netns, "-o", "link", "show").splitlines()
+        lines = ip("-n", self.netns, "-o", "link", "show").splitlines()
         names = [line.split(": ")[1].split("@")[0] for line in lines]
         return [name for name in names if name != "lo"]
 
@@ -154,13 +155,3 @@ class KernelHost:
 
     def __str__(self) -> str:
         return f"kernel host {self.name} ({self.ip})"
-
-
-def _ip(*words: str) -> str:
-    """Run ip(8).
-
-    :raises AssertionError: with what it says.
-    """
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr.strip()}"
-    return done.stdout

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uvnet_harness import artifacts, journal, names
+from uvnet_harness import artifacts, journal, names, nics
 from uvnet_harness.clock import Clock
 from uvnet_harness.dpdk import DpdkHost
 from uvnet_harness.eal import unavailable as huge_pages_problem
@@ -34,9 +34,6 @@ from uvnet_report.model import Measure
 if TYPE_CHECKING:
     from uvnet_harness.shared import SharedHost
     from uvnet_harness.wire import Wire, WireSet
-
-NICS = {"uveth": "uveth:fabric={fabric},name={port}"}
-"""The kinds of network card a host can have, and the configuration value of each."""
 
 PROBE_HOST = 253
 """Host number of the wire that asks whether a TCP port listens."""
@@ -64,7 +61,7 @@ class Settings:
     build: Build
     artifacts: Path
     seed: int = 0
-    nic: str = "uveth"
+    nic: nics.Spec = nics.Spec()
     config: Mapping[str, str | int] = field(default_factory=dict)
     """Configuration of every host, unless the test asks for something else."""
     keep: bool = False
@@ -110,11 +107,21 @@ def make_folder(folder: Path) -> None:
 
 
 class Probe:
-    """Asks from the fabric whether a host listens on a TCP port."""
+    """Asks hosts from the fabric, without their applications seeing anything."""
 
     def __init__(self, wire: Wire, source: random.Random) -> None:
         self._wire = wire
         self._random = source
+
+    def answers_arp(self, host: Addressed, timeout: float = 0.3) -> bool:
+        """Ask for the host's address.
+
+        :param timeout: seconds to wait for the answer.
+        """
+        try:
+            return self._wire.arp(host.ip, timeout) == host.mac
+        except AssertionError:
+            return False
 
     def tcp_listens(self, host: Addressed, port: int, timeout: float = 0.3) -> bool:
         """Send a SYN, and a RST if it is answered by SYN/ACK.
@@ -192,9 +199,12 @@ class Net:
         number = next(self._numbers)
         name = name or f"host{number}"
         self._check_name(name)
+        if problem := nics.problem(self.settings.nic):
+            raise NotPossible(problem)
         every = {**self.settings.config, **config}
         host = kind(self, name, number, queues, ipv6, every)
         self.hosts[name] = host
+        host.card.plug_in()
         return host
 
     def host(
@@ -357,16 +367,6 @@ class Net:
         finally:
             wire.close()
 
-    def nic_of(self, port: str) -> str:
-        """Configuration value for the network card of a host.
-
-        :raises ValueError: the harness does not have this kind yet.
-        """
-        kind = self.settings.nic
-        if kind not in NICS:
-            raise ValueError(f"--nic={kind}: there is only {', '.join(NICS)} so far")
-        return NICS[kind].format(fabric=self.name, port=port)
-
     def need_driver(self) -> None:
         """Check that the driver of uveth ports is built.
 
@@ -494,7 +494,10 @@ class Net:
     def _stop(self) -> list[str]:
         """Stop everything but the fabric; what is wrong."""
         problems: list[str] = []
-        steps = [self.clock.end, self._close_shared_hosts, self._stop_apps, self._close_kernel_hosts, self._close_wires]
+        steps = [
+            self.clock.end, self._close_shared_hosts, self._stop_apps, self._close_kernel_hosts, self._unplug,
+            self._close_wires,
+        ]  # fmt: skip
         if self.fabric.is_up:
             steps += [self._check_ledger, self.fabric.stop_capture]
         for step in steps:
@@ -522,6 +525,10 @@ class Net:
     def _close_kernel_hosts(self) -> None:
         for host in self.kernel_hosts.values():
             host.close()
+
+    def _unplug(self) -> None:
+        for host in self.hosts.values():
+            host.card.unplug()
 
     def _close_wires(self) -> None:
         for wire in list(self._wire_set.wires if self._wire_set else ()):

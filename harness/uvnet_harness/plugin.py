@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from uvnet_harness import journal, recording
+from uvnet_harness import journal, nics, recording
 from uvnet_harness.fabric import Build, Change
 from uvnet_harness.host import SEVERAL
-from uvnet_harness.net import NICS, Missing, Net, Settings, Shape
+from uvnet_harness.net import Missing, Net, Settings, Shape
 from uvnet_harness.reaper import Reaper
 from uvnet_harness.recorder import Recorder
 from uvnet_harness.retry import Retry, attempt
@@ -61,7 +61,7 @@ class Run:
             build=Build(build_directory(self.config)),
             artifacts=artifacts_directory(self.config),
             seed=option.seed,
-            nic=option.nic,
+            nic=self.config.stash[_nic],
             config={"model": model},
             keep=option.keep,
             virtual_time=option.time == "virtual",
@@ -97,7 +97,7 @@ def replay(item: pytest.Item) -> str:
         words.append(f"--build-dir={build_directory(config)}")
     if option.full:
         words.append("--full")
-    for name, default in (("model", MODELS[0]), ("nic", "uveth"), ("time", TIMES[0])):
+    for name, default in (("model", MODELS[0]), ("nic", "uveth"), ("peer", None), ("guest", None), ("time", TIMES[0])):
         if getattr(option, name) != default:
             words.append(f"--{name}={getattr(option, name)}")
     return " ".join([*map(shlex.quote, environment), shlex.join(words)])
@@ -132,7 +132,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--shard", metavar="I/N", type=Shard.parse, help="run part I of N, which are about as long as each other")
     group.addoption("--build-dir", metavar="DIR", help="the build to test (default: $UVNET_BUILD or build/)")
-    group.addoption("--nic", default="uveth", help=f"network card of the hosts: {', '.join(NICS)}")
+    group.addoption(
+        "--nic",
+        metavar="KIND",
+        default="uveth",
+        help="network card of the hosts: uveth, ring, tap, af_packet or pci:ADDRESS[,vf=N]; "
+        "with others than uveth, scenarios that are marked nic run (docs/real-nic.md)",
+    )
+    group.addoption(
+        "--peer",
+        metavar="KIND:WHAT",
+        help="with --nic=pci: the other end of its cable: socket:PATH[,peer=PATH], "
+        "af_packet:INTERFACE[,netns=NAME] or pci:ADDRESS",
+    )
+    group.addoption("--guest", metavar="DIR", help="with --nic=pci: the virtual machine that has the card (ci/pci)")
     group.addoption("--model", default=MODELS[0], choices=(*MODELS, SEVERAL), help="thread model of the hosts' stacks")
     group.addoption("--full", action="store_true", help="full durations, where the gate is content with less")
 
@@ -145,8 +158,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "shape of the network of this test",
     )
     config.addinivalue_line("markers", "models(*names): run this test under every thread model of the stack, or these")
-    if config.option.nic not in NICS:
-        raise pytest.UsageError(f"--nic={config.option.nic}: there is only {', '.join(NICS)} so far")
+    config.addinivalue_line("markers", "nic: a scenario for any network card of the host, whatever --nic says")
+    try:
+        config.stash[_nic] = nics.Spec.parse(config.option.nic, config.option.peer, config.option.guest)
+    except nics.BadSpec as error:
+        raise pytest.UsageError(str(error)) from None
     if config.option.pause_on_failure and not in_a_terminal(config):
         raise pytest.UsageError("--pause-on-failure waits for Enter: run pytest in a terminal, without -n")
     if config.option.seed is None:
@@ -163,6 +179,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 _swept = pytest.StashKey[list[str]]()
+_nic = pytest.StashKey[nics.Spec]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What looks into uveth, or leads it astray, is for uveth alone."""
+    nic = item.config.stash[_nic]
+    if nic.kind != "uveth" and "net" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("nic"):
+        pytest.skip(f"is about uveth: not for --nic={nic}")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -59,7 +59,10 @@ def answers(port: socket.socket, session: str) -> Iterator[dict[str, Any]]:
     """What the agent says in this session."""
     with port.makefile("rb") as lines:
         for line in lines:
-            answer = json.loads(line)
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                continue  # the rest of what was said to somebody else
             if answer["session"] == session:
                 yield answer
 
@@ -69,7 +72,8 @@ def end(status: int) -> None:
     sys.stdout.flush()
     if status >= 0:
         os._exit(status)
-    signal.signal(-status, signal.SIG_DFL) if -status != signal.SIGKILL else None
+    if -status != signal.SIGKILL:
+        signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
 
 
@@ -79,9 +83,9 @@ def main() -> None:
     port, session = connect(folder), uuid.uuid4().hex
 
     def say(**what: Any) -> None:
-        port.sendall(json.dumps(what).encode() + b"\n")
+        port.sendall(json.dumps({"session": session, **what}).encode() + b"\n")
 
-    request = {"session": session, "argv": words, "env": dict(os.environ), "cwd": os.getcwd()}
+    request = {"argv": words, "env": dict(os.environ), "cwd": os.getcwd()}
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     say(**request, stdin=standard_input())
     for number in FORWARDED:

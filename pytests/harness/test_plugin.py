@@ -128,4 +128,4 @@ def test_unknown_network_card_is_refused(runs):
     runs.write(EXCHANGE)
     done = runs.run("--nic=thunderbolt")
     assert done.returncode == 4
-    assert "--nic=thunderbolt: there is only uveth so far" in done.stderr
+    assert "--nic=thunderbolt: is none of uveth, ring, tap, af_packet, pci:" in done.stderr

@@ -5,10 +5,10 @@ import pytest
 
 
 @pytest.fixture
-def server(net, program):
+def server(net):
     """The host; ``server.app`` is what runs on it."""
     host = net.host("server", queues=4)
-    host.app = host.start(*program("echo_asyncio"), "serve", host.ip, "7").wait_port(7)
+    host.app = host.start(net.build.echo, host.ip, "7").wait_port(7)
     return host
 
 

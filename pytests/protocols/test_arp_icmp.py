@@ -7,6 +7,8 @@ from scapy.layers.l2 import ARP, Ether
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 
+pytestmark = pytest.mark.nic
+
 
 def test_arp_request_is_answered(server, wire):
     assert wire.arp(server.ip) == server.mac

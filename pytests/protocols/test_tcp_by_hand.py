@@ -5,6 +5,8 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Raw
 
+pytestmark = pytest.mark.nic
+
 
 class Peer:
     """The hand-made end of a connection."""
