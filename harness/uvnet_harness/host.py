@@ -184,10 +184,20 @@ class Host:
         lines += [f"{key} = {value}" for key, value in self.settings.items()]
         self.config_path.write_text("\n".join(lines) + "\n")
 
+    def need(self, queues: int = 1, **wanted: str) -> None:
+        """What a scenario needs of the host's network card; see `Facts.lacks`.
+
+        :raises NotPossible: the card does not have it; in pytest the test is then skipped.
+        """
+        if problem := self.card.facts().lacks(queues, **wanted):
+            from uvnet_harness.net import NotPossible
+
+            raise NotPossible(problem)
+
     @property
     def rss(self) -> Rss:
         """What its port is configured with by default, for predictions."""
-        return Rss(self.queues)
+        return self.card.rss()
 
     def command(self, *words: CommandWord, set: Mapping[str, str | int] | None = None) -> list[str]:
         """The command line that runs `words` on this host."""

@@ -62,6 +62,8 @@ class Settings:
     artifacts: Path
     seed: int = 0
     nic: nics.Spec = nics.Spec()
+    facts: dict[str, nics.Facts] = field(default_factory=dict)
+    """What has been found out about network cards in this run."""
     config: Mapping[str, str | int] = field(default_factory=dict)
     """Configuration of every host, unless the test asks for something else."""
     keep: bool = False

@@ -8,15 +8,17 @@ for it. Wires, captures, faults and the other hosts are what they always are.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uvnet_harness.netns import ip
+from uvnet_harness.rss import MICROSOFT_KEY, HashType, Rss
 
 if TYPE_CHECKING:
     from uvnet_harness.host import Host
@@ -134,6 +136,31 @@ def _function(nic: str, text: str) -> str:
     return function.resolve().name
 
 
+class Facts:
+    """What ``uvstack nic check`` says of a port. The harness asks it once in a run for each kind."""
+
+    def __init__(self, text: str) -> None:
+        self.data: dict[str, Any] = json.loads(text)
+
+    def __getitem__(self, key: str) -> Any:
+        """A fact of the port; None, if nothing is known."""
+        fact = self.data["facts"].get(key)
+        return fact["value"] if fact else None
+
+    def lacks(self, queues: int = 1, **wanted: str) -> str | None:
+        """What the port does not have, or None.
+
+        :param queues: receive queues.
+        :param wanted: a word that a list has to have: ``rss_types="ipv4-tcp"``.
+        """
+        if self["rx_queues"] < queues:
+            return f"{self['driver']} has {self['rx_queues']} receive queues here, not {queues}"
+        for key, word in wanted.items():
+            if word not in (self[key] or ()):
+                return f"{self['driver']} has no {word} among its {key.replace('_', ' ')}"
+        return None
+
+
 class Card:
     """The network card of a host, here: a port of the fabric, ``net_uveth``."""
 
@@ -154,6 +181,32 @@ class Card:
     def unplug(self) -> None:
         """Take away what `plug_in` made outside of the fabric."""
 
+    def facts(self) -> Facts:
+        """What the card can do.
+
+        :raises AssertionError: it cannot be used; with the reason.
+        """
+        known = self.net.settings.facts
+        kind = str(self.net.settings.nic)
+        if kind not in known:
+            known[kind] = self._check()
+        return known[kind]
+
+    def _check(self) -> Facts:
+        nic = f"{self.config()['nic']}"
+        line = [*self.prefix(), str(self.net.build.uvstack), "nic", "check", "--json", nic]
+        done = self.net.processes.run("nic-check", [*line, *self.check_options()], self.net.folder, timeout=60)
+        assert done.ok, str(done)
+        return Facts(done.stdout)
+
+    def check_options(self) -> list[str]:
+        """More words for ``uvstack nic check``: as many queues as the driver is to be made with."""
+        return ["--set", f"queues={self.host.queues}"]
+
+    def rss(self) -> Rss:
+        """How its port spreads what it receives."""
+        return Rss(self.host.queues)
+
     def attached(self) -> bool:
         """The host's stack has its port up."""
         port = self.net.fabric.snapshot().port(self.host.name)
@@ -168,6 +221,14 @@ class FarCard(Card):
         kind, *options = words
         line = [self.net.build.uvbridge, "port", kind, self.net.name, self.host.name, *options]
         self.net.start(f"{self.host.name}.cable", *line).wait_output(r"^ready$")
+
+    def rss(self) -> Rss:
+        facts = self.facts()
+        types = HashType(0)
+        for word in facts["rss_types"]:
+            types |= HashType[word.upper().replace("-", "_")]
+        key = bytes.fromhex(facts["rss_key"]) if facts["rss_key"] else MICROSOFT_KEY
+        return Rss(min(self.host.queues, facts["rx_queues"]), key, types, facts["rss_table"] or 128)
 
     def attached(self) -> bool:
         """It answers ARP."""
@@ -233,7 +294,11 @@ class PacketCard(KernelCard):
 
 
 class RealCard(FarCard):
-    """A PCI function that vfio-pci has."""
+    """A PCI function that vfio-pci has. Its address is its own."""
+
+    def __init__(self, net: Net, host: Host) -> None:
+        super().__init__(net, host)
+        host.mac = self.facts()["mac"]
 
     def config(self) -> dict[str, str | int]:
         return {"nic": f"pci:{self.net.settings.nic.device}"}

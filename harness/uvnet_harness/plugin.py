@@ -45,6 +45,7 @@ class Run:
         self.config = config
         self.journal = journal.Journal()
         self.reaper = Reaper()
+        self.facts: dict[str, nics.Facts] = {}
 
     def close(self) -> None:
         """End in order."""
@@ -62,6 +63,7 @@ class Run:
             artifacts=artifacts_directory(self.config),
             seed=option.seed,
             nic=self.config.stash[_nic],
+            facts=self.facts,
             config={"model": model},
             keep=option.keep,
             virtual_time=option.time == "virtual",

@@ -60,6 +60,8 @@ usage(FILE *to)
 	fputs("\nOf a shared host, which uvstackd manages:\n\n", to);
 	print_commands(to, false);
 	fputs("\n  trace       what uvrun --trace has recorded; see uvstack trace --help\n"
+	      "  nic         what a network card can do, and what the stack makes of it; see "
+	      "uvstack nic --help\n"
 	      "  completion  a bash completion script: eval \"$(uvstack completion)\"\n"
 	      "\n"
 	      "  -H, --host NAME      name of a shared host, or its directory; default: the only "
@@ -98,7 +100,7 @@ completion(void)
 	       "--help");
 	for (size_t i = 0; i < NB_COMMANDS; i++)
 		printf(" %s", commands[i].name);
-	puts(" trace completion\" -- \"$cur\"))\n}\ncomplete -F _uvstack uvstack");
+	puts(" trace nic completion\" -- \"$cur\"))\n}\ncomplete -F _uvstack uvstack");
 }
 
 struct options {
@@ -306,18 +308,18 @@ ask(struct options *o, const char *word)
 	return print_answer(fd) < 0 ? 1 : status;
 }
 
-/* Another program, which stands beside this one. */
+/* Another program, which stands beside this one and has its name with a suffix. */
 static int
-show_trace(char **argv)
+run_beside(const char *suffix, char **argv)
 {
 	char path[PATH_MAX + 8];
 	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
 
 	if (n > 0)
-		strcpy(path + n, "-trace");
-	argv[0] = path;
+		strcpy(path + n, suffix);
+	argv[0] = path; /* by which it finds what is beside it, too */
 	execv(path, argv);
-	fprintf(stderr, "uvstack: %s: %s\n", n > 0 ? path : "uvstack-trace", strerror(errno));
+	fprintf(stderr, "uvstack: %s: %s\n", n > 0 ? path : suffix, strerror(errno));
 	return 1;
 }
 
@@ -328,7 +330,9 @@ main(int argc, char **argv)
 	const struct command *c;
 
 	if (argc > 1 && strcmp(argv[1], "trace") == 0)
-		return show_trace(argv + 1);
+		return run_beside("-trace", argv + 1);
+	if (argc > 1 && strcmp(argv[1], "nic") == 0)
+		return run_beside("-nic", argv + 1);
 	if (parse(argc, argv, &o) != 0) {
 		usage(stderr);
 		return 2;
