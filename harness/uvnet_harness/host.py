@@ -167,7 +167,7 @@ class Host:
         self.log_path = self.folder / "stack.log"
         self.stats_path = self.folder / "stats.json"
         self._current: Process | None = None
-        self.card = nics.card(net, self)
+        self.card: nics.Card = nics.card(net, self)
         self.settings: dict[str, str | int] = {
             **self.card.config(),
             "address": f"{self.ip}/{net.addresses.prefix_len}",
@@ -184,14 +184,22 @@ class Host:
         lines += [f"{key} = {value}" for key, value in self.settings.items()]
         self.config_path.write_text("\n".join(lines) + "\n")
 
-    def need(self, queues: int = 1, **wanted: str) -> None:
-        """What a scenario needs of the host's network card; see `Facts.lacks`.
+    def wait_gone(self) -> None:
+        """After a kill: wait until its network card can be used again."""
+        self.card.wait_gone()
 
-        :raises NotPossible: the card does not have it; in pytest the test is then skipped.
+    def need(self, queues: int = 1, rss: str | None = None, fragments: bool = False) -> None:
+        """What a scenario needs of the host's network card, and of its cable; see `Facts.lacks`.
+
+        :param fragments: they arrive as they were sent.
+        :raises NotPossible: it is not so; in pytest the test is then skipped.
         """
-        if problem := self.card.facts().lacks(queues, **wanted):
-            from uvnet_harness.net import NotPossible
+        from uvnet_harness.net import NotPossible
 
+        problem = self.card.facts().lacks(queues, rss)
+        if fragments and self.card.reassembles:
+            problem = "the cable is a kernel's interface, which net_af_packet asks to reassemble fragments"
+        if problem:
             raise NotPossible(problem)
 
     @property

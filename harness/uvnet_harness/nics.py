@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uvnet_harness.netns import ip
-from uvnet_harness.rss import MICROSOFT_KEY, HashType, Rss
+from uvnet_harness.rss import HashType, Rss
 
 if TYPE_CHECKING:
     from uvnet_harness.host import Host
@@ -147,22 +147,24 @@ class Facts:
         fact = self.data["facts"].get(key)
         return fact["value"] if fact else None
 
-    def lacks(self, queues: int = 1, **wanted: str) -> str | None:
+    def lacks(self, queues: int = 1, rss: str | None = None) -> str | None:
         """What the port does not have, or None.
 
         :param queues: receive queues.
-        :param wanted: a word that a list has to have: ``rss_types="ipv4-tcp"``.
+        :param rss: a kind of packets that it spreads by a key and a table that are known: ``ipv4-tcp``.
         """
         if self["rx_queues"] < queues:
             return f"{self['driver']} has {self['rx_queues']} receive queues here, not {queues}"
-        for key, word in wanted.items():
-            if word not in (self[key] or ()):
-                return f"{self['driver']} has no {word} among its {key.replace('_', ' ')}"
+        if rss and not (rss in self["rss_types"] and self["rss_table"] and self["rss_key"]):
+            return f"{self['driver']} has no RSS of {rss} that can be predicted"
         return None
 
 
 class Card:
     """The network card of a host, here: a port of the fabric, ``net_uveth``."""
+
+    reassembles = False
+    """Fragments are put together on the way."""
 
     def __init__(self, net: Net, host: Host) -> None:
         self.net, self.host = net, host
@@ -187,21 +189,24 @@ class Card:
         :raises AssertionError: it cannot be used; with the reason.
         """
         known = self.net.settings.facts
-        kind = str(self.net.settings.nic)
+        kind = f"{type(self).__name__} {self.host.queues}"
         if kind not in known:
             known[kind] = self._check()
         return known[kind]
 
     def _check(self) -> Facts:
-        nic = f"{self.config()['nic']}"
-        line = [*self.prefix(), str(self.net.build.uvstack), "nic", "check", "--json", nic]
-        done = self.net.processes.run("nic-check", [*line, *self.check_options()], self.net.folder, timeout=60)
+        line = [*self.prefix(), str(self.net.build.uvstack), "nic", "check", "--json", *self.checked()]
+        done = self.net.processes.run("nic-check", line, self.net.folder, timeout=60)
         assert done.ok, str(done)
         return Facts(done.stdout)
 
-    def check_options(self) -> list[str]:
-        """More words for ``uvstack nic check``: as many queues as the driver is to be made with."""
-        return ["--set", f"queues={self.host.queues}"]
+    def checked(self) -> list[str]:
+        """The words that name the port to ``uvstack nic check``; here: another like it."""
+        return ["--set", f"queues={self.host.queues}", f"uveth:fabric={self.net.name},name=nic-check"]
+
+    def wait_gone(self) -> None:
+        """After a kill: wait until it can be started again."""
+        self.net.fabric.wait_no_port(self.host.name)
 
     def rss(self) -> Rss:
         """How its port spreads what it receives."""
@@ -219,16 +224,24 @@ class FarCard(Card):
     def lay_cable(self, words: Sequence[str]) -> None:
         """Start that port: ``uvbridge port`` with these words."""
         kind, *options = words
-        line = [self.net.build.uvbridge, "port", kind, self.net.name, self.host.name, *options]
+        line = [str(self.net.build.uvbridge), "port", kind, self.net.name, self.host.name, *options]
         self.net.start(f"{self.host.name}.cable", *line).wait_output(r"^ready$")
+
+    def checked(self) -> list[str]:
+        return ["--set", f"queues={self.host.queues}", str(self.config()["nic"])]
+
+    def wait_gone(self) -> None:
+        """The kernel takes it from a process that ends, before anybody hears of the end."""
 
     def rss(self) -> Rss:
         facts = self.facts()
+        if facts.lacks(queues=2, rss="ipv4"):
+            return Rss(1, types=HashType(0))
         types = HashType(0)
         for word in facts["rss_types"]:
             types |= HashType[word.upper().replace("-", "_")]
-        key = bytes.fromhex(facts["rss_key"]) if facts["rss_key"] else MICROSOFT_KEY
-        return Rss(min(self.host.queues, facts["rx_queues"]), key, types, facts["rss_table"] or 128)
+        queues = min(self.host.queues, facts["rx_queues"])
+        return Rss(queues, bytes.fromhex(facts["rss_key"]), types, facts["rss_table"])
 
     def attached(self) -> bool:
         """It answers ARP."""
@@ -238,6 +251,8 @@ class FarCard(Card):
 
 class KernelCard(FarCard):
     """A card that is an interface of the kernel, in a namespace of its own."""
+
+    reassembles = True
 
     def __init__(self, net: Net, host: Host) -> None:
         super().__init__(net, host)
@@ -298,7 +313,14 @@ class RealCard(FarCard):
 
     def __init__(self, net: Net, host: Host) -> None:
         super().__init__(net, host)
+        self.reassembles = self._peer.kind == "af_packet"
         host.mac = self.facts()["mac"]
+
+    @property
+    def _peer(self) -> Peer:
+        peer = self.net.settings.nic.peer
+        assert peer is not None
+        return peer
 
     def config(self) -> dict[str, str | int]:
         return {"nic": f"pci:{self.net.settings.nic.device}"}
@@ -308,9 +330,7 @@ class RealCard(FarCard):
         return self.net.settings.nic.prefix()
 
     def plug_in(self) -> None:
-        peer = self.net.settings.nic.peer
-        assert peer is not None
-        self.lay_cable(peer.port())
+        self.lay_cable(self._peer.port())
 
 
 CARDS: Mapping[str, type[Card]] = {"uveth": Card, "tap": TapCard, "af_packet": PacketCard, "pci": RealCard}

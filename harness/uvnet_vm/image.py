@@ -55,7 +55,7 @@ class Image:
         for number, module in enumerate(load_order(self.packages.modules, MODULES)):
             shutil.copy2(module, tree / "modules" / f"{number:02}-{module.name}")
         names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
-        words = [self.packages.busybox, "cpio", "-o", "-H", "newc"]
+        words = [str(self.packages.busybox), "cpio", "-o", "-H", "newc"]
         done = subprocess.run(words, cwd=tree, input=names.encode(), capture_output=True, check=True)
         shutil.rmtree(tree)
         return done.stdout

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,8 @@ CPUS = 2
 MAC = "02:00:00:00:00:a1"
 PF_MAC = "02:00:00:00:00:a0"
 QUEUES = 4
-KVM = Path("/dev/kvm")
+BOOT_LIMIT = {"kvm": 20, "tcg": 60}
+"""Seconds until a boot is given up: three times what it takes."""
 
 DRIVERS = {
     "igb": "the PF of an Intel 82576 (net_e1000_igb)",
@@ -37,12 +39,9 @@ DRIVERS = {
 """The network cards there are."""
 
 
-def accelerator(wanted: str) -> str:
-    """QEMU's accelerator: kvm if it is there, unless another is asked for."""
-    usable = os.access(KVM, os.R_OK | os.W_OK)
-    if wanted == "kvm" and not usable:
-        raise Unavailable(f"--accel kvm needs {KVM}: use --accel tcg")
-    return "kvm" if wanted == "kvm" or (wanted == "auto" and usable) else "tcg"
+ACCELERATORS = ("tcg", "kvm")
+"""How QEMU runs the machine's code: by itself, or on the processor, which not every machine lets it do
+and some only seem to."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,9 @@ class Machine:
         machine are there inside, as they are; what is written to them inside is lost.
     """
 
-    def __init__(self, image: Image, driver: str, share: Path, accel: str = "auto") -> None:
+    def __init__(self, image: Image, driver: str, share: Path, accel: str = "tcg") -> None:
         self.image, self.driver, self.share = image, driver, share.absolute()
-        self.accel = accelerator(accel)
+        self.accel = accel
         self.folder = Path(tempfile.mkdtemp(prefix="uvnet-vm-", dir="/dev/shm"))
         self.console = self.share / f"console-{driver}.log"
         self.bdf = ""
@@ -107,40 +106,57 @@ class Machine:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, timeout: float = 90) -> Machine:
-        """Boot it; returns once the card is ready and commands can be run.
+    def start(self) -> Machine:
+        """Boot it; returns once the card is ready and commands can be run. An emulated processor's timer
+        now and then stops while the kernel boots: a second attempt is made, by emulation.
 
-        :raises Unavailable: it does not boot in time; what its console says is in `console`.
+        :raises Unavailable: it does not boot; with what its console says.
         """
         begun = time.monotonic()
         if self.driver == "virtio" and can_tap():
             self.cable = self._stack.enter_context(Cable.tap(self.folder.name))
         else:
             self.cable = Cable.socket(self.folder)
-        ready = self.share / "ready.json"
-        ready.unlink(missing_ok=True)
         wanted = {"driver": self.driver, "mac": MAC, "ports": PORTS}
         (self.share / "vm.json").write_text(json.dumps(wanted))
+        if not self._boot():
+            print(f"the machine did not boot ({self.accel}), once more; its console:\n{self._console_end()}", file=sys.stderr)
+            self.accel = "tcg"
+            if not self._boot():
+                raise Unavailable(f"the machine does not boot; its console:\n{self._console_end()}")
+        self.bdf = json.loads(self._ready.read_text())["bdf"]
+        self._peer_up()
+        self.boot_seconds = time.monotonic() - begun
+        return self
+
+    @property
+    def _ready(self) -> Path:
+        return self.share / "ready.json"
+
+    def _boot(self) -> bool:
+        self._ready.unlink(missing_ok=True)
         with self.console.open("wb") as console:
             self._qemu = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                 env=self.image.packages.environment(), process_group=0,
             )  # fmt: skip
-        while not ready.exists():
-            if self._qemu.poll() is not None or time.monotonic() - begun > timeout:
-                raise Unavailable(f"the machine does not boot; its console:\n{self._console_end()}")
+        end = time.monotonic() + BOOT_LIMIT[self.accel]
+        while not self._ready.exists():
+            if self._qemu.poll() is not None or time.monotonic() > end:
+                self._unplug()
+                return False
             time.sleep(0.05)
-        self.bdf = json.loads(ready.read_text())["bdf"]
-        self._peer_up()
-        self.boot_seconds = time.monotonic() - begun
-        return self
+        return True
 
-    def stop(self) -> None:
-        """Pull the plug."""
+    def _unplug(self) -> None:
         if self._qemu is not None:
             self._qemu.kill()
             self._qemu.wait()
             self._qemu = None
+
+    def stop(self) -> None:
+        """Pull the plug."""
+        self._unplug()
         self._stack.close()
 
     def run(self, *words: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:

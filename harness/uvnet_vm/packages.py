@@ -83,7 +83,7 @@ class Packages:
         """QEMU is there and finds its libraries."""
         if not self._stamp.exists() or not self.qemu.exists():
             return False
-        words = [self.qemu, "--version"]
+        words = [str(self.qemu), "--version"]
         return subprocess.run(words, env=self.environment(), capture_output=True, check=False).returncode == 0
 
     # ---------------------------------------------------------------------------------- getting it

@@ -9,6 +9,7 @@ import pytest
 from uvnet_harness import Flow
 
 
+@pytest.mark.nic
 @pytest.mark.models("shared", "separate", "several")
 def test_redis_answers(net, redis_server):
     server, client = net.host("server", queues=4), net.host("client")

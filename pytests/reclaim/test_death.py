@@ -60,6 +60,18 @@ def test_killed_server_returns(net, redis_server, bystanders):
     assert_answers(client, server)
 
 
+@pytest.mark.nic
+def test_killed_server_serves_again_on_the_same_card(net, redis_server):
+    server, client = net.host("server", queues=4), net.host("client")
+    for _ in range(2):
+        app = redis_server(server)
+        assert_answers(client, server)
+        app.kill()
+        server.wait_gone()
+    redis_server(server)
+    assert_answers(client, server)
+
+
 def test_killed_client_returns(net, redis_server, bystanders):
     server, client = net.host("server", queues=4), net.host("client")
     redis_server(server)
