@@ -78,12 +78,12 @@ class App:
             connection is reset, so the application does not see it).
         :param log: a regular expression in what it prints.
         :param condition: any other sign.
-        :param timeout: seconds for all together.
+        :param timeout: seconds for all together; more where the host runs on an emulated processor.
         :returns: itself.
         :raises wait.Timeout: the time is over.
         :raises ProcessFailed: it ended first.
         """
-        deadline = wait.Deadline(timeout)
+        deadline = wait.Deadline(timeout * self.host.patience)
         if log is not None:
             self.process.wait_output(log, deadline.left)
         else:
@@ -183,6 +183,11 @@ class Host:
         lines = [f"# host {self.name} of {self.net.test_id}"]
         lines += [f"{key} = {value}" for key, value in self.settings.items()]
         self.config_path.write_text("\n".join(lines) + "\n")
+
+    @property
+    def patience(self) -> float:
+        """What starts on it takes so many times as long."""
+        return self.card.patience
 
     def wait_gone(self) -> None:
         """After a kill: wait until its network card can be used again."""

@@ -38,6 +38,8 @@ class KernelHost:
     """A host that is the kernel itself, in a namespace of its own. Any number of commands run on it
     at a time."""
 
+    patience = 1.0
+
     def __init__(
         self,
         net: Net,

@@ -171,6 +171,7 @@ class Net:
         self._scratches: list[Path] = []
         self.clock = Clock(self.fabric)
         self.hosts: dict[str, Host] = {}
+        self.cards: list[nics.Card] = []
         self.shared_hosts: list[SharedHost] = []
         self.kernel_hosts: dict[str, KernelHost] = {}
         self.dpdk_hosts: dict[str, DpdkHost] = {}
@@ -206,7 +207,6 @@ class Net:
         every = {**self.settings.config, **config}
         host = kind(self, name, number, queues, ipv6, every)
         self.hosts[name] = host
-        host.card.plug_in()
         return host
 
     def host(
@@ -489,6 +489,7 @@ class Net:
         self.closed = True
         for process in reversed(self.processes.all):
             process.kill()
+        self._unplug()
         self._close_wires()
         self.fabric.down()
         self._dismantle(keep_folder=False)
@@ -529,8 +530,8 @@ class Net:
             host.close()
 
     def _unplug(self) -> None:
-        for host in self.hosts.values():
-            host.card.unplug()
+        for card in self.cards:
+            card.unplug()
 
     def _close_wires(self) -> None:
         for wire in list(self._wire_set.wires if self._wire_set else ()):

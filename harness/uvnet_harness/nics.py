@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from uvnet_harness.net import Net
 
 KINDS = ("uveth", "ring", "tap", "af_packet", "pci")
-PEERS = ("socket", "af_packet", "pci")
+EMULATED = 4.0
+"""Patience with a processor that is emulated."""
 
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 CARD_IF = "card0"
 """Interface that a host's driver has, in the host's namespace."""
 CABLE_IF = "cable0"
 """The other end of its veth pair."""
+PORT_IF = "uvnet0"
+"""Interface of the fabric's port at a bridge."""
 
 
 class BadSpec(ValueError):
@@ -54,11 +57,12 @@ class Peer:
         """
         kind, _, rest = text.partition(":")
         what, *more = rest.split(",")
-        known = {"socket": {"peer"}, "af_packet": {"netns"}, "pci": set[str]()}
+        known = {"socket": {"peer"}, "af_packet": {"netns"}, "bridge": {"netns"}, "pci": set[str]()}
         options = dict(word.split("=", 1) for word in more if "=" in word)
         if kind not in known or not what or len(options) != len(more) or set(options) - known[kind]:
             raise BadSpec(
-                f"--peer={text}: is none of socket:PATH[,peer=PATH], af_packet:INTERFACE[,netns=NAME], pci:ADDRESS"
+                f"--peer={text}: is none of socket:PATH[,peer=PATH], bridge:NAME[,netns=NAME], "
+                "af_packet:INTERFACE[,netns=NAME], pci:ADDRESS"
             )
         return cls(kind, what, options)
 
@@ -66,8 +70,15 @@ class Peer:
         """The words of ``uvbridge port`` that join it to a fabric, without fabric and name."""
         if self.kind == "socket":
             return ["socket", "--path", self.what, *self._option("peer", "--peer")]
+        if self.kind == "bridge":
+            return ["tap", "--ifname", PORT_IF, *self._option("netns", "--netns")]
         device = self.what if self.kind == "pci" else f"net_af_packet0,iface={self.what}"
         return ["ethdev", "--dev", device, *self._option("netns", "--netns")]
+
+    def join(self) -> None:
+        """What is left to do when that port is up: a bridge of the kernel takes its interface."""
+        if self.kind == "bridge":
+            ip(*self._option("netns", "-n"), "link", "set", PORT_IF, "master", self.what)
 
     def _option(self, key: str, option: str) -> Iterator[str]:
         if key in self.options:
@@ -162,6 +173,9 @@ class Facts:
 
 class Card:
     """The network card of a host, here: a port of the fabric, ``net_uveth``."""
+
+    patience = 1.0
+    """What starts takes so many times as long."""
 
     reassembles = False
     """Fragments are put together on the way."""
@@ -314,6 +328,8 @@ class RealCard(FarCard):
     def __init__(self, net: Net, host: Host) -> None:
         super().__init__(net, host)
         self.reassembles = self._peer.kind == "af_packet"
+        net.allow_log("EAL: Error disabling MSI-X interrupts")  # EAL's, of a device that it has just closed
+        self.patience = 1.0 if self.net.settings.nic.guest is None else EMULATED
         host.mac = self.facts()["mac"]
 
     @property
@@ -331,6 +347,7 @@ class RealCard(FarCard):
 
     def plug_in(self) -> None:
         self.lay_cable(self._peer.port())
+        self._peer.join()
 
 
 CARDS: Mapping[str, type[Card]] = {"uveth": Card, "tap": TapCard, "af_packet": PacketCard, "pci": RealCard}
@@ -346,8 +363,11 @@ def problem(spec: Spec) -> str | None:
 
 
 def card(net: Net, host: Host) -> Card:
-    """The card of one more host: of the kind that ``--nic`` asks for; uveth, if there is but one such
-    card and another host has it."""
+    """The card of one more host, plugged in: of the kind that ``--nic`` asks for; uveth, if there is but
+    one such card and another host has it."""
     kind = net.settings.nic.kind
-    taken = net.settings.nic.is_real and any(isinstance(other.card, RealCard) for other in net.hosts.values())
-    return CARDS["uveth" if taken else kind](net, host)
+    taken = net.settings.nic.is_real and any(isinstance(other, RealCard) for other in net.cards)
+    made = CARDS["uveth" if taken else kind](net, host)
+    net.cards.append(made)
+    made.plug_in()
+    return made

@@ -145,7 +145,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--peer",
         metavar="KIND:WHAT",
         help="with --nic=pci: the other end of its cable: socket:PATH[,peer=PATH], "
-        "af_packet:INTERFACE[,netns=NAME] or pci:ADDRESS",
+        "bridge:NAME[,netns=NAME], af_packet:INTERFACE[,netns=NAME] or pci:ADDRESS",
     )
     group.addoption("--guest", metavar="DIR", help="with --nic=pci: the virtual machine that has the card (ci/pci)")
     group.addoption("--model", default=MODELS[0], choices=(*MODELS, SEVERAL), help="thread model of the hosts' stacks")

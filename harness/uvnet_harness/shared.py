@@ -48,7 +48,7 @@ class SharedHost(Host):
         self.manager = self._start_manager()
 
     def _start_manager(self) -> Process:
-        words = [*self.group.words, str(self.net.build.uvstackd), "--config", str(self.config_path)]
+        words = [*self.card.prefix(), *self.group.words, str(self.net.build.uvstackd), "--config", str(self.config_path)]
         manager = self.net.processes.start(f"{self.name}.uvstackd", words, self.folder, env=self.group.env)
         manager.wait_ready(lambda: self.ask("status").ok, 15)
         return manager
@@ -59,7 +59,9 @@ class SharedHost(Host):
 
     def command(self, *words: CommandWord, set: Mapping[str, str | int] | None = None) -> list[str]:
         """The command line that runs `words` on this host."""
-        return [*self.group.words, *super().command(*words, set=set)]
+        # The group's mount name space does not know the card's network name space: into that first.
+        prefix = self.card.prefix()
+        return [*prefix, *self.group.words, *super().command(*words, set=set)[len(prefix) :]]
 
     def start(
         self,

@@ -62,14 +62,22 @@ class Cable:
     @classmethod
     @contextlib.contextmanager
     def tap(cls, name: str) -> Iterator[Cable]:
-        """A tap interface in a network namespace: several queues. Needs root."""
-        words = ["ip", "netns"]
-        subprocess.run([*words, "add", name], check=True)
+        """A tap interface at a bridge, in a network namespace: several queues, and checksums and
+        segments left to the other end. Needs root."""
+
+        def ip(*words: str) -> None:
+            subprocess.run(["ip", *words], check=True)
+
+        ip("netns", "add", name)
         try:
+            for scope in ("all", "default"):  # the kernel is to have no word in it
+                ip("netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
+            ip("-n", name, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+            ip("-n", name, "link", "set", "br0", "up")
             options = f"ifname=cable,script=no,downscript=no,queues={QUEUES}"
-            yield cls(f"af_packet:cable,netns={name}", f"tap,id=cable,{options}", name)
+            yield cls(f"bridge:br0,netns={name}", f"tap,id=cable,{options}", name)
         finally:
-            subprocess.run([*words, "del", name], check=True)
+            ip("netns", "del", name)
 
 
 def can_tap() -> bool:
@@ -172,7 +180,7 @@ class Machine:
         if self.cable.netns:
             prefix = ["ip", "netns", "exec", self.cable.netns, *prefix]
         append = (
-            "console=ttyS0 panic=-1 loglevel=4 intel_iommu=on iommu=pt mitigations=off "
+            "console=ttyS0 panic=-1 loglevel=4 no_timer_check intel_iommu=on iommu=pt mitigations=off "
             f"hugepages={HUGE_PAGES} share={self.share} agent={Path(agent.__file__).resolve()}"
         )
         return [
@@ -209,7 +217,7 @@ class Machine:
 
     def _peer_up(self) -> None:
         if self.cable.netns:
-            words = ["ip", "-n", self.cable.netns, "link", "set", "cable", "up"]
+            words = ["ip", "-n", self.cable.netns, "link", "set", "cable", "up", "master", "br0"]
             subprocess.run(words, check=True)
 
     def _console_end(self) -> str:

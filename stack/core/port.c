@@ -27,9 +27,11 @@
 static const struct quirk {
 	const char *driver;
 	bool copy_tx;
+	const char *alone;
 } quirks[] = {
 	/* The receiver gets our very mbuf, of which lwIP may still hold a reference. */
 	{.driver = "net_ring", .copy_tx = true},
+	{.driver = "net_af_packet", .alone = "its sockets are those of the process that opened it"},
 };
 
 /* -------------------------------------------------------------------------------------- probe */
@@ -38,8 +40,10 @@ static void
 apply_quirks(struct uvs_port *p)
 {
 	for (size_t i = 0; i < RTE_DIM(quirks); i++)
-		if (strcmp(p->driver, quirks[i].driver) == 0)
+		if (strcmp(p->driver, quirks[i].driver) == 0) {
 			p->copy_tx |= quirks[i].copy_tx;
+			p->alone = quirks[i].alone;
+		}
 }
 
 static uint16_t
@@ -274,7 +278,7 @@ uvs_port_rss_key(const struct uvs_port *p, uint8_t *key, uint32_t room)
 	return rte_eth_dev_rss_hash_conf_get(p->id, &rss) == 0 ? info.hash_key_size : 0;
 }
 
-void
+int
 uvs_port_join(struct uvs_port *p, const struct uvs_conf *c)
 {
 	struct rte_eth_dev_info info;
@@ -285,8 +289,16 @@ uvs_port_join(struct uvs_port *p, const struct uvs_conf *c)
 	p->joined = true;
 	p->intr = p->intr && c->poll != UVS_POLL_BUSY;
 	apply_quirks(p);
+	/* A driver may know a port of another process, and have no way to its frames. */
+	if (rte_eth_fp_ops[p->id].rx_pkt_burst == NULL ||
+	    rte_eth_fp_ops[p->id].tx_pkt_burst == NULL) {
+		uvs_log(UVS_LOG_ERROR, "%s does not work in several processes: mode = exclusive",
+			p->driver);
+		return -ENOTSUP;
+	}
 	setup_interrupts(p);
 	follow_clock(p);
+	return 0;
 }
 
 void

@@ -34,9 +34,10 @@ struct uvs_port {
 	uint16_t rx_desc, tx_desc;
 	uint64_t rx_offloads, tx_offloads; /* RTE_ETH_RX_OFFLOAD_*, RTE_ETH_TX_OFFLOAD_* in use */
 	uint64_t rss_hf;
-	bool copy_tx; /* the driver gives our very mbuf to the receiver */
-	bool intr;    /* RX interrupts work */
-	int epfd;     /* readable when an armed queue has something; -1 */
+	bool copy_tx;      /* the driver gives our very mbuf to the receiver */
+	const char *alone; /* why no other process can use the port; NULL: it may be tried */
+	bool intr;         /* RX interrupts work */
+	int epfd;          /* readable when an armed queue has something; -1 */
 	struct rte_ether_addr mac;
 	char driver[32];
 	uint64_t stamp_flag;    /* of frames with a time stamp by that clock; 0: there are none */
@@ -83,8 +84,9 @@ void uvs_port_hear(struct uvs_port *p, const struct rte_ether_addr *mac);
 void uvs_port_unhear(struct uvs_port *p, const struct rte_ether_addr *mac);
 
 /* Use a port that another process has configured and started, with what it says of it in *p: id,
- * queues, offloads, address. Interrupts and clock are this process's own. */
-void uvs_port_join(struct uvs_port *p, const struct uvs_conf *c);
+ * queues, offloads, address. Interrupts and clock are this process's own. 0; -ENOTSUP, logged: the
+ * driver works in the process alone that has started the port. */
+int uvs_port_join(struct uvs_port *p, const struct uvs_conf *c);
 
 /* Takes the mbuf over. */
 void uvs_port_send(struct uvs_port *p, struct rte_mbuf *m);

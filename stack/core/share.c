@@ -277,7 +277,9 @@ uvs_share_start(struct uvs_share *s, struct uvs_instance *in)
 	if (r < 0)
 		return r;
 	take_port(s, &in->port);
-	uvs_port_join(&in->port, in->conf);
+	r = uvs_port_join(&in->port, in->conf);
+	if (r < 0)
+		return r;
 	add_bell(s, &in->port);
 	in->port.share = s;
 	uvs_softq_open(&s->end, &s->host->x, s->slot);

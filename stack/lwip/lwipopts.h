@@ -14,6 +14,8 @@
 #define LWIP_SOCKET          0
 #define LWIP_TIMERS          1
 
+#define IP_DEFAULT_TTL 64 /* as sockets say (IP_TTL): SYN-ACKs, RSTs and ICMP have no socket */
+
 /* ---- memory: the stack's arena by hooks; no pools and no heap of lwIP's own -------------------
  */
 #define MEM_ALIGNMENT   8

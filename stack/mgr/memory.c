@@ -202,7 +202,14 @@ probe_port(struct mgr *m, char err[UVS_ERR_LEN])
 {
 	int rc = uvs_port_probe(&m->port, m->port.id, &m->conf);
 
-	return rc == 0 ? 0 : uvs_fail(err, rc, "the port cannot be used: %s", strerror(-rc));
+	if (rc < 0)
+		return uvs_fail(err, rc, "the port cannot be used: %s", strerror(-rc));
+	if (m->port.alone != NULL)
+		return uvs_fail(err, -ENOTSUP,
+				"%s cannot be shared: %s; mode = exclusive, or a tap interface "
+				"(nic = tap:)",
+				m->port.driver, m->port.alone);
+	return 0;
 }
 
 /* --------------------------------------------------------------------------------------- zones */

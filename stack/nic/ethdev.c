@@ -168,7 +168,7 @@ restarts_queues(uint16_t port)
 static void
 describe_running(struct facts *f, struct uvs_port *p)
 {
-	bool intr;
+	bool intr, restarts;
 
 	describe_address(f, p);
 	describe_key(f, p);
@@ -183,8 +183,13 @@ describe_running(struct facts *f, struct uvs_port *p)
 	fact_note(f, "mode = shared directs ARP by one when queue 0 has no process");
 	fact_bool(f, "multicast_filter", rte_eth_dev_set_mc_addr_list(p->id, NULL, 0) == 0);
 	fact_note(f, "without: all multicast is received, if the device can");
-	fact_bool(f, "queue_restart", restarts_queues(p->id));
-	fact_note(f, "mode = shared resets the queue of a process that was killed");
+	fact_bool(f, "shared", p->alone == NULL);
+	fact_note(f, "mode = shared: %s", p->alone == NULL ? "may be used" : p->alone);
+	restarts = restarts_queues(p->id);
+	fact_bool(f, "queue_restart", restarts);
+	fact_note(f, "mode = shared: the queue of a process that was killed %s",
+		  restarts ? "is reset"
+			   : "is used on as it is; killed within a burst, it may stand still");
 }
 
 /* ------------------------------------------------------------------------------------- open, close
