@@ -47,6 +47,9 @@ class DpdkHost:
     :param eal: more arguments for EAL.
     """
 
+    patience = 1.0
+    """What starts on it takes so many times as long as elsewhere."""
+
     def __init__(
         self,
         net: Net,

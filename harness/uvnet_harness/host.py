@@ -25,6 +25,10 @@ class AppHost(Protocol):
 
     net: Net
 
+    @property
+    def patience(self) -> float:
+        """What starts on it takes so many times as long as elsewhere."""
+
     def attached(self) -> bool:
         """True if its ports are attached and started."""
 
