@@ -51,6 +51,13 @@ choose_queues(const struct rte_eth_dev_info *info, const struct uvs_conf *c)
 {
 	uint32_t most = RTE_MIN(info->max_rx_queues, info->max_tx_queues);
 
+	/* What arrives at a queue that no process has would be lost, and nothing could move it. */
+	if (c->mode == UVS_MODE_SHARED && info->reta_size == 0 && most > 1) {
+		uvs_log(UVS_LOG_NOTICE,
+			"%s has no redirection table: one queue, and who has it forwards",
+			info->driver_name);
+		most = 1;
+	}
 	if (c->queues > most)
 		uvs_log(UVS_LOG_NOTICE, "the device has %u queues, not %u: using those", most,
 			c->queues);
