@@ -220,7 +220,7 @@ uvs_ping_answer(struct uvs_instance *in, const struct pbuf *p, size_t off)
 		return;
 	copy = pbuf_clone(PBUF_RAW, PBUF_RAM, (struct pbuf *)(uintptr_t)p);
 	if (copy == NULL) {
-		in->stats.udp_no_memory++;
+		uvs_inst_lost(in, UVS_LOST_UDP_NO_MEMORY, in->rx_frame);
 		return;
 	}
 	pbuf_remove_header(copy, off);

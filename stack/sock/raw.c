@@ -49,7 +49,7 @@ on_raw(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_addr_t *addr)
 		return 0;
 	copy = pbuf_clone(PBUF_RAW, PBUF_RAM, p);
 	if (copy == NULL) {
-		s->in->stats.udp_no_memory++;
+		uvs_inst_lost(s->in, UVS_LOST_UDP_NO_MEMORY, s->in->rx_frame);
 		return 0;
 	}
 	if (s->domain == AF_INET6)
