@@ -6,12 +6,9 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from uvnet_harness import Flow
-
 pytestmark = pytest.mark.nic
 
 ECHO = 7
-FLOWS = 64
 
 
 @pytest.fixture
@@ -73,28 +70,6 @@ def test_bad_checksums_are_dropped_by_name(echo):
     stats = server.stats()
     by_lwip = sum(stats[f"lwip.{layer}.chkerr"] for layer in ("ip", "udp", "tcp"))
     assert stats["dropped.rx_bad_checksum"] + by_lwip == len(bad)
-
-
-def test_flows_arrive_on_the_predicted_queues(net, echo):
-    """The card's own key, table and hash types say where."""
-    server, wire = echo(queues=4, needs={"queues": 2, "rss": "ipv4-tcp"})
-    random = net.random("ports")
-    sports = random.sample(range(20000, 60000), FLOWS)
-    flows = [Flow(wire.ip, server.ip, sport, ECHO) for sport in sports]
-    expected = {}
-    for flow in flows:
-        queue = server.rss.queue_of(flow)
-        expected[queue] = expected.get(queue, 0) + 2
-        wire.sr1(to(server, wire) / TCP(sport=flow.sport, dport=ECHO, flags="S", seq=1))
-        wire.send(to(server, wire) / TCP(sport=flow.sport, dport=ECHO, flags="R", seq=2))
-    assert server.app.stop() == 0
-    counted = {q: server.stats().get(f"port.rxq.{q}", 0) for q in range(4)}
-    # Queue 0 has what is not hashed, too: ARP, and the probe of wait_port().
-    others = {queue: count for queue, count in counted.items() if count and queue}
-    probe = 4
-    assert set(others) == {queue for queue in expected if queue}
-    assert all(0 <= others[queue] - expected[queue] <= probe for queue in others), (counted, expected)
-    assert counted[0] >= expected.get(0, 0)
 
 
 def test_mtu_is_announced(net, echo):
