@@ -354,17 +354,6 @@ uvs_share_slot(const struct uvs_share *s)
 	return s->slot;
 }
 
-uint64_t
-uvs_share_forwarded(const struct uvs_share *s)
-{
-	const struct uvs_steer_stats *stats = &s->map.stats[s->slot];
-	uint64_t n = 0;
-
-	for (int c = UVS_STEER_TO_HOLDER; c <= UVS_STEER_TO_NEXT; c++)
-		n += atomic_load_explicit(&stats->count[c], memory_order_relaxed);
-	return n;
-}
-
 const struct uvs_home *
 uvs_share_home(const struct uvs_share *s)
 {

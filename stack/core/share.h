@@ -61,8 +61,6 @@ void uvs_share_close(struct uvs_share *s, struct uvs_instance *in);
 void uvs_share_ring(const struct uvs_share *s);
 
 uint32_t uvs_share_slot(const struct uvs_share *s);
-/* Frames that its stack has handed over to others. Any thread. */
-uint64_t uvs_share_forwarded(const struct uvs_share *s);
 /* Of the ports of all processes of the host. */
 struct uvs_claims *uvs_share_claims(const struct uvs_share *s);
 /* Which source ports bring answers to the slot's own queue. */
