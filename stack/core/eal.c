@@ -308,7 +308,7 @@ eal_main(void *arg)
 		return n;
 	log_args(argv);
 	redirect_log();
-	uvs_heap_private = s->role != NULL && !s->role->manager;
+	uvs_heap_private = s->role != NULL && !s->role->primary;
 	r = load_driver(s->c);
 	if (r < 0)
 		return r;

@@ -11,8 +11,8 @@
 
 /* What a process is to the others on its NIC. */
 struct uvs_eal_role {
-	bool manager; /* else an application beside it */
-	bool primary; /* the manager that made the host; its successor is none */
+	bool primary; /* the manager that makes the host; else an application, or the next manager
+		       */
 	bool orphan;  /* the primary has died: nobody says which virtual devices there are */
 	const char *prefix;
 	const char *huge_dir;
@@ -25,8 +25,8 @@ struct uvs_eal_role {
  * 0 or a negative errno, logged. */
 int uvs_eal_start(const struct uvs_conf *c, const struct uvs_eal_role *role);
 
-/* rte_malloc() is the process's own memory, not EAL's shared heap (heap.c). Set before EAL starts.
- */
+/* rte_malloc() is the process's own memory, not EAL's shared heap (heap.c). Set by the start of EAL
+ * in all but the primary. */
 extern bool uvs_heap_private __attribute__((visibility("hidden")));
 
 /* A function of the driver that was loaded as a plugin, or NULL. */

@@ -464,7 +464,7 @@ clients_next(struct mgr *m)
 	go.orphan = m->heir;
 	m->attaching = c;
 	c->state = CLIENT_ATTACHING;
-	c->since = mgr_now();
+	c->since = c->turn = mgr_now();
 	client_send(c, &go, sizeof(go));
 }
 

@@ -179,8 +179,7 @@ has_survivors(const struct mgr *m)
 static int
 start_eal(struct mgr *m, char err[UVS_ERR_LEN])
 {
-	struct uvs_eal_role role = {.manager = true,
-				    .primary = !m->heir,
+	struct uvs_eal_role role = {.primary = !m->heir,
 				    .orphan = m->heir,
 				    .prefix = m->prefix,
 				    .huge_dir = m->huge_dir,
@@ -194,6 +193,9 @@ start_eal(struct mgr *m, char err[UVS_ERR_LEN])
 	if (id < 0)
 		return uvs_fail(err, id, "nic %.200s: no port was found", m->conf.nic);
 	m->port.id = (uint16_t)id;
+	/* What an heir makes from now on (flow rules) is the port's, and the next heir's. What EAL
+	 * made as it started is the process's, and never freed. */
+	uvs_heap_private = false;
 	return 0;
 }
 
@@ -323,6 +325,66 @@ start_port(struct mgr *m, char err[UVS_ERR_LEN])
 	return 0;
 }
 
+/* ------------------------------------------------------------------------------------- clean-up */
+
+static void
+remove_files(const char *dir, bool (*is_its)(const char *name, const void *arg), const void *arg)
+{
+	struct dirent *e;
+	DIR *d = opendir(dir);
+
+	while (d != NULL && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.' && is_its(e->d_name, arg))
+			unlinkat(dirfd(d), e->d_name, 0);
+	if (d != NULL)
+		closedir(d);
+}
+
+/* mp_socket_PID_TICKS, fbarray_NAME_PID */
+static bool
+is_of_process(const char *name, const void *arg)
+{
+	char socket[32], array[32];
+	size_t len = strlen(name), n;
+
+	snprintf(socket, sizeof(socket), "mp_socket_%d_", *(const pid_t *)arg);
+	n = (size_t)snprintf(array, sizeof(array), "_%d", *(const pid_t *)arg);
+	return strncmp(name, socket, strlen(socket)) == 0 ||
+	       (strncmp(name, "fbarray_", 8) == 0 && len > n && strcmp(name + len - n, array) == 0);
+}
+
+/* Number of the process at the end of `name`, or behind "mp_socket_". 0: it is of none. */
+static pid_t
+process_of(const char *name)
+{
+	const char *at = strrchr(name, '_');
+
+	if (strncmp(name, "mp_socket_", 10) == 0)
+		at = name + 9;
+	else if (strncmp(name, "fbarray_", 8) != 0)
+		return 0;
+	return (pid_t)strtol(at + 1, NULL, 10);
+}
+
+static bool
+is_of_the_dead(const char *name, const void *arg)
+{
+	const struct mgr *m = arg;
+	pid_t pid = process_of(name);
+
+	return pid > 0 && pid != getpid() && !memory_is_mapped(m, pid);
+}
+
+/* What those left that died when there was no manager, and the managers before this one. */
+static void
+forget_the_dead(struct mgr *m)
+{
+	char dir[PATH_MAX];
+
+	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
+	remove_files(dir, is_of_the_dead, m);
+}
+
 /* ------------------------------------------------------------------------------------ take-over
  *
  * DPDK has one primary process, and a second one would clear the memory under those that live. But
@@ -380,6 +442,7 @@ take_host(struct mgr *m, char err[UVS_ERR_LEN])
 				"taken over (the log says why): its processes serve on; start the "
 				"manager when they have ended");
 	take_port(m);
+	forget_the_dead(m);
 	return check_control(m, err);
 }
 
@@ -423,33 +486,7 @@ memory_make(struct mgr *m, char err[UVS_ERR_LEN])
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------------- clean-up */
-
-static void
-remove_files(const char *dir, bool (*is_its)(const char *name, const void *arg), const void *arg)
-{
-	struct dirent *e;
-	DIR *d = opendir(dir);
-
-	while (d != NULL && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.' && is_its(e->d_name, arg))
-			unlinkat(dirfd(d), e->d_name, 0);
-	if (d != NULL)
-		closedir(d);
-}
-
-/* mp_socket_PID_TICKS, fbarray_NAME_PID */
-static bool
-is_of_process(const char *name, const void *arg)
-{
-	char socket[32], array[32];
-	size_t len = strlen(name), n;
-
-	snprintf(socket, sizeof(socket), "mp_socket_%d_", *(const pid_t *)arg);
-	n = (size_t)snprintf(array, sizeof(array), "_%d", *(const pid_t *)arg);
-	return strncmp(name, socket, strlen(socket)) == 0 ||
-	       (strncmp(name, "fbarray_", 8) == 0 && len > n && strcmp(name + len - n, array) == 0);
-}
+/* ------------------------------------------------------------------------------------- the end */
 
 void
 memory_forget(struct mgr *m, pid_t pid)
@@ -464,13 +501,14 @@ uint32_t
 memory_files(const struct mgr *m)
 {
 	char dir[PATH_MAX];
+	struct dirent *e;
 	uint32_t n = 0;
 	DIR *d;
 
 	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
 	d = opendir(dir);
-	while (d != NULL && readdir(d) != NULL)
-		n++;
+	while (d != NULL && (e = readdir(d)) != NULL)
+		n += process_of(e->d_name) != getpid();
 	if (d != NULL)
 		closedir(d);
 	return n;
@@ -504,9 +542,10 @@ memory_end(struct mgr *m)
 		return;
 	}
 	/* An heir's port ends with the last process that has it. */
-	if (!m->heir)
+	if (!m->heir) {
 		uvs_port_stop(&m->port);
-	rte_eal_cleanup();
+		rte_eal_cleanup();
+	}
 	snprintf(dir, sizeof(dir), "%s/dpdk/%s", m->runtime, m->prefix);
 	remove_files(dir, is_any, NULL);
 	rmdir(dir);

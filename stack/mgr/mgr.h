@@ -47,6 +47,7 @@ struct client {
 	char name[UVS_COMM_LEN];
 	uint32_t stacks;     /* it wants */
 	uint64_t since;      /* ns, of this state */
+	uint64_t turn;       /* ns, when it was let attach; 0: by another manager */
 	uint64_t slots;      /* a bit each */
 	uint64_t ready;      /* of them, those whose stack polls */
 	uint64_t parked;     /* of them, those that were asked to be given back */
@@ -54,6 +55,13 @@ struct client {
 	uint64_t stopped_ns; /* since when, 0: it runs */
 };
 TAILQ_HEAD(client_list, client);
+
+/* The last durations of something, us. */
+#define SPAN_SAMPLES 1024
+struct span {
+	uint32_t us[SPAN_SAMPLES];
+	uint64_t n; /* ever noted */
+};
 
 struct mgr {
 	struct uvs_conf conf;
@@ -87,6 +95,8 @@ struct mgr {
 
 	uint64_t started_ns;
 	struct uvs_manager_stats stats;
+	struct span attach;  /* from a process's turn until its stacks poll */
+	struct span reclaim; /* of a slot after a death */
 };
 
 /* uvstackd.c */
@@ -94,13 +104,18 @@ int watch_add(struct mgr *m, struct watch *w);
 void watch_del(struct mgr *m, struct watch *w);
 uint64_t mgr_now(void);
 
+/* span.c */
+void span_note(struct span *s, uint64_t ns);
+/* The p-th percentile of those noted last, us; 0: there are none. */
+uint32_t span_percentile(const struct span *s, uint32_t p);
+
 /* memory.c: EAL, port, shared memory. 0, or a negative errno with a sentence. */
 int memory_make(struct mgr *m, char err[UVS_ERR_LEN]);
 /* What EAL keeps of a process that is gone: sockets, files. */
 void memory_forget(struct mgr *m, pid_t pid);
 /* Has the process the host's memory mapped? One that executed another program has not. */
 bool memory_is_mapped(const struct mgr *m, pid_t pid);
-/* Files that EAL keeps for the host. */
+/* Files that EAL keeps for the host, without an heir's own. */
 uint32_t memory_files(const struct mgr *m);
 /* The end: if nobody is left, nothing is. */
 void memory_end(struct mgr *m);

@@ -134,6 +134,8 @@ slot_ready(struct mgr *m, struct client *c, uint32_t slot)
 	if ((c->ready >> slot & 1) != 0)
 		return -EPROTO;
 	c->ready |= 1ULL << slot;
+	if (c->ready == c->slots && c->turn != 0)
+		span_note(&m->attach, mgr_now() - c->turn);
 	return move(m, slot, UVS_LEASE_READY);
 }
 
@@ -200,6 +202,8 @@ reclaim_one(struct mgr *m, uint32_t slot, bool died)
 	m->used &= ~(1ULL << slot);
 	s->reclaims += died;
 	s->reclaim_ns = mgr_now() - began;
+	if (died)
+		span_note(&m->reclaim, s->reclaim_ns);
 }
 
 int
