@@ -48,3 +48,32 @@ def test_killed_with_connections(net, host):
     assert row["reclaim_us"] < 100_000
     assert sum(row["lost"] for row in host.show("queues")) == 0
     assert other.running
+
+
+def test_without_queue_among_the_dead(net):
+    """The only process with a queue is killed: one that has none talks on, and so it does when another one
+    has the queue, and when the manager is replaced meanwhile."""
+    host = net.shared_host("web", queues=1)
+    net.allow_log("took the host over")
+    first, second = redis(host, 7001), redis(host, 7002)
+    client, caller = net.host("client"), net.host("caller")
+    watching = client.start("redis-cli", "-h", host.ip, "-p", "7002", "subscribe", "news").wait_ready(log="^subscribe$")
+
+    def talks(word):
+        said = caller.run("redis-cli", "-h", host.ip, "-p", "7002", "publish", "news", word)
+        assert said.stdout == "1\n"
+        watching.process.wait_output(f"^{word}$", 5)
+
+    first.kill()
+    until(lambda: len(host.show("ps")) == 1, 2, "the death to be seen")
+    talks("alone")
+    assert host.run("redis-cli", "-h", host.ip, "-p", "7002", "ping").stdout == "PONG\n"
+    talks("again")
+    host.tool("reload")
+    until(lambda: host.ask("status").ok, 5, "the new manager")
+    talks("reloaded")
+    heir = redis(host, 7001)
+    assert host.slots_of(heir)[0]["slot"] == 1
+    talks("heir")
+    assert sum(row["lost"] for row in host.show("queues")) == 0
+    assert second.running

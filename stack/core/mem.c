@@ -62,6 +62,8 @@ is_guest(const struct lifo *l)
 	       l->slot != uvs_share_slot(uvs_self->share);
 }
 
+void (*uvs_mem_freed)(struct rte_mbuf *mbuf);
+
 static int
 lifo_enqueue(struct rte_mempool *mp, void *const *objs, unsigned int n)
 {
@@ -70,6 +72,11 @@ lifo_enqueue(struct rte_mempool *mp, void *const *objs, unsigned int n)
 	if (unlikely(is_guest(l))) {
 		for (unsigned int i = 0; i < n; i++)
 			uvs_share_send_home(uvs_self->share, objs[i]);
+		return 0;
+	}
+	if (unlikely(uvs_mem_freed != NULL)) {
+		for (unsigned int i = 0; i < n; i++)
+			uvs_mem_freed(objs[i]);
 		return 0;
 	}
 	memcpy(&l->objs[l->n], objs, n * sizeof(void *));

@@ -107,6 +107,10 @@ struct rte_mempool *uvs_mem_make(const char *name, uint32_t mbufs, uint32_t slot
  * is. Returns how many. */
 uint32_t uvs_mem_refill(struct rte_mempool *pool);
 
+/* A process that is no stack, the manager, sends frames of others: what becomes of a buffer that is
+ * freed meanwhile. NULL: it goes into its pool, whose slot is nobody's. */
+extern void (*uvs_mem_freed)(struct rte_mbuf *mbuf) __attribute__((visibility("hidden")));
+
 /* Use the pool of a slot, which the manager made. -EPROTO: its operations are others here. */
 int uvs_mem_join(struct uvs_mem *m, struct rte_mempool *pool, uint32_t reserve);
 

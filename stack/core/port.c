@@ -81,7 +81,7 @@ uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 	p->queues = choose_queues(&info, c);
 	p->rx_offloads = info.rx_offload_capa & WANT_RX_OFFLOADS;
 	/* Who shares it looks where the hash leads. */
-	if (c->mode == UVS_MODE_SHARED || c->stacks > 1)
+	if ((c->mode == UVS_MODE_SHARED || c->stacks > 1) && p->queues > 1)
 		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
 	/* Time stamps can be read only by the clock they are of. */
 	if (c->latency && uvs_eal_symbol(UVB_PORT_CLOCK) != NULL)

@@ -97,6 +97,11 @@ struct mgr {
 	struct uvs_manager_stats stats;
 	struct span attach;  /* from a process's turn until its stacks poll */
 	struct span reclaim; /* of a slot after a death */
+	struct standin {
+		uint32_t slot; /* 0: it does not stand in */
+		struct uvs_softq_end end;
+		struct watch timer;
+	} standin;
 };
 
 /* uvstackd.c */
@@ -144,6 +149,10 @@ struct client *client_of(struct mgr *m, pid_t pid);
 uint32_t slots_free(const struct mgr *m);
 /* Hand n out, those with queues first. */
 int slots_lease(struct mgr *m, struct client *c, uint32_t n, struct uvs_msg_slots *msg);
+/* For the manager itself, whose slot becomes live; and the end of that. */
+void slot_take(struct mgr *m, uint32_t slot);
+void slot_give(struct mgr *m, uint32_t slot);
+bool slot_is_up(const struct mgr *m, uint32_t slot);
 int slot_ready(struct mgr *m, struct client *c, uint32_t slot);
 int slot_park(struct mgr *m, struct client *c, uint32_t slot);
 int slot_emptied(struct mgr *m, struct client *c, uint32_t slot);
@@ -158,6 +167,11 @@ void slots_tick(struct mgr *m);
 void slots_wake(struct mgr *m, uint64_t slots);
 /* The NIC's redirection table as in m->reta. 0, or what the driver says. */
 int reta_write(struct mgr *m);
+
+/* standin.c: is somebody to stand in for a stack with a queue, after slots have changed? */
+void standin_follow(struct mgr *m);
+/* Make room: its slot is free afterwards. */
+void standin_end(struct mgr *m);
 
 /* unhashed.c: where ARP goes, after the leases have changed. */
 void unhashed_follow(struct mgr *m);

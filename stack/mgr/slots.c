@@ -91,26 +91,85 @@ move(struct mgr *m, uint32_t slot, enum uvs_lease_event event)
 
 /* ---------------------------------------------------------------------------------------- lease */
 
+/* The manager's own gives way. */
 uint32_t
 slots_free(const struct mgr *m)
 {
-	return (uint32_t)__builtin_popcountll(ALL_SLOTS(m) & ~m->used);
+	return (uint32_t)__builtin_popcountll(ALL_SLOTS(m) & ~m->used) + (m->standin.slot != 0);
+}
+
+bool
+slot_is_up(const struct mgr *m, uint32_t slot)
+{
+	return uvs_softq_up(&m->boss, slot);
+}
+
+/* What the NIC had is found by its owner word: at home, or held by the slot. */
+static void
+leave(struct rte_mbuf *mbuf)
+{
+	(void)mbuf;
+}
+
+/* Nobody polls it: what is in it is lost, what a dead process had begun is ended, and the NIC has
+ * no buffer any more. */
+static void
+stop_queue(struct mgr *m, uint32_t slot)
+{
+	int q = uvs_slot_queue(m->host, slot);
+
+	uvs_mem_freed = leave;
+	if (q >= 0 && (rte_eth_dev_rx_queue_stop(m->port.id, (uint16_t)q) != 0 ||
+		       rte_eth_dev_tx_queue_stop(m->port.id, (uint16_t)q) != 0))
+		uvs_log(UVS_LOG_ERROR, "queue %d does not stop", q);
+	uvs_mem_freed = NULL;
 }
 
 static void
-lease_one(struct mgr *m, const struct client *c, uint32_t slot, uint32_t *gen)
+start_queue(struct mgr *m, uint32_t slot)
+{
+	int q = uvs_slot_queue(m->host, slot);
+
+	if (q >= 0 && (rte_eth_dev_rx_queue_start(m->port.id, (uint16_t)q) != 0 ||
+		       rte_eth_dev_tx_queue_start(m->port.id, (uint16_t)q) != 0))
+		uvs_log(UVS_LOG_ERROR, "queue %d does not restart", q);
+}
+
+/* All that is at home is free again. The NIC must have none of it meanwhile: what it receives into
+ * is at home, too. */
+static void
+refill(struct mgr *m, uint32_t slot)
+{
+	stop_queue(m, slot);
+	uvs_mem_refill(m->host->slot[slot].pool);
+	start_queue(m, slot);
+}
+
+/* Returns the generation of its queue's lease. */
+static uint32_t
+lease_one(struct mgr *m, uint32_t slot, pid_t pid, const char name[UVS_COMM_LEN])
 {
 	struct uvs_lease *l = lease_of(m, slot);
 	struct uvs_slot *s = &m->host->slot[slot];
+	uint32_t gen = l != NULL ? (uint32_t)uvs_lease_grant(l, slot) : 0;
 
-	*gen = l != NULL ? (uint32_t)uvs_lease_grant(l, slot) : 0;
-	uvs_mem_refill(s->pool);
+	refill(m, slot);
 	memset(s->pcb_used, 0, m->host->nb_pcbs * sizeof(s->pcb_used[0]));
-	atomic_store(&s->pid, c->pid);
-	memcpy(s->name, c->name, sizeof(s->name));
+	atomic_store(&s->pid, pid);
+	memcpy(s->name, name, sizeof(s->name));
 	s->leases++;
 	set_life(m, slot, UVS_LIFE_UP, true);
 	m->used |= 1ULL << slot;
+	return gen;
+}
+
+void
+slot_take(struct mgr *m, uint32_t slot)
+{
+	static const char name[UVS_COMM_LEN] = "uvstackd";
+
+	lease_one(m, slot, getpid(), name);
+	move(m, slot, UVS_LEASE_READY);
 }
 
 int
@@ -118,13 +177,15 @@ slots_lease(struct mgr *m, struct client *c, uint32_t n, struct uvs_msg_slots *m
 {
 	if (n > slots_free(m))
 		return -EBUSY;
+	standin_end(m);
 	for (uint32_t slot = 1; slot < m->host->nb_slots && msg->n < n; slot++) {
 		if ((m->used >> slot & 1) != 0)
 			continue;
 		msg->s[msg->n].slot = slot;
-		lease_one(m, c, slot, &msg->s[msg->n++].gen);
+		msg->s[msg->n++].gen = lease_one(m, slot, c->pid, c->name);
 		c->slots |= 1ULL << slot;
 	}
+	standin_follow(m);
 	return 0;
 }
 
@@ -157,22 +218,6 @@ slot_stall(struct mgr *m, uint32_t slot, bool stalled)
 
 /* -------------------------------------------------------------------------------------- reclaim */
 
-/* Nobody polls it: what is in it is lost, and what a dead process had begun is ended. */
-static void
-reset_queue(struct mgr *m, uint32_t slot)
-{
-	int q = uvs_slot_queue(m->host, slot);
-
-	if (q < 0)
-		return;
-	if (rte_eth_dev_rx_queue_stop(m->port.id, (uint16_t)q) != 0 ||
-	    rte_eth_dev_rx_queue_start(m->port.id, (uint16_t)q) != 0 ||
-	    rte_eth_dev_tx_queue_stop(m->port.id, (uint16_t)q) != 0 ||
-	    rte_eth_dev_tx_queue_start(m->port.id, (uint16_t)q) != 0)
-		uvs_log(UVS_LOG_ERROR, "queue %d does not restart", q);
-	m->stats.resets++;
-}
-
 static void
 bring_home(struct mgr *m, uint32_t slot)
 {
@@ -193,9 +238,10 @@ reclaim_one(struct mgr *m, uint32_t slot, bool died)
 	set_life(m, slot, UVS_LIFE_DOWN, false);
 	move(m, slot, died ? UVS_LEASE_DEATH : UVS_LEASE_EMPTIED);
 	uvs_steer_reclaim(&m->rules, &m->map, slot);
-	reset_queue(m, slot);
+	stop_queue(m, slot); /* at once: what a process had begun there ends before others see it */
 	bring_home(m, slot);
-	uvs_mem_refill(s->pool);
+	refill(m, slot);
+	m->stats.resets += uvs_slot_queue(m->host, slot) >= 0;
 	reset_peers(m, slot);
 	move(m, slot, UVS_LEASE_RESET);
 	set_life(m, slot, UVS_LIFE_FREE, false);
@@ -214,6 +260,7 @@ slot_emptied(struct mgr *m, struct client *c, uint32_t slot)
 	reclaim_one(m, slot, false);
 	c->slots &= ~(1ULL << slot);
 	m->stats.exits++;
+	standin_follow(m);
 	return 0;
 }
 
@@ -223,6 +270,14 @@ slots_reclaim(struct mgr *m, struct client *c)
 	for (uint64_t left = c->slots; left != 0; left &= left - 1)
 		reclaim_one(m, (uint32_t)__builtin_ctzll(left), true);
 	c->slots = 0;
+	standin_follow(m);
+}
+
+void
+slot_give(struct mgr *m, uint32_t slot)
+{
+	move(m, slot, UVS_LEASE_PARK);
+	reclaim_one(m, slot, false);
 }
 
 /* ------------------------------------------------------------------------------------ take-over */
@@ -267,6 +322,7 @@ slots_adopt(struct mgr *m, struct client *c)
 			adopt_one(m, c, slot);
 	follow_reta(m);
 	unhashed_follow(m);
+	standin_follow(m);
 }
 
 #define RULES_BUDGET 64

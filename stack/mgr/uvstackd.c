@@ -394,6 +394,7 @@ main(int argc, char **argv)
 		m.host->nb_queues);
 	report(o.ready_fd, "");
 	loop(&m);
+	standin_end(&m);
 	if (m.reload)
 		return follow(argv);
 	remove_bells(&m);
