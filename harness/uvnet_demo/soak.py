@@ -20,7 +20,6 @@ from pathlib import Path
 from uvnet_demo import shared
 from uvnet_demo.shared import Service
 from uvnet_harness import Build, Net, Settings, Shape, journal, wait
-from uvnet_harness.host import App
 from uvnet_harness.reaper import Reaper
 from uvnet_harness.shared import SharedHost
 
@@ -73,7 +72,7 @@ class Storm:
             for number, app in enumerate(service.apps):
                 if app.pid == first["pid"]:
                     self._kill_one(service, number)
-        wait.until(lambda: self.host.show("status")[0]["deaths"] == 1, 5, "the first death to be seen")
+        wait.until(lambda: bool(self.host.show("status")[0]["deaths"] == 1), 5, "the first death to be seen")
 
     # ------------------------------------------------------------------------------------ deeds
 
@@ -154,8 +153,8 @@ class Storm:
     def _reload(self) -> None:
         self._wait_attached()
         self._note_spans()
-        wait.until(lambda: self.host.ask("reload").ok, 10, "nobody to be attaching")
-        wait.until(lambda: self.host.ask("status").ok, 10, "the new manager")
+        wait.until(lambda: bool(self.host.ask("reload").ok), 10, "nobody to be attaching")
+        wait.until(lambda: bool(self.host.ask("status").ok), 10, "the new manager")
 
     # -------------------------------------------------------------------------------------- turns
 

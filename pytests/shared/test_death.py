@@ -77,3 +77,37 @@ def test_without_queue_among_the_dead(net):
     talks("heir")
     assert sum(row["lost"] for row in host.show("queues")) == 0
     assert second.running
+
+
+ENDINGS = {
+    "exec": "os.execv('/usr/bin/python3', ['python3', '-c', 'import time; print(\"another\", flush=True); time.sleep(60)'])",
+    "out of memory": "open('/proc/self/oom_score_adj', 'w').write('1000'); os.kill(os.getpid(), 9)",
+    "terminated": "os.kill(os.getpid(), 15)",
+}
+"""What a process does in the end, in python. The kernel's out-of-memory killer sends SIGKILL."""
+
+
+def test_every_kind_of_end(net, host):
+    """exec of another program, SIGKILL, a signal without a handler: peers hear of it, port and slot are free."""
+    net.allow_log("the sockets of the stack end here")
+    client = net.host("client")
+    for kind, ending in ENDINGS.items():
+        program = (
+            "import os, socket, sys\n"
+            "s = socket.create_server((sys.argv[1], 7001)); print('ready', flush=True)\n"
+            "c, _ = s.accept(); c.recv(1)\n" + ending + "\n"
+        )
+        server = host.start("/usr/bin/python3", "-c", program, host.ip)
+        server.wait_ready(log="^ready$")
+        asking = (
+            "import socket, sys\n"
+            "s = socket.create_connection((sys.argv[1], 7001)); s.settimeout(5); s.send(b'x')\n"
+            "try:\n    print(s.recv(1))\nexcept ConnectionResetError:\n    print('reset')\n"
+        )
+        answer = client.run("/usr/bin/python3", "-c", asking, host.ip).stdout
+        assert answer in ("reset\n", "b''\n"), kind
+        until(lambda: not [row for row in host.show("rules") if row["port"] == 7001], 2, f"the port after {kind}")
+        server.kill()
+        host.apps.remove(server)
+    status = host.show("status")[0]
+    assert status["deaths"] + status["exits"] == len(ENDINGS)
