@@ -43,7 +43,7 @@ hand_out(struct mgr *m, struct rte_mbuf **frame, uint16_t n)
 		struct uvs_mbuf_priv *priv = uvs_mbuf_priv(frame[i]);
 
 		priv->trail = 0;
-		priv->proxy = 0;
+		priv->way = UVS_WAY_IN;
 		if (to == 0 || !uvs_softq_stage(&m->standin.end, to, priv->label.ref))
 			rte_pktmbuf_free(frame[i]);
 	}
@@ -93,7 +93,7 @@ sort(struct mgr *m, const uvs_ref *ref, uint32_t n, struct rte_mbuf **frame)
 		struct rte_mbuf *mbuf = uvs_mbuf_of_label(pool->label_at[UVS_REF_INDEX(ref[i])]);
 
 		if (UVS_REF_POOL(ref[i]) != m->standin.slot) {
-			uvs_mbuf_priv(mbuf)->proxy = 0;
+			uvs_mbuf_priv(mbuf)->way = UVS_WAY_IN;
 			frame[found++] = mbuf;
 			continue;
 		}
