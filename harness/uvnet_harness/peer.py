@@ -60,24 +60,31 @@ class Peer:
 
         return TCP in frame and (frame[TCP].sport, frame[TCP].dport) == (self.dport, self.sport)
 
-    def expect(self, flags: str = "", timeout: float = 5) -> Any:
+    def expect(self, flags: str = "", timeout: float = 5, but: str = "") -> Any:
         """The next segment; with `flags`, the next that has all of these.
 
+        :param but: flags that it has none of: ``F``, where a FIN may be sent again meanwhile.
         :raises AssertionError: none comes.
         """
         from scapy.layers.inet import TCP
 
         def right(frame: Received) -> bool:
-            return self.is_ours(frame) and set(flags) <= set(str(frame[TCP].flags))
+            has = set(str(frame[TCP].flags)) if self.is_ours(frame) else set()
+            return bool(has) and set(flags) <= has and not has & set(but)
 
         frame = self.wire.expect(right, timeout)
         if "S" in str(frame[TCP].flags):
             self.iss = frame[TCP].seq
         return frame
 
-    def assert_nothing(self, within: float = 0.03) -> None:
-        """No segment of this connection comes."""
-        self.wire.assert_nothing(self.is_ours, within)
+    def assert_nothing(self, within: float = 0.03, but: str = "") -> None:
+        """No segment of this connection comes; with `but`, none without one of these flags."""
+        from scapy.layers.inet import TCP
+
+        def counts(frame: Received) -> bool:
+            return self.is_ours(frame) and not set(but) & set(str(frame[TCP].flags))
+
+        self.wire.assert_nothing(counts, within)
 
     def connect(self, **fields: Any) -> Any:
         """Shake hands, `fields` in the SYN; the SYN and ACK."""

@@ -364,7 +364,7 @@ def test_reset_outside_the_window_is_ignored(established, peer, state):
     before = established("state(c)")
     peer.send("R", seq=peer.seq - 1)
     peer.send("R", seq=peer.seq + (1 << 30))
-    peer.assert_nothing()
+    peer.assert_nothing(but="F")  # which may be sent again
     assert established("state(c)") == before
 
 
@@ -374,7 +374,7 @@ def test_reset_inside_the_window_is_challenged(established, peer, state):
     ESTABLISHED_ON[state](established, peer)
     before = established("state(c)")
     peer.send("R", seq=peer.seq + 100)
-    answer = peer.expect()
+    answer = peer.expect(but="F")
     assert (str(answer[TCP].flags), answer[TCP].ack) == ("A", peer.seq)
     assert established("state(c)") == before
 
@@ -386,7 +386,7 @@ def test_syn_is_challenged(established, peer, state):
     before = established("state(c)")
     established.net.fabric.snapshot()
     peer.send("S", seq=peer.seq + 10)
-    answer = peer.expect()
+    answer = peer.expect(but="F")
     assert (str(answer[TCP].flags), answer[TCP].ack) == ("A", peer.seq)
     assert established("state(c)") == before
 
