@@ -23,10 +23,10 @@ def run(net, *words):
     if os.geteuid() != 0:
         pytest.skip("interfaces in network namespaces need root")
     net.need_stack()
-    line = [sys.executable, "-m", "pytest", "-c", f"{SCENARIOS}/pytest.ini", "-q", "-rs", f"--build-dir={net.build.directory}"]
+    line = [sys.executable, "-m", "pytest", "-c", f"{SCENARIOS}/pytest.ini", "-p", "uvnet_harness.plugin", "-q", "-rs"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        [*line, f"--artifacts={net.settings.artifacts}", *words], cwd=net.folder, capture_output=True, text=True,
+        [*line, f"--build-dir={net.build.directory}", f"--artifacts={net.settings.artifacts}", *words], cwd=net.folder, capture_output=True, text=True,
         env={**environment, "PYTHONPATH": str(HARNESS)}, timeout=100, check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
