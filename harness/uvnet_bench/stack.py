@@ -69,6 +69,8 @@ class KernelApp(App):
 class VethHost:
     """One end of a veth pair, in a namespace; as far as measurements use a `Host`."""
 
+    patience = 1.0
+
     def __init__(self, name: str, ip: str, folder: Path, processes: Processes) -> None:
         self.name, self.ip, self.netns = name, ip, PREFIX + name
         self.folder = folder / f"kernel-{name}"
