@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.uvnet(capture=False), pytest.mark.xdist_group("timing"
 RETRANSMITTED_AT_MOST = 0.001
 """Share of the sent segments. A queue may overflow now and then when a receiver waits for a core."""
 
-BUFFERS = (256 << 10) + (1 << 20) + (128 << 10)
-"""Bytes that a connection holds: tcp_sndbuf, tcp_rcvbuf, a block of iperf3's. iperf3 counts what it has
+BUFFERS = (512 << 10) + (1 << 20) + (128 << 10)
+"""Bytes that a connection holds: tcp_sndbuf as it grows by itself, tcp_rcvbuf, a block of iperf3's. iperf3 counts what it has
 written and what it has read; it ends with a message on another connection, so the counts differ by
 what is under way then (over the kernel's loopback by some megabytes)."""
 

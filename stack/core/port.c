@@ -32,6 +32,8 @@ static const struct quirk {
 	/* The receiver gets our very mbuf, of which lwIP may still hold a reference. */
 	{.driver = "net_ring", .copy_tx = true},
 	{.driver = "net_af_packet", .alone = "its sockets are those of the process that opened it"},
+	/* It has them over a queue's stop, too: a refilled pool would have them twice. */
+	{.driver = "net_tap", .alone = "it does not give back the buffers of a process that died"},
 };
 
 /* -------------------------------------------------------------------------------------- probe */

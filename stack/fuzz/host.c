@@ -285,24 +285,3 @@ host_ipv4(uint32_t from, uint8_t protocol, uint16_t id, uint16_t offset, const v
 	memcpy(ip + 1, payload, length);
 	host_frame(frame, SIZEOF_ETH_HDR + IP_HLEN + length, split);
 }
-
-void
-uvl_on_drop(enum uvl_drop what)
-{
-	(void)what;
-}
-
-void
-uvl_on_tcp_state(const struct tcp_pcb *pcb, enum tcp_state to)
-{
-	(void)pcb;
-	(void)to;
-}
-
-void
-uvl_on_tcp_retransmit(const struct tcp_pcb *pcb, u32_t seq, u16_t len)
-{
-	(void)pcb;
-	(void)seq;
-	(void)len;
-}

@@ -208,8 +208,8 @@ probe_port(struct mgr *m, char err[UVS_ERR_LEN])
 		return uvs_fail(err, rc, "the port cannot be used: %s", strerror(-rc));
 	if (m->port.alone != NULL)
 		return uvs_fail(err, -ENOTSUP,
-				"%s cannot be shared: %s; mode = exclusive, or a tap interface "
-				"(nic = tap:)",
+				"%s cannot be shared: %s; mode = exclusive, or another card "
+				"(uvstack nic check)",
 				m->port.driver, m->port.alone);
 	return 0;
 }
@@ -307,6 +307,24 @@ describe(struct mgr *m)
 	h->gateway = m->conf.gateway.addr.s_addr;
 }
 
+/* A slot's pool is filled anew for each process; what the NIC receives into is not in it only
+ * while the queue is stopped. */
+static int
+check_restart(struct mgr *m, char err[UVS_ERR_LEN])
+{
+	int rc = rte_eth_dev_rx_queue_stop(m->port.id, 0);
+
+	if (rc == 0)
+		rc = rte_eth_dev_rx_queue_start(m->port.id, 0);
+	if (rc == 0)
+		return 0;
+	return uvs_fail(
+		err, rc,
+		"%s cannot be shared: its queues cannot be stopped one by one (%s), and the "
+		"buffers of a process that died not be had back; mode = exclusive",
+		m->port.driver, strerror(-rc));
+}
+
 static int
 start_port(struct mgr *m, char err[UVS_ERR_LEN])
 {
@@ -320,6 +338,9 @@ start_port(struct mgr *m, char err[UVS_ERR_LEN])
 	rc = uvs_port_start(&m->port, &m->conf, pool);
 	if (rc < 0)
 		return uvs_fail(err, rc, "the port does not start: %s", strerror(-rc));
+	rc = check_restart(m, err);
+	if (rc < 0)
+		return rc;
 	m->reta_size = uvs_port_reta(&m->port, m->reta);
 	describe(m);
 	return 0;

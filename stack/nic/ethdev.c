@@ -183,13 +183,15 @@ describe_running(struct facts *f, struct uvs_port *p)
 	fact_note(f, "mode = shared directs ARP by one when queue 0 has no process");
 	fact_bool(f, "multicast_filter", rte_eth_dev_set_mc_addr_list(p->id, NULL, 0) == 0);
 	fact_note(f, "without: all multicast is received, if the device can");
-	fact_bool(f, "shared", p->alone == NULL);
-	fact_note(f, "mode = shared: %s", p->alone == NULL ? "may be used" : p->alone);
 	restarts = restarts_queues(p->id);
 	fact_bool(f, "queue_restart", restarts);
-	fact_note(f, "mode = shared: the queue of a process that was killed %s",
-		  restarts ? "is reset"
-			   : "is used on as it is; killed within a burst, it may stand still");
+	fact_note(f,
+		  "mode = shared has the buffers of a process that died back when its queue stops");
+	fact_bool(f, "shared", p->alone == NULL && restarts);
+	fact_note(f, "mode = shared: %s",
+		  p->alone != NULL ? p->alone
+		  : restarts       ? "may be used"
+				   : "its queues cannot be stopped one by one");
 }
 
 /* ------------------------------------------------------------------------------------- open, close

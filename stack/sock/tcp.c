@@ -1075,6 +1075,10 @@ tcp_shutdown_how(struct uvs_sock *s, int how)
 		return tcp_disconnect(s);
 	if (wr && !s->shut_wr && s->tcp.state == UVS_TCP_OPEN)
 		send_fin(s);
+	/* As in the kernel, who shuts a connection down knows that there is one: a connect() that
+	 * was under way is over, and the next says EISCONN, not 0. */
+	if (s->tcp.state == UVS_TCP_OPEN)
+		s->tcp.connecting = false;
 	s->shut_rd |= rd;
 	s->shut_wr |= wr;
 	uvs_publish(s, UVS_STATE_CHANGED);

@@ -66,24 +66,3 @@ uvl_on_assert(const char *message, const char *file, int line)
 	fprintf(stderr, "lwIP: assertion \"%s\" failed at %s:%d\n", message, file, line);
 	ck_abort_msg("an lwIP assertion failed");
 }
-
-void
-uvl_on_drop(enum uvl_drop what)
-{
-	(void)what;
-}
-
-void
-uvl_on_tcp_state(const struct tcp_pcb *pcb, enum tcp_state to)
-{
-	(void)pcb;
-	(void)to;
-}
-
-void
-uvl_on_tcp_retransmit(const struct tcp_pcb *pcb, u32_t seq, u16_t len)
-{
-	(void)pcb;
-	(void)seq;
-	(void)len;
-}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The hooks of uvl.h that tell what happens, for whoever does not want to know: tests. */
+#include "uvl.h"
+
+void
+uvl_on_drop(enum uvl_drop what)
+{
+	(void)what;
+}
+
+void
+uvl_on_tcp_state(const struct tcp_pcb *pcb, enum tcp_state to)
+{
+	(void)pcb;
+	(void)to;
+}
+
+void
+uvl_on_tcp_retransmit(const struct tcp_pcb *pcb, u32_t seq, u16_t len)
+{
+	(void)pcb;
+	(void)seq;
+	(void)len;
+}
