@@ -71,14 +71,10 @@ struct options {
 static void
 add_set(struct options *o, const char *set)
 {
-	char *sets;
-
 	if (!strchr(set, '='))
 		die(EXIT_OURS, "--set %s: not KEY=VALUE; --help lists the keys", set);
-	if (asprintf(&sets, "%s%s\n", o->sets ? o->sets : "", set) < 0)
+	if (uvs_conf_add_set(&o->sets, set) < 0)
 		die(EXIT_OURS, "out of memory");
-	free(o->sets);
-	o->sets = sets;
 }
 
 static void

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from uvnet_gate import results
@@ -53,6 +53,9 @@ class Task:
     env: dict[str, str] = field(default_factory=dict)
     fine: frozenset[int] = frozenset({0})
     """exit statuses that are no failure"""
+    again: Callable[[list[str]], Task] | None = None
+    """the step for some of its checks alone, by name: what failed has a second try, and is called
+    flaky if that one passes"""
 
 
 class Gate:
@@ -90,7 +93,8 @@ class Gate:
         """The C unit programs."""
         words: list[str | Path] = ["meson", "test", "-C", self.build, "--no-rebuild", "--suite", "unit", "--print-errorlogs"]
         words += ["--no-suite", "model"] if self.options.quick else []
-        return Task("unit tests", words, results.meson)
+        task = Task("unit tests", words, results.meson)
+        return replace(task, again=lambda names: replace(task, command=[*words, *names]))
 
     def conformance(self) -> Task:
         """Other people's tests."""
@@ -183,6 +187,12 @@ class Gate:
             print(f"\n== {task.name}, beside the others ({began - self.began:.0f} s)\n{output}", flush=True)
         said = results.Said(output, self.build)
         cases = task.read(said)
+        bad = [case.name for case in cases if case.outcome in BAD]
+        if bad and task.again:
+            print(f"{', '.join(bad)}: once more", flush=True)
+            status, more = self._execute(task.again(bad), log.with_suffix(".again.txt"), beside)
+            cases = results.second_try(cases, task.read(results.Said(more, self.build)))
+            output += more
         good = status in task.fine and not any(case.outcome in BAD for case in cases)
         step = Step(
             name=task.name,
@@ -243,6 +253,10 @@ class Gate:
         for scenario in run.scenarios:
             if scenario.outcome == "flaky":
                 print(f"FLAKY {scenario.test}: {scenario.failures[0].artifacts}")
+        for step in self.steps:
+            for case in step.cases:
+                if case.outcome == "flaky":
+                    print(f"FLAKY {step.name}: {case.name}\n{case.detail}")
         passed, failed = run.count("passed", "flaky"), run.count("failed", "error")
         skipped = run.count("skipped", "xfailed")
         print(f"{run.count('flaky')} flaky")

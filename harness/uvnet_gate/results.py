@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from uvnet_report.model import OUTCOMES, Case
+from uvnet_report.model import BAD, OUTCOMES, Case
 
 DETAIL_MAX = 4000
 """Characters of a failed check's output that are kept, of its end."""
@@ -65,6 +65,12 @@ def meson(said: Said) -> list[Case]:
         detail = f"{test['result']}\n{output[-DETAIL_MAX:]}" if outcome == "failed" else seed_of(output)
         cases.append(Case(test["name"], outcome, round(test["duration"], 3), detail))
     return cases
+
+
+def second_try(first: list[Case], second: list[Case]) -> list[Case]:
+    """The checks of a step, of which those that failed were run again: one that then passed is flaky."""
+    passed = {case.name for case in second if case.outcome == "passed"}
+    return [replace(case, outcome="flaky") if case.outcome in BAD and case.name in passed else case for case in first]
 
 
 def seed_of(output: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from uvnet_gate import results
 from uvnet_gate.__main__ import Gate, Task, parse_options
 from uvnet_report import make
-from uvnet_report.model import Run, Scenario, Step, read_lines, read_run
+from uvnet_report.model import Case, Run, Scenario, Step, read_lines, read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,6 +126,25 @@ def gate(folder, *words):
     for place in (found.report, found.logs):
         place.mkdir(parents=True, exist_ok=True)
     return found
+
+
+def test_a_unit_program_that_fails_has_a_second_try(tmp_path, capsys):
+    """One that passes then is flaky, and told; one that fails again fails the step."""
+
+    def read(said):
+        return [Case(*line.split()) for line in said.output.splitlines()]
+
+    def step(second):
+        one = gate(tmp_path)
+        (one.report / make.STEPS).unlink(missing_ok=True)
+        first = "echo good passed; echo late failed; exit 1"
+        one.do(Task("units", ["sh", "-c", first], read, again=lambda names: Task("", ["sh", "-c", second, *names], read)))
+        (found,) = read_lines(one.report / make.STEPS, Step)
+        return found.outcome, [(case.name, case.outcome) for case in found.cases]
+
+    assert step("echo $0 passed") == ("passed", [("good", "passed"), ("late", "flaky")])
+    assert step("echo $0 failed; exit 1") == ("failed", [("good", "passed"), ("late", "failed")])
+    assert "late: once more" in capsys.readouterr().out
 
 
 def test_steps_are_recorded(tmp_path, capsys):

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -321,6 +322,18 @@ int
 uvs_conf_load(struct uvs_conf *c, const char *path, struct uvs_conf_error *err)
 {
 	return uvs_conf_load_with(c, path, NULL, err);
+}
+
+int
+uvs_conf_add_set(char **sets, const char *set)
+{
+	char *more;
+
+	if (asprintf(&more, "%s%s\n", *sets != NULL ? *sets : "", set) < 0)
+		return -ENOMEM;
+	free(*sets);
+	*sets = more;
+	return 0;
 }
 
 int

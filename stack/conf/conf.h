@@ -191,7 +191,11 @@ int uvs_conf_load(struct uvs_conf *c, const char *path, struct uvs_conf_error *e
 int uvs_conf_load_with(struct uvs_conf *c, const char *path, const char *sets,
 		       struct uvs_conf_error *err);
 
-/* The same from memory; name stands for the file in messages. */
+/* Appends `set`, "key=value", to such lines (*sets NULL: none yet; the caller frees them). 0, or
+ * -ENOMEM and *sets as it was. */
+int uvs_conf_add_set(char **sets, const char *set);
+
+/* The same as uvs_conf_load() from memory; name stands for the file in messages. */
 int uvs_conf_parse(struct uvs_conf *c, const char *text, const char *name,
 		   struct uvs_conf_error *err);
 

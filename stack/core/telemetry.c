@@ -29,6 +29,19 @@ find(const char *params, struct uvs_view *v)
 	return telemetry.view(telemetry.arg, (uint32_t)slot, v) ? 0 : -ENOENT;
 }
 
+/* The same, of a slot that has a page: not the manager. */
+static int
+find_seen(const char *params, const struct uvs_seen **seen)
+{
+	struct uvs_view v;
+	int rc = find(params, &v);
+
+	if (rc < 0)
+		return rc;
+	*seen = v.part[UVS_PART_SEEN];
+	return *seen != NULL ? 0 : -ENOENT;
+}
+
 static int
 stacks(const char *cmd, const char *params, struct rte_tel_data *d)
 {
@@ -132,15 +145,11 @@ static int
 softnet(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	const struct uvs_seen *seen;
-	struct uvs_view v;
-	int rc = find(params, &v);
+	int rc = find_seen(params, &seen);
 
 	(void)cmd;
-	if (rc == 0 && v.part[UVS_PART_SEEN] == NULL)
-		rc = -ENOENT;
 	if (rc < 0)
 		return rc;
-	seen = v.part[UVS_PART_SEEN];
 	rte_tel_data_start_dict(d);
 	for (uint32_t q = 0; rc == 0 && q < seen->queues && q < UVS_SEEN_QUEUES; q++)
 		rc = add_queue(d, seen->first_queue + q, &seen->queue[q]);
@@ -170,15 +179,11 @@ static int
 latency(const char *cmd, const char *params, struct rte_tel_data *d)
 {
 	const struct uvs_seen *seen;
-	struct uvs_view v;
-	int rc = find(params, &v);
+	int rc = find_seen(params, &seen);
 
 	(void)cmd;
-	if (rc == 0 && v.part[UVS_PART_SEEN] == NULL)
-		rc = -ENOENT;
 	if (rc < 0)
 		return rc;
-	seen = v.part[UVS_PART_SEEN];
 	rte_tel_data_start_dict(d);
 	for (int stage = 0; rc == 0 && stage < UVS_STAGES; stage++)
 		rc = add_stage(d, stage, &seen->stage[stage]);

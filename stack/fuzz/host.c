@@ -80,28 +80,6 @@ uvl_tcp_pcb_free(void *mem)
 	uvl_free(mem);
 }
 
-err_t
-uvl_loop_input(struct pbuf *p, struct netif *netif)
-{
-	return ip_input(p, netif);
-}
-
-struct udp_pcb *
-uvl_udp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
-{
-	(void)local;
-	(void)local_port;
-	(void)remote;
-	(void)remote_port;
-	return NULL;
-}
-
-void
-uvl_icmp6_heard(const struct pbuf *p)
-{
-	(void)p;
-}
-
 void *
 uvl_pbuf_malloc(size_t size)
 {

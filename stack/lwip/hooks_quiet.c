@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The hooks of uvl.h that tell what happens, for whoever does not want to know: tests. */
+/* The hooks of uvl.h that tell what happens, or ask who wants a packet, for whoever has nothing to
+ * say: tests and fuzz targets. */
 #include "uvl.h"
 
 void
@@ -21,4 +22,26 @@ uvl_on_tcp_retransmit(const struct tcp_pcb *pcb, u32_t seq, u16_t len)
 	(void)pcb;
 	(void)seq;
 	(void)len;
+}
+
+err_t
+uvl_loop_input(struct pbuf *p, struct netif *netif)
+{
+	return ip_input(p, netif);
+}
+
+struct udp_pcb *
+uvl_udp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
+{
+	(void)local;
+	(void)local_port;
+	(void)remote;
+	(void)remote_port;
+	return NULL;
+}
+
+void
+uvl_icmp6_heard(const struct pbuf *p)
+{
+	(void)p;
 }

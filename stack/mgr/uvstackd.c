@@ -262,17 +262,6 @@ usage(FILE *to)
 	      to);
 }
 
-static void
-add_set(struct options *o, const char *set)
-{
-	char *sets;
-
-	if (asprintf(&sets, "%s%s\n", o->sets != NULL ? o->sets : "", set) < 0)
-		abort();
-	free(o->sets);
-	o->sets = sets;
-}
-
 static int
 parse(int argc, char **argv, struct options *o)
 {
@@ -291,7 +280,8 @@ parse(int argc, char **argv, struct options *o)
 			o->config = optarg;
 			break;
 		case 's':
-			add_set(o, optarg);
+			if (uvs_conf_add_set(&o->sets, optarg) < 0)
+				abort();
 			break;
 		case READY:
 			o->ready_fd = atoi(optarg);

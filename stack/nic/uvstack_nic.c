@@ -47,17 +47,6 @@ struct options {
 	bool json;
 };
 
-static void
-add_set(struct options *o, const char *set)
-{
-	char *sets;
-
-	if (asprintf(&sets, "%s%s\n", o->sets != NULL ? o->sets : "", set) < 0)
-		abort();
-	free(o->sets);
-	o->sets = sets;
-}
-
 /* The number of words that are options; the rest: "check" and the device. */
 static void
 parse(int argc, char **argv, struct options *o)
@@ -76,7 +65,8 @@ parse(int argc, char **argv, struct options *o)
 			o->config = optarg;
 			break;
 		case 's':
-			add_set(o, optarg);
+			if (uvs_conf_add_set(&o->sets, optarg) < 0)
+				abort();
 			break;
 		case JSON:
 			o->json = true;

@@ -334,6 +334,7 @@ changes_are_told(void)
 
 /* ------------------------------------------------------------------------------------- readers */
 
+/* The writer goes on until the reader has found something, however late it gets a processor. */
 static _Atomic bool stop;
 
 static uint32_t
@@ -346,7 +347,7 @@ slot_for(uint32_t i)
 static void *
 reader(void *arg)
 {
-	uint64_t *hits = arg;
+	_Atomic uint64_t *hits = arg;
 
 	while (!atomic_load(&stop))
 		for (uint32_t i = 0; i < FLOWS; i++) {
@@ -366,7 +367,7 @@ static struct uvs_flow twins[2];
 static void *
 twin_reader(void *arg)
 {
-	uint64_t *hits = arg;
+	_Atomic uint64_t *hits = arg;
 
 	while (!atomic_load(&stop))
 		for (uint32_t i = 0; i < 2; i++) {
@@ -394,19 +395,18 @@ static void
 twins_take_turns(void)
 {
 	pthread_t thread;
-	uint64_t hits = 0;
+	_Atomic uint64_t hits = 0;
 
 	open_rules(64);
 	find_twins();
 	atomic_store(&stop, false);
 	CHECK_EQ(pthread_create(&thread, NULL, twin_reader, &hits), 0);
-	for (uint32_t i = 0; i < 1000000; i++) {
+	for (uint32_t i = 0; i < 1000000 || hits == 0; i++) {
 		CHECK_EQ(uvs_rules_add(&writer, &twins[i & 1], (i & 1) + 1), 0);
 		CHECK_EQ(uvs_rules_delete(&writer, &twins[i & 1], (i & 1) + 1), 0);
 	}
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
-	CHECK(hits > 0);
 	close_rules();
 }
 
@@ -414,11 +414,12 @@ static void
 read_while_written(void)
 {
 	pthread_t thread;
-	uint64_t hits = 0;
+	_Atomic uint64_t hits = 0;
 
 	open_rules(64);
+	atomic_store(&stop, false);
 	CHECK_EQ(pthread_create(&thread, NULL, reader, &hits), 0);
-	for (uint32_t step = 0; step < 100000; step++) {
+	for (uint32_t step = 0; step < 100000 || hits == 0; step++) {
 		uint32_t i = (uint32_t)(rnd() % FLOWS);
 		struct uvs_flow f = flow(i);
 
@@ -429,7 +430,6 @@ read_while_written(void)
 	}
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
-	CHECK(hits > 0);
 	close_rules();
 }
 

@@ -2,7 +2,7 @@
  *
  * Sockets of ICMP echo (SOCK_DGRAM with IPPROTO_ICMP or IPPROTO_ICMPV6, icmp(7)): requests go out
  * with the socket's identifier, its "port", and the answers to them come in. */
-#include "stack/sock/dgram.h"
+#include "stack/sock/rawpcb.h"
 
 #include <stdlib.h>
 #include <sys/param.h>
@@ -21,29 +21,6 @@ idents(const struct uvs_sock *s)
 /* ------------------------------------------------------------------------------ open, bind,
  * connect
  */
-
-/* lwIP's raw PCB is for sending alone. */
-static int
-ping_open(struct uvs_sock *s)
-{
-	bool v6 = s->domain == AF_INET6;
-
-	s->raw.pcb = raw_new_ip_type(v6 ? IPADDR_TYPE_V6 : IPADDR_TYPE_V4, (u8_t)s->protocol);
-	if (s->raw.pcb == NULL)
-		return -ENOBUFS;
-	IP_SET_TYPE(&s->local.ip, v6 ? IPADDR_TYPE_V6 : IPADDR_TYPE_V4);
-	s->opt.reuseaddr = 1; /* as in the kernel: several may have the same identifier */
-	return 0;
-}
-
-static void
-ping_apply(struct uvs_sock *s)
-{
-	if (s->opt.broadcast)
-		ip_set_option(s->raw.pcb, SOF_BROADCAST);
-	else
-		ip_reset_option(s->raw.pcb, SOF_BROADCAST);
-}
 
 static int
 ping_bind_to(struct uvs_sock *s, const struct uvs_addr *a)
@@ -82,17 +59,8 @@ ping_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 static int
 ping_disconnect_peer(struct uvs_sock *s)
 {
-	s->raw.connected = false;
-	s->remote.port = 0;
-	s->err = 0;
-	uvs_publish(s, 0);
+	uvs_rawpcb_forget_peer(s);
 	return 0;
-}
-
-static bool
-ping_has_peer(const struct uvs_sock *s)
-{
-	return s->raw.connected;
 }
 
 /* ------------------------------------------------------------------------------------------ send
@@ -120,20 +88,12 @@ complete(struct uvs_sock *s, struct pbuf *p)
 static int
 transmit(struct uvs_sock *s, struct pbuf *p, const struct uvs_dest *d)
 {
-	struct raw_pcb *pcb = s->raw.pcb;
 	int r = complete(s, p);
-	uint8_t df;
-	err_t err;
 
 	if (r < 0)
 		return r;
-	pcb->tos = uvs_dest_tos(s, d);
-	pcb->ttl = uvs_dest_ttl(s, d);
-	pcb->mcast_ttl = pcb->ttl;
-	df = uvs_df_begin(s, d);
-	err = raw_sendto_if_src(pcb, p, &d->to.ip, d->netif, &d->from);
-	uvs_df_end(df);
-	return err == ERR_MEM ? uvs_dgram_starve(s) : uvs_errno(err);
+	uvs_rawpcb_mark(s, d);
+	return uvs_rawpcb_send(s, p, d);
 }
 
 static int
@@ -157,17 +117,9 @@ ping_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 {
 	size_t len = uvs_iov_len(msg->msg_iov, msg->msg_iovlen);
 	struct uvs_dest d;
-	struct pbuf *p;
 	int r = flags & MSG_OOB ? -EOPNOTSUPP : ping_dest(s, msg, len, &d);
 
-	if (r < 0)
-		return r;
-	p = uvs_dgram_gather(msg, 0, len);
-	if (p == NULL)
-		return uvs_dgram_starve(s);
-	r = transmit(s, p, &d);
-	pbuf_free(p);
-	return r < 0 ? r : (ssize_t)len;
+	return r < 0 ? r : uvs_rawpcb_send_msg(s, msg, len, &d, transmit);
 }
 
 static int
@@ -182,9 +134,7 @@ ping_send_packet(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to)
 static void
 ping_close(struct uvs_sock *s)
 {
-	if (s->raw.pcb != NULL)
-		raw_remove(s->raw.pcb);
-	s->raw.pcb = NULL;
+	uvs_rawpcb_close(s);
 	if (s->use != NULL) {
 		uvs_ports_remove(s->use);
 		free(s->use);
@@ -244,7 +194,7 @@ uvs_ping_error(struct uvs_instance *in, const struct uvs_icmp_error *e)
 }
 
 const struct uvs_proto uvs_proto_ping = {
-	.open = ping_open,
+	.open = uvs_rawpcb_open, /* lwIP's PCB is for sending alone */
 	.bind = ping_bind_to,
 	.listen = uvs_dgram_no_listen,
 	.connect = ping_connect_to,
@@ -254,10 +204,10 @@ const struct uvs_proto uvs_proto_ping = {
 	.send = ping_send_msg,
 	.send_packet = ping_send_packet,
 	.shutdown = uvs_dgram_shutdown,
-	.has_peer = ping_has_peer,
+	.has_peer = uvs_rawpcb_has_peer,
 	.level = uvs_dgram_level,
 	.unread = uvs_dgram_unread,
 	.unsent = uvs_dgram_unsent,
-	.apply = ping_apply,
+	.apply = uvs_rawpcb_apply,
 	.close = ping_close,
 };

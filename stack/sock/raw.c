@@ -2,7 +2,7 @@
  *
  * Raw sockets: raw(7), and RFC 3542 for IPv6. A copy of every packet of the protocol that is for
  * this host goes to each of them, before the protocol itself sees it. */
-#include "stack/sock/dgram.h"
+#include "stack/sock/rawpcb.h"
 
 #include <linux/icmpv6.h>
 #include <netinet/ip_icmp.h>
@@ -66,10 +66,7 @@ on_raw(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_addr_t *addr)
 static void
 raw_apply(struct uvs_sock *s)
 {
-	if (s->opt.broadcast)
-		ip_set_option(s->raw.pcb, SOF_BROADCAST);
-	else
-		ip_reset_option(s->raw.pcb, SOF_BROADCAST);
+	uvs_rawpcb_apply(s);
 	if (s->domain == AF_INET6 ? s->opt.v6_mcast_loop : s->opt.mcast_loop)
 		raw_set_flags(s->raw.pcb, RAW_FLAGS_MULTICAST_LOOP);
 	else
@@ -80,14 +77,11 @@ raw_apply(struct uvs_sock *s)
 static int
 raw_open(struct uvs_sock *s)
 {
-	bool v6 = s->domain == AF_INET6;
+	int r = uvs_rawpcb_open(s);
 
-	s->raw.pcb = raw_new_ip_type(v6 ? IPADDR_TYPE_V6 : IPADDR_TYPE_V4, (u8_t)s->protocol);
-	if (s->raw.pcb == NULL)
-		return -ENOBUFS;
-	IP_SET_TYPE(&s->local.ip, v6 ? IPADDR_TYPE_V6 : IPADDR_TYPE_V4);
+	if (r < 0)
+		return r;
 	s->local.port = (uint16_t)s->protocol; /* as getsockname() of the kernel's shows it */
-	s->opt.reuseaddr = 1;
 	if (s->protocol == IPPROTO_RAW)
 		s->opt.hdrincl = 1;
 	else
@@ -135,18 +129,9 @@ raw_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 static int
 raw_disconnect_peer(struct uvs_sock *s)
 {
-	s->raw.connected = false;
-	s->remote.port = 0;
-	s->err = 0;
 	raw_disconnect(s->raw.pcb);
-	uvs_publish(s, 0);
+	uvs_rawpcb_forget_peer(s);
 	return 0;
-}
-
-static bool
-raw_has_peer(const struct uvs_sock *s)
-{
-	return s->raw.connected;
 }
 
 /* ------------------------------------------------------------------------------------------ send
@@ -194,9 +179,7 @@ prepare(struct uvs_sock *s, struct pbuf *p, const struct uvs_dest *d)
 	struct raw_pcb *pcb = s->raw.pcb;
 
 	p->flags |= UVS_PBUF_SUMMED; /* whatever it is, it is sent as it was given */
-	pcb->tos = uvs_dest_tos(s, d);
-	pcb->ttl = uvs_dest_ttl(s, d);
-	pcb->mcast_ttl = pcb->ttl;
+	uvs_rawpcb_mark(s, d);
 	if (!s->opt.hdrincl) {
 		raw_clear_flags(pcb, RAW_FLAGS_HDRINCL);
 		return s->domain == AF_INET6 ? prepare_sum(s, p) : 0;
@@ -225,15 +208,8 @@ static int
 transmit(struct uvs_sock *s, struct pbuf *p, const struct uvs_dest *d)
 {
 	int r = prepare(s, p, d);
-	uint8_t df;
-	err_t err;
 
-	if (r < 0)
-		return r;
-	df = uvs_df_begin(s, d);
-	err = raw_sendto_if_src(s->raw.pcb, p, &d->to.ip, d->netif, &d->from);
-	uvs_df_end(df);
-	return err == ERR_MEM ? uvs_dgram_starve(s) : uvs_errno(err);
+	return r < 0 ? r : uvs_rawpcb_send(s, p, d);
 }
 
 static ssize_t
@@ -241,7 +217,6 @@ raw_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 {
 	size_t len = uvs_iov_len(msg->msg_iov, msg->msg_iovlen);
 	struct uvs_dest d;
-	struct pbuf *p;
 	int r;
 
 	if (flags & MSG_OOB)
@@ -251,14 +226,7 @@ raw_send_msg(struct uvs_sock *s, const struct msghdr *msg, int flags)
 	r = uvs_dgram_dest(s, msg, &d);
 	if (r == 0)
 		r = check_size(s, &d, len);
-	if (r < 0)
-		return r;
-	p = uvs_dgram_gather(msg, 0, len);
-	if (p == NULL)
-		return uvs_dgram_starve(s);
-	r = transmit(s, p, &d);
-	pbuf_free(p);
-	return r < 0 ? r : (ssize_t)len;
+	return r < 0 ? r : uvs_rawpcb_send_msg(s, msg, len, &d, transmit);
 }
 
 static int
@@ -275,9 +243,7 @@ raw_send_packet(struct uvs_sock *s, struct pbuf *p, const struct msghdr *to)
 static void
 raw_close(struct uvs_sock *s)
 {
-	if (s->raw.pcb != NULL)
-		raw_remove(s->raw.pcb);
-	s->raw.pcb = NULL;
+	uvs_rawpcb_close(s);
 	uvs_dgram_close(s);
 }
 
@@ -315,7 +281,7 @@ const struct uvs_proto uvs_proto_raw = {
 	.send = raw_send_msg,
 	.send_packet = raw_send_packet,
 	.shutdown = uvs_dgram_shutdown,
-	.has_peer = raw_has_peer,
+	.has_peer = uvs_rawpcb_has_peer,
 	.level = uvs_dgram_level,
 	.unread = uvs_dgram_unread,
 	.unsent = uvs_dgram_unsent,
