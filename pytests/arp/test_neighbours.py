@@ -159,7 +159,6 @@ def test_who_asks_is_known(sender, wire, module_net):
     module_net.close_wire(other)
 
 
-@pytest.mark.xfail(strict=True, reason="lwIP believes whatever hardware address an answer names")
 @pytest.mark.parametrize("claimed", ["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"])
 def test_no_one_has_a_group_address(sender, wire, stranger, claimed):
     """RFC 1812, 3.3.2: an answer with such a card is a lie that would make the network shout."""

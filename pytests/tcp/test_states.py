@@ -135,7 +135,6 @@ def test_listen_resets_acknowledgments(listener, peer, flags):
     assert answer[TCP].seq == 4711
 
 
-@pytest.mark.xfail(strict=True, reason="lwIP sets ACK in every reset; receivers do not mind")
 def test_reset_of_an_acknowledgment_has_none(listener, peer):
     """RFC 9293, 3.10.7.2: <SEQ=SEG.ACK><CTL=RST>."""
     peer.ack = 4711

@@ -84,3 +84,15 @@ uvl_tcp_plausible(struct tcp_pcb *pcb)
 	uvl_tcp_challenge(pcb);
 	return false;
 }
+
+/* RFC 9293, 3.10.7.1: <SEQ=SEG.ACK><CTL=RST>, or <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>. */
+void
+uvl_tcp_refuse(const struct tcp_pcb *pcb)
+{
+	const struct uvl *self = uvl_self;
+	bool acks = self->tcpin_flags_ & TCP_ACK;
+
+	uvl_tcp_rst(pcb, acks ? TCP_RST : TCP_RST | TCP_ACK, acks ? self->tcpin_ackno_ : 0,
+		    acks ? 0 : self->tcpin_seqno_ + self->tcplen_, ip_current_dest_addr(),
+		    ip_current_src_addr(), self->tcpin_hdr_->dest, self->tcpin_hdr_->src);
+}

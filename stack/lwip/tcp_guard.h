@@ -127,6 +127,9 @@ bool uvl_cookie_open(struct tcp_pcb_listen *l, struct tcp_pcb **pcb);
 
 /* Acknowledge soon, within the limits. */
 void uvl_tcp_challenge(struct tcp_pcb *pcb);
+/* The segment at hand is of no connection, or of none that is open: RFC 9293's reset. pcb: whose
+ * options and route it takes, or NULL. */
+void uvl_tcp_refuse(const struct tcp_pcb *pcb);
 /* May the segment at hand be the peer's? Challenges it if not. */
 bool uvl_tcp_plausible(struct tcp_pcb *pcb);
 
