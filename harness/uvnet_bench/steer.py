@@ -53,10 +53,24 @@ class Bench:
         return {name: cost[name] - cost["plain"] for name in cost if not name.startswith("plain")}
 
 
+ANSWERED = "_answered"
+"""Of an end's name: what it costs when each frame has an answer."""
+
+
 def rates(ends: dict[str, list[float]]) -> dict[str, float]:
     """Frames that one receiving processor brings to where they belong, millions per second: an end that
     is slower than the other holds it up."""
     return {name: 1000 / max(costs) for name, costs in ends.items()}
+
+
+def of_exchanges(ends: dict[str, list[float]]) -> dict[str, list[float]]:
+    """What frames with an answer cost."""
+    return {name.removesuffix(ANSWERED): costs for name, costs in ends.items() if name.endswith(ANSWERED)}
+
+
+def of_frames(ends: dict[str, list[float]]) -> dict[str, list[float]]:
+    """What frames cost that come in."""
+    return {name: costs for name, costs in ends.items() if not name.endswith(ANSWERED)}
 
 
 def flow_rates(ends: dict[str, list[float]]) -> dict[str, float]:
@@ -69,16 +83,63 @@ def flow_rates(ends: dict[str, list[float]]) -> dict[str, float]:
 
 
 def host_rates(ends: dict[str, list[float]]) -> dict[str, float]:
-    """The same of a whole host, with a process on each processor: the central forwarder takes one of them
-    and is in the way of every frame; otherwise each receives for itself, and forwards what is not its own."""
+    """Frames, or exchanges, of a whole host, with a process on each processor: the central forwarder takes
+    one of them and is in the way of all; otherwise each receives for itself, and forwards what is not its
+    own."""
     away = (HOST - 1) / HOST
     spread = (1 - away) * ends["direct"][0] + away * sum(ends["forwarded"])
-    return {
+    found = {
         "all come home": 1000 * HOST / ends["direct"][0],
         "spread at random": 1000 * HOST / spread,
         "central": 1000 * min(1 / ends["central"][0], (HOST - 1) / ends["central"][1]),
-        "flow director alone": 1000 * HOST / ends["hardware"][0],
     }
+    if "hardware" in ends:
+        found["flow director alone"] = 1000 * HOST / ends["hardware"][0]
+    return found
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The ways from a NIC to a process, for frames of one size."""
+
+    one: Series
+    exchanges: Series
+    flow: Series
+    host: Series
+    host_exchanges: Series
+
+    @classmethod
+    def of(cls, size: int) -> Ways:
+        """Nothing measured yet.
+
+        :param size: bytes of a frame.
+        """
+        about, all_of_them = f"{size:,} B frames", f"{HOST} processes on {HOST} processors, worked out"
+        aims = {"central": 5.0}
+        return cls(
+            one=Series(f"{about}, one receiver", "Mpps", "forwarded", aims=aims),
+            exchanges=Series(f"{about}, each answered, one receiver", "M/s", "forwarded", aims=aims),
+            flow=Series(f"{about} of a flow, {WORK_NS} ns of TCP each", "Mpps", "forwarded", aims={"direct": 0.8}),
+            host=Series(f"{about}, {all_of_them}", "Mpps", "spread at random", aims=aims),
+            host_exchanges=Series(f"{about}, each answered, {all_of_them}", "M/s", "spread at random", aims=aims),
+        )
+
+    @property
+    def series(self) -> list[Series]:
+        """All of them."""
+        return [self.one, self.exchanges, self.flow, self.host, self.host_exchanges]
+
+    def add(self, ends: dict[str, list[float]]) -> None:
+        """A round.
+
+        :param ends: ns of a frame at the receiver and at the owner, by way.
+        """
+        frames, exchanges = of_frames(ends), of_exchanges(ends)
+        self.one.rounds.append(rates(frames))
+        self.exchanges.rounds.append(rates(exchanges))
+        self.flow.rounds.append(flow_rates(frames))
+        self.host.rounds.append(host_rates(frames))
+        self.host_exchanges.rounds.append(host_rates(exchanges))
 
 
 def run(
@@ -93,14 +154,7 @@ def run(
         n: Series(f"a rule looked up, of {COUNTS[n]}", "ns", "uvnet", more_is_better=False, aims={"rte_hash": 1})
         for n in COUNTS
     }
-    one, flow, host = {}, {}, {}
-    for size in (64, 1514):
-        about = f"{size:,} B frames"
-        one[size] = Series(f"{about}, one receiver", "Mpps", "forwarded", aims={"central": 5})
-        flow[size] = Series(f"{about} of a flow, {WORK_NS} ns of TCP each", "Mpps", "forwarded", aims={"direct": 0.8})
-        host[size] = Series(
-            f"{about}, {HOST} processes on {HOST} processors, worked out", "Mpps", "spread at random", aims={"central": 5}
-        )
+    ways = {size: Ways.of(size) for size in (64, 1514)}
     with journal.folder(book, "uvbench-") as folder:
         bench = Bench(build / "stack" / "share" / "steer_bench", Place(book, folder), seconds / 4)
         for number in range(rounds):
@@ -110,9 +164,6 @@ def run(
             rules.rounds.append({label: bench.added(p=2, r=n)["to_rule"] for n, label in COUNTS.items()})
             for n, series in lookups.items():
                 series.rounds.append(bench("lookup", r=n))
-            for size, series in one.items():
-                ends = bench("rate", s=size)
-                series.rounds.append(rates(ends))
-                flow[size].rounds.append(flow_rates(ends))
-                host[size].rounds.append(host_rates(ends))
-    return [added, processes, rules, *lookups.values(), *one.values(), *flow.values(), *host.values()]
+            for size, way in ways.items():
+                way.add(bench("rate", s=size))
+    return [added, processes, rules, *lookups.values(), *(series for way in ways.values() for series in way.series)]

@@ -244,6 +244,28 @@ host_frame(const struct host *h, uvs_ref ref)
 				  .trail = &h->trail[b]};
 }
 
+uint8_t *
+host_data(const struct host *h, const struct uvs_frame *f)
+{
+	return h->data + (f->data - h->data);
+}
+
+struct uvs_frame
+lane_buffer(const struct host *h, struct lane *l)
+{
+	return host_frame(h, UVS_REF(l->slot, l->free[l->oldest++ % LANE_BUFFERS]));
+}
+
+struct uvs_frame
+lane_answer(const struct host *h, struct lane *l, const struct traffic *t)
+{
+	struct uvs_flow peer = bench_flow(t->port, random_below(l, t->flows));
+	struct uvs_frame f = lane_buffer(h, l);
+
+	put_headers(host_data(h, &f), &peer, t);
+	return f;
+}
+
 bool
 lane_rx(struct host *h, struct lane *l, const struct traffic *t, struct uvs_frame *frame)
 {
@@ -251,10 +273,9 @@ lane_rx(struct host *h, struct lane *l, const struct traffic *t, struct uvs_fram
 		return false;
 	for (uint32_t i = 0; i < LANE_BURST; i++) {
 		struct uvs_flow f = bench_flow(t->port, random_below(l, t->flows));
-		uvs_ref ref = UVS_REF(l->slot, l->free[l->oldest++ % LANE_BUFFERS]);
 
-		frame[i] = host_frame(h, ref);
-		put_headers(h->data + (frame[i].data - h->data), &f, t);
+		frame[i] = lane_buffer(h, l);
+		put_headers(host_data(h, &frame[i]), &f, t);
 	}
 	l->nb_free -= LANE_BURST;
 	return true;

@@ -90,7 +90,12 @@ bool lane_rx(struct host *h, struct lane *l, const struct traffic *t, struct uvs
 void lane_process(struct lane *l, const struct uvs_frame *f);
 /* A buffer of this lane's is free again. */
 void lane_home(struct lane *l, uvs_ref ref);
-/* The frame of a reference. */
+/* The buffer that is longest at home, still there. */
+struct uvs_frame lane_buffer(const struct host *h, struct lane *l);
+/* The same with the headers of an answer to one of the peers. */
+struct uvs_frame lane_answer(const struct host *h, struct lane *l, const struct traffic *t);
+/* The frame of a reference, and its bytes to be written. */
 struct uvs_frame host_frame(const struct host *h, uvs_ref ref);
+uint8_t *host_data(const struct host *h, const struct uvs_frame *f);
 
 #endif /* STACK_SHARE_BENCH_LANE_H */

@@ -9,6 +9,10 @@
  *   central    one process receives for all, looks the owner up, copies each frame into a ring in
  *              memory that only it and the owner share; the owner copies it out. The old scheme.
  *
+ * The same with an answer for each frame ("answered"): the owner writes it and gives it to a queue
+ * of its own, which costs next to nothing; with the central forwarder it has none, and what it
+ * sends is copied into a second ring and out of it again.
+ *
  * A contender's ends run at the same time, each measures its own bursts; the median is not moved by
  * what else the machine does. An end that waits is not measured.
  */
@@ -36,11 +40,60 @@ struct parcel {
 };
 
 /* One writer at each end, as our own rings. */
-struct central {
+struct ring {
 	alignas(64) _Atomic uint32_t head;
 	alignas(64) _Atomic uint32_t tail;
 	alignas(64) struct parcel parcel[CENTRAL_RING];
 };
+
+struct central {
+	struct ring in, out; /* as the owner sees it */
+};
+
+/* The parcels of a burst start at *at; the other end sees them, or their places, when it ends. */
+static bool
+ring_put_begin(const struct ring *r, uint32_t *at)
+{
+	*at = atomic_load_explicit(&r->head, memory_order_relaxed);
+	return CENTRAL_RING - (*at - atomic_load_explicit(&r->tail, memory_order_acquire)) >=
+	       LANE_BURST;
+}
+
+static void
+ring_put_end(struct ring *r, uint32_t at)
+{
+	atomic_store_explicit(&r->head, at + LANE_BURST, memory_order_release);
+}
+
+static bool
+ring_take_begin(const struct ring *r, uint32_t *at)
+{
+	*at = atomic_load_explicit(&r->tail, memory_order_relaxed);
+	return atomic_load_explicit(&r->head, memory_order_acquire) - *at >= LANE_BURST;
+}
+
+static void
+ring_take_end(struct ring *r, uint32_t at)
+{
+	atomic_store_explicit(&r->tail, at + LANE_BURST, memory_order_release);
+}
+
+static void
+pack(struct ring *r, uint32_t at, const uint8_t *data, uint32_t len)
+{
+	struct parcel *to = &r->parcel[at % CENTRAL_RING];
+
+	to->len = len;
+	memcpy(to->data, data, len);
+}
+
+static void
+unpack(const struct ring *r, uint32_t at, uint8_t *data)
+{
+	const struct parcel *from = &r->parcel[at % CENTRAL_RING];
+
+	memcpy(data, from->data, from->len);
+}
 
 /* ---------------------------------------------------------------------------------------- ends */
 
@@ -145,48 +198,127 @@ serve(struct bench *b, struct lane *l)
 static uint32_t
 central_forward(struct bench *b, struct lane *l)
 {
-	uint32_t head = atomic_load_explicit(&b->central->head, memory_order_relaxed);
-	uint32_t tail = atomic_load_explicit(&b->central->tail, memory_order_acquire);
+	struct ring *in = &b->central->in;
 	struct uvs_frame frame[LANE_BURST];
+	uint32_t at;
 
-	if (CENTRAL_RING - (head - tail) < LANE_BURST || !lane_rx(&b->host, l, &b->traffic, frame))
+	if (!ring_put_begin(in, &at) || !lane_rx(&b->host, l, &b->traffic, frame))
 		return 0;
 	for (uint32_t i = 0; i < LANE_BURST; i++) {
-		struct parcel *to = &b->central->parcel[(head + i) % CENTRAL_RING];
 		struct uvs_parsed p;
 
 		uvs_flow_parse(&p, frame[i].data, frame[i].len);
 		/* It does know the owners of ports; with connections to look up it would be more.
 		 */
-		if (uvs_claim_held(b->host.map.claims, UVS_CLAIM_TCP4, p.flow.lport) != 0) {
-			to->len = b->traffic.len;
-			memcpy(to->data, frame[i].data, to->len);
-		}
+		if (uvs_claim_held(b->host.map.claims, UVS_CLAIM_TCP4, p.flow.lport) != 0)
+			pack(in, at + i, frame[i].data, b->traffic.len);
 		lane_home(l, frame[i].ref);
 	}
-	atomic_store_explicit(&b->central->head, head + LANE_BURST, memory_order_release);
+	ring_put_end(in, at);
 	return LANE_BURST;
 }
 
 static uint32_t
 central_owner(struct bench *b, struct lane *l)
 {
-	uint32_t tail = atomic_load_explicit(&b->central->tail, memory_order_relaxed);
-	uint32_t head = atomic_load_explicit(&b->central->head, memory_order_acquire);
+	struct ring *in = &b->central->in;
+	uint32_t at;
 
-	if (head - tail < LANE_BURST)
+	if (!ring_take_begin(in, &at))
 		return 0;
 	for (uint32_t i = 0; i < LANE_BURST; i++) {
-		const struct parcel *from = &b->central->parcel[(tail + i) % CENTRAL_RING];
-		uvs_ref ref = UVS_REF(l->slot, l->free[l->oldest++ % LANE_BUFFERS]);
-		struct uvs_frame f = host_frame(&b->host, ref);
+		struct uvs_frame f = lane_buffer(&b->host, l);
 
-		memcpy(b->host.data + (f.data - b->host.data), from->data, from->len);
+		unpack(in, at + i, host_data(&b->host, &f));
 		lane_process(l, &f);
 		l->nb_free--;
-		lane_home(l, ref);
+		lane_home(l, f.ref);
 	}
-	atomic_store_explicit(&b->central->tail, tail + LANE_BURST, memory_order_release);
+	ring_take_end(in, at);
+	return LANE_BURST;
+}
+
+/* -------------------------------------------------------------------------------------- answers */
+
+/* A queue that costs next to nothing has sent it. */
+static void
+lane_sent(struct lane *l, const struct uvs_frame *f)
+{
+	l->nb_free--;
+	lane_home(l, f->ref);
+}
+
+static void
+answer(struct bench *b, struct lane *l, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct uvs_frame f = lane_answer(&b->host, l, &b->traffic);
+
+		lane_sent(l, &f);
+	}
+}
+
+static uint32_t
+receive_answered(struct bench *b, struct lane *l)
+{
+	uint32_t n = receive(b, l);
+
+	answer(b, l, n);
+	return n;
+}
+
+static uint32_t
+serve_answered(struct bench *b, struct lane *l)
+{
+	uint32_t n = serve(b, l);
+
+	answer(b, l, n);
+	return n;
+}
+
+static bool
+central_send(struct bench *b, struct lane *l)
+{
+	struct ring *out = &b->central->out;
+	uint32_t at;
+
+	if (!ring_take_begin(out, &at))
+		return false;
+	for (uint32_t i = 0; i < LANE_BURST; i++) {
+		struct uvs_frame f = lane_buffer(&b->host, l);
+
+		unpack(out, at + i, host_data(&b->host, &f));
+		lane_sent(l, &f);
+	}
+	ring_take_end(out, at);
+	return true;
+}
+
+/* A turn in which there was nothing to send is not measured. */
+static uint32_t
+central_forward_answered(struct bench *b, struct lane *l)
+{
+	bool sent = central_send(b, l);
+	uint32_t n = central_forward(b, l);
+
+	return sent ? n : 0;
+}
+
+static uint32_t
+central_owner_answered(struct bench *b, struct lane *l)
+{
+	struct ring *out = &b->central->out;
+	uint32_t at;
+
+	if (!ring_put_begin(out, &at) || central_owner(b, l) == 0)
+		return 0;
+	for (uint32_t i = 0; i < LANE_BURST; i++) {
+		struct uvs_frame f = lane_answer(&b->host, l, &b->traffic);
+
+		pack(out, at + i, f.data, b->traffic.len);
+		lane_sent(l, &f);
+	}
+	ring_put_end(out, at);
 	return LANE_BURST;
 }
 
@@ -220,7 +352,8 @@ settle(struct bench *b)
 		serve(b, &l[2]);
 		buffers_come_home(&l[1]);
 	} while (l[1].nb_free + l[2].nb_free != before);
-	atomic_store(&b->central->tail, atomic_load(&b->central->head));
+	atomic_store(&b->central->in.tail, atomic_load(&b->central->in.head));
+	atomic_store(&b->central->out.tail, atomic_load(&b->central->out.head));
 }
 
 static void
@@ -272,6 +405,15 @@ bench_rate(uint32_t bytes, double seconds)
 		{.name = "central",
 		 .receiver = central_forward,
 		 .owner = central_owner,
+		 .port = PORT_OTHER},
+		{.name = "direct_answered", .receiver = receive_answered, .port = PORT_OWN},
+		{.name = "forwarded_answered",
+		 .receiver = receive,
+		 .owner = serve_answered,
+		 .port = PORT_OTHER},
+		{.name = "central_answered",
+		 .receiver = central_forward_answered,
+		 .owner = central_owner_answered,
 		 .port = PORT_OTHER},
 	};
 	uint32_t n = sizeof(c) / sizeof(c[0]);
