@@ -31,10 +31,12 @@
  * frames in flight are freed or delivered, as abi.h has it; with life=any that waits for the last
  * secondary. If a secondary dies nothing happens but that its queues stand still. The mbufs are in
  * EAL's memory (no mbuf is ever inside the fabric: both bursts copy). Nobody outside
- * the process waits for a lock of ours: the driver has none but tx_busy, which dies with it.
+ * the process waits for a lock of ours: the driver has none but tx_busy and that of the flow rules,
+ * which die with it.
  *
  * Threads: as ethdev's defaults. One thread per queue and direction at a time; different queues
- * freely in parallel; control operations of one port one at a time, in parallel with the bursts.
+ * freely in parallel; control operations of one port one at a time, flow rules from any thread, in
+ * parallel with the bursts.
  * Transmit queues with RTE_ETH_TX_OFFLOAD_MT_LOCKFREE: any number of threads of one process.
  */
 #ifndef UVETH_H

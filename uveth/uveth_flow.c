@@ -8,12 +8,38 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <rte_flow_driver.h>
 #include <rte_malloc.h>
 
 #include "uveth/uveth_flow.h"
+
+/* ------------------------------------------------------------------------------------- one at a
+ * time
+ *
+ * By a lock of this process (RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE), since one process at a time has the
+ * rules. ethdev's own stands in the port's shared memory: held by a primary that is killed in here,
+ * it would stop the secondary that has the rules next for ever. */
+
+static pthread_mutex_t flow_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static pthread_mutex_t *
+enter(void)
+{
+	pthread_mutex_lock(&flow_lock);
+	return &flow_lock;
+}
+
+static void
+leave(pthread_mutex_t **lock)
+{
+	pthread_mutex_unlock(*lock);
+}
+
+/* Until the end of the block. */
+#define ONE_AT_A_TIME __attribute__((cleanup(leave), unused)) pthread_mutex_t *held_ = enter()
 
 /* --------------------------------------------------------------------------------- the handles */
 
@@ -186,6 +212,7 @@ flow_create(struct rte_eth_dev *eth, const struct rte_flow_attr *attr,
 	    struct rte_flow_error *error)
 {
 	struct uvb_rule rule;
+	ONE_AT_A_TIME;
 
 	if (translate(eth, attr, pattern, actions, &rule, error) != 0)
 		return NULL;
@@ -211,6 +238,7 @@ uninstall(struct rte_eth_dev *eth, int slot)
 static int
 flow_destroy(struct rte_eth_dev *eth, struct rte_flow *flow, struct rte_flow_error *error)
 {
+	ONE_AT_A_TIME;
 	int rc, slot = slot_of(uveth_port(eth), flow);
 
 	if (slot < 0)
@@ -227,12 +255,14 @@ flow_flush(struct rte_eth_dev *eth, struct rte_flow_error *error)
 {
 	struct uveth_port *port = uveth_port(eth);
 	int rc = 0;
+	ONE_AT_A_TIME;
 
 	for (uint32_t i = 0; i < port->flow_high && rc == 0; i++)
 		if (port->flows[i].used)
 			rc = uninstall(eth, (int)i);
 	if (rc != 0)
 		return fabric_refuses(eth, rc, error);
+	port->nb_flows = 0; /* whoever had them before may have been killed before he counted */
 	publish_rules(eth);
 	return 0;
 }
@@ -255,6 +285,7 @@ static int
 flow_query(struct rte_eth_dev *eth, struct rte_flow *flow, const struct rte_flow_action *action,
 	   void *data, struct rte_flow_error *error)
 {
+	ONE_AT_A_TIME;
 	struct rte_flow_query_count *query = data;
 	int slot = slot_of(uveth_port(eth), flow);
 	uint64_t frames, bytes;
@@ -281,6 +312,7 @@ flow_query(struct rte_eth_dev *eth, struct rte_flow *flow, const struct rte_flow
 static int
 flow_isolate(struct rte_eth_dev *eth, int set, struct rte_flow_error *error)
 {
+	ONE_AT_A_TIME;
 	struct uvb_conf next = uveth_port(eth)->conf;
 	int rc;
 
@@ -315,6 +347,7 @@ dump_slot(struct rte_eth_dev *eth, int slot, FILE *f)
 static int
 flow_dev_dump(struct rte_eth_dev *eth, struct rte_flow *flow, FILE *f, struct rte_flow_error *error)
 {
+	ONE_AT_A_TIME;
 	struct uveth_port *port = uveth_port(eth);
 	int slot = flow != NULL ? slot_of(port, flow) : 0;
 

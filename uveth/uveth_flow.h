@@ -25,6 +25,4 @@ int uveth_flow_pattern(const struct rte_flow_item *pattern, struct uvb_rule *rul
 int uveth_flow_actions(const struct rte_eth_dev *eth, const struct rte_flow_action *actions,
 		       struct uvb_rule *rule, struct rte_flow_error *error);
 
-/* For people: one line. */
-
 #endif /* UVETH_FLOW_H */

@@ -90,10 +90,10 @@ class SharedHost(Host):
         line = [str(self.net.build.uvstack), "--host", str(self.directory), *words]
         return self.net.processes.run("uvstack", line, self.folder, timeout=10)
 
-    def show(self, what: str) -> list[dict[str, Any]]:
-        """A table of ``uvstack``, a dictionary a row."""
+    def show(self, what: str, table: str | None = None) -> list[dict[str, Any]]:
+        """A table of ``uvstack``, the first one that it shows unless named; a dictionary a row."""
         tables = json.loads(self.tool("--json", what))
-        rows: list[dict[str, Any]] = next(iter(tables.values()))
+        rows: list[dict[str, Any]] = tables[table] if table else next(iter(tables.values()))
         return rows
 
     def slots_of(self, app: App) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from uvnet_harness import until
+
 pytestmark = pytest.mark.uvnet(ports=6, queues=4, capture=False)
 
 WHOAMI = Path(__file__).parent.parent / "apps" / "whoami.py"
@@ -53,6 +55,58 @@ def test_one_port_of_several_processes(net, host):
     assert moved(app, 2) == 0
     assert total(host, "lost") == 0
     assert (first.running, second.running) == (True, True)
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+def test_rules_in_the_nic(net, family):
+    """Connections whose frames come to another process have a rule in the network card, which brings them to
+    their own: nobody forwards them any more. It goes with their process."""
+    host = net.shared_host("web", queues=3, ipv6=family == "ip6")
+    address = getattr(host, family)
+    first, second = (server(host, "tcp", 7000, name, address) for name in "ab")
+    app, names = asker(net.host("client", ipv6=family == "ip6"), host, 7000, 24, address)
+    assert set(names) == {"a", "b"}
+    server(host, "tcp", 7001, "beside", address)  # a third of what arrives comes to its queue now
+
+    def rules():
+        return [row for row in host.show("rules", "rules") if row["nic"] == "yes"]
+
+    assert moved(app, 1) == 0  # by soft queues: whoever has them asks for rules
+    until(lambda: {row["slot"] for row in rules()} == {1, 2}, 5, "rules for connections of both")
+    known = rules()
+    by_software = total(host, "forwarded")
+    assert by_software >= len(known)
+    assert moved(app, 2) == 0
+    assert total(host, "forwarded") - by_software <= 2  # ARP and the like are everybody's
+    frames = {row["remote"]: int(row["frames"]) for row in known}
+    assert all(int(row["frames"]) > frames[row["remote"]] for row in rules())
+    first.kill()
+    until(lambda: {row["slot"] for row in rules()} == {2}, 5, "the rules of the dead to go")
+    (nic,) = host.show("rules", "nic")
+    assert (nic["takes"], nic["rules"], nic["refused"]) == ("tcp,udp,tcp6,udp6", len(rules()), 0)
+    assert second.running
+
+
+def test_rules_in_the_nic_after_the_manager(net):
+    """They lead on while there is no manager, and the next one has them as the last one had."""
+    net.allow_log("the manager of the host has gone|took the host over")
+    host = net.shared_host("web", queues=3)
+    for name in "ab":
+        server(host, "tcp", 7000, name)
+    app, _ = asker(net.host("client"), host, 7000, 24)
+    server(host, "tcp", 7001, "beside")
+    assert moved(app, 1) == 0
+    until(lambda: host.show("rules", "nic")[0]["rules"] > 0, 5, "rules")
+    before = total(host, "forwarded")
+    host.manager.kill()
+    assert moved(app, 2) == 0
+    host.restart_manager()
+    assert total(host, "forwarded") - before <= 2
+    table = host.show("rules", "rules")
+    assert {row["nic"] for row in table} == {"yes"}
+    assert host.show("rules", "nic")[0]["rules"] == len(table)
+    assert moved(app, 3) == 0
+    assert total(host, "forwarded") - before <= 4
 
 
 def test_datagrams(net, host):
@@ -122,7 +176,7 @@ def test_connected_datagrams(net, host):
     done = client.run("python3", "-c", script).check()
     assert done.stdout.split() == ["connected"] * 12 + ["anybody"] * 12
     assert connected.stop() is not None
-    assert [row for row in host.show("rules") if row.get("remote")] == []
+    until(lambda: host.show("rules", "rules") == [], 5, "the rules to go with their connections")
 
 
 def test_groups(net, host):

@@ -498,6 +498,7 @@ memory_make(struct mgr *m, char err[UVS_ERR_LEN])
 	rc = uvs_rules_adopt(&m->rules, &m->map.rules, m->map.claims);
 	if (rc < 0)
 		return uvs_fail(err, rc, "no memory for the rules");
+	uvs_nicrules_start(&m->nic_rules, m->port.id, m->host, &m->rules);
 	if (locks_find(m) < LOCKS_KNOWN)
 		return uvs_fail(err, -EPROTO,
 				"DPDK %s keeps its locks elsewhere than this build expects: build "

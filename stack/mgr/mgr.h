@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 
 #include "stack/core/port.h"
+#include "stack/mgr/nicrules.h"
 #include "stack/share/host.h"
 #include "stack/share/hostdir.h"
 #include "stack/share/proto.h"
@@ -75,6 +76,7 @@ struct mgr {
 	struct uvs_softq_end boss;
 	struct uvs_steer_map map;
 	struct uvs_rules_writer rules;
+	struct uvs_nicrules nic_rules;
 	uint32_t reta_size;
 	uint16_t reta[RTE_ETH_RSS_RETA_SIZE_512]; /* queue of each entry, as in force */
 	int bells[UVS_PROTO_FDS_MAX];             /* FIFO that wakes the stack of a slot */

@@ -198,6 +198,28 @@ show_ledger(struct mgr *m, struct out *o)
 
 /* ---------------------------------------------------------------------------------------- rules */
 
+static const char *const space_name[UVS_CLAIM_SPACES] = {"tcp", "udp", "tcp6", "udp6"};
+
+struct rules_of {
+	struct mgr *m;
+	struct out *o;
+};
+
+/* Also of a NIC that takes none. */
+static const char *
+taken_kinds(const struct uvs_nicrules *n)
+{
+	static char text[32];
+	size_t used = 0;
+
+	snprintf(text, sizeof(text), "none");
+	for (int kind = 0; kind < UVS_CLAIM_SPACES; kind++)
+		if (n->takes[kind])
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s",
+						 used != 0 ? "," : "", space_name[kind]);
+	return text;
+}
+
 static void
 show_slots_of(struct out *o, const char *title, uint64_t slots)
 {
@@ -210,13 +232,12 @@ show_slots_of(struct out *o, const char *title, uint64_t slots)
 static void
 show_port(struct mgr *m, struct out *o, enum uvs_claim_space space, uint16_t port)
 {
-	static const char *const names[] = {"tcp", "udp", "tcp6", "udp6"};
 	uint64_t held = uvs_claim_held(m->map.claims, space, port);
 
 	if (held == 0)
 		return;
 	out_row(o);
-	out_str(o, "proto", -5, names[space]);
+	out_str(o, "proto", -5, space_name[space]);
 	out_num(o, "port", 5, port);
 	show_slots_of(o, "held_by", held);
 	show_slots_of(o, "open_in", uvs_claim_opened(m->map.claims, space, port));
@@ -232,11 +253,26 @@ flow_address(const struct uvs_flow *f, const uint32_t *addr, uint16_t port, char
 	snprintf(text, len, f->family == 6 ? "[%s]:%u" : "%s:%u", ip, port);
 }
 
+/* Is the rule in the NIC, too, and how many frames has it brought? */
+static void
+show_nic_rule(const struct rules_of *of, const struct uvs_flow *f)
+{
+	char frames[24] = "-";
+	uint64_t n;
+	bool there = uvs_nicrules_query(&of->m->nic_rules, f, &n);
+
+	if (there && n != UINT64_MAX)
+		snprintf(frames, sizeof(frames), "%lu", n);
+	out_str(of->o, "nic", -3, there ? "yes" : "no");
+	out_str(of->o, "frames", 0, frames);
+}
+
 static void
 show_rule(void *arg, const struct uvs_flow *f, uint32_t slot)
 {
 	char local[64], remote[64];
-	struct out *o = arg;
+	const struct rules_of *of = arg;
+	struct out *o = of->o;
 
 	flow_address(f, f->local, f->lport, local, sizeof(local));
 	flow_address(f, f->remote, f->rport, remote, sizeof(remote));
@@ -245,20 +281,41 @@ show_rule(void *arg, const struct uvs_flow *f, uint32_t slot)
 	out_str(o, "local", -21, local);
 	out_str(o, "remote", -21, remote);
 	out_num(o, "slot", 4, slot);
+	show_nic_rule(of, f);
 	out_row_end(o);
+}
+
+static void
+show_nic(struct mgr *m, struct out *o)
+{
+	const struct uvs_nicrules *n = &m->nic_rules;
+
+	out_table(o, "nic");
+	out_row(o);
+	out_str(o, "driver", -15, m->port.driver);
+	out_str(o, "takes", -19, taken_kinds(n));
+	out_num(o, "rules", 6, n->n);
+	out_num(o, "made", 8, n->made);
+	out_num(o, "refused", 8, n->refused);
+	out_str(o, "why", 0, n->why);
+	out_row_end(o);
+	out_table_end(o, "");
 }
 
 static void
 show_rules(struct mgr *m, struct out *o)
 {
+	struct rules_of of = {m, o};
+
 	out_table(o, "ports");
 	for (int space = 0; space < UVS_CLAIM_SPACES; space++)
 		for (uint32_t port = 1; port < 65536; port++)
 			show_port(m, o, (enum uvs_claim_space)space, (uint16_t)port);
 	out_table_end(o, "no ports");
 	out_table(o, "rules");
-	uvs_rules_walk(&m->map.rules, show_rule, o);
+	uvs_rules_walk(&m->map.rules, show_rule, &of);
 	out_table_end(o, "no rules: every connection is found by its port");
+	show_nic(m, o);
 }
 
 /* ------------------------------------------------------------------------------------------- ss */

@@ -85,6 +85,7 @@ move(struct mgr *m, uint32_t slot, enum uvs_lease_event event)
 	if (rc == 0 && l != NULL) {
 		follow_reta(m);
 		unhashed_follow(m);
+		uvs_nicrules_follow(&m->nic_rules, slot);
 	}
 	return rc;
 }
@@ -322,6 +323,8 @@ slots_adopt(struct mgr *m, struct client *c)
 			adopt_one(m, c, slot);
 	follow_reta(m);
 	unhashed_follow(m);
+	for (uint64_t left = c->slots; left != 0; left &= left - 1)
+		uvs_nicrules_follow(&m->nic_rules, (uint32_t)__builtin_ctzll(left));
 	standin_follow(m);
 }
 

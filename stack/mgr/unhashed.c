@@ -46,6 +46,8 @@ unhashed_follow(struct mgr *m)
 	if (m->arp_rule != NULL)
 		rte_flow_destroy(m->port.id, m->arp_rule, &error);
 	m->arp_rule = queue != 0 ? make_rule(m, queue, &error) : NULL;
+	if (queue != 0 && m->arp_rule == NULL && uvs_nicrules_yield(&m->nic_rules))
+		m->arp_rule = make_rule(m, queue, &error);
 	m->arp_queue = queue;
 	if (queue != 0 && m->arp_rule == NULL)
 		uvs_log(UVS_LOG_WARNING,

@@ -438,6 +438,8 @@ kept_over_stop_and_start(void)
 	open_queues(&a, &b);
 	CHECK_EQ(rte_eth_dev_info_get(b.id, &info), 0);
 	CHECK(info.dev_capa & RTE_ETH_DEV_CAPA_FLOW_RULE_KEEP);
+	/* By a lock that dies with its process, not by ethdev's. */
+	CHECK(*info.dev_flags & RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE);
 	CHECK_EQ(rte_eth_dev_stop(b.id), 0);
 	create(&b, &ingress, dns, to_queue2); /* while it is stopped */
 	CHECK_EQ(queue_of(&a, &b, 53), -1);
