@@ -3,6 +3,7 @@
  * Between lwIP's netif and the ethdev port: mbufs in, pbufs out, checksums left to the NIC. */
 #include "stack/core/instance.h"
 #include "stack/core/share.h"
+#include "stack/core/sums.h"
 
 #include <errno.h>
 #include <string.h>
@@ -21,9 +22,9 @@ checks_left(const struct rte_mbuf *m)
 {
 	uint16_t left = NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6;
 
-	if ((m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) != RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+	if (!uvs_sums_ip_vouched(m->ol_flags))
 		left |= NETIF_CHECKSUM_CHECK_IP;
-	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) != RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+	if (!uvs_sums_l4_vouched(m->ol_flags))
 		left |= NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP;
 	return left;
 }
@@ -31,13 +32,6 @@ checks_left(const struct rte_mbuf *m)
 #define ALL_CHECKS                                                                       \
 	(NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP | \
 	 NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6)
-
-static bool
-known_bad(const struct rte_mbuf *m)
-{
-	return (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_BAD ||
-	       (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD;
-}
 
 void
 uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
@@ -47,7 +41,7 @@ uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
 
 	in->seen->port.rx_packets++;
 	in->seen->port.rx_bytes += m->pkt_len;
-	if (unlikely(known_bad(m))) {
+	if (unlikely(uvs_sums_bad(m->ol_flags))) {
 		uvs_inst_lost(in, UVS_LOST_RX_BAD_CHECKSUM, m);
 		rte_pktmbuf_free(m);
 		return;
