@@ -91,6 +91,20 @@ class Puppet:
         self._socket.close()
 
 
+@pytest.fixture
+def puppet_on(net):
+    """A function that starts a puppet on a host."""
+    made = []
+
+    def start(host, **config):
+        made.append(Puppet(net, host, **config))
+        return made[-1]
+
+    yield start
+    for puppet in made:
+        puppet.close()
+
+
 @pytest.fixture(scope="module")
 def module_net(request, uvnet_run):
     """A network for all tests of a module, which leave it as they found it; checked at the end of the module."""
