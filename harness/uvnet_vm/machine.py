@@ -70,8 +70,10 @@ class Cable:
 
         ip("netns", "add", name)
         try:
-            for scope in ("all", "default"):  # the kernel is to have no word in it
-                ip("netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{scope}.disable_ipv6=1")
+            quiet = [f"net.ipv6.conf.{scope}.disable_ipv6=1" for scope in ("all", "default")]
+            if Path("/proc/sys/net/bridge").exists():  # its filters would drop what is malformed
+                quiet += [f"net.bridge.bridge-nf-call-{tables}=0" for tables in ("iptables", "ip6tables", "arptables")]
+            ip("netns", "exec", name, "sysctl", "-qw", *quiet)  # the kernel is to have no word in it
             ip("-n", name, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
             ip("-n", name, "link", "set", "br0", "up")
             options = f"ifname=cable,script=no,downscript=no,queues={QUEUES}"
