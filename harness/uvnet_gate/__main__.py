@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -19,8 +20,8 @@ from pathlib import Path
 
 from uvnet_gate import results
 from uvnet_harness import journal
-from uvnet_report import make
-from uvnet_report.model import BAD, SCENARIOS, Step, to_json
+from uvnet_report import make, shard
+from uvnet_report.model import BAD, SCENARIOS, UNIT, Step, to_json
 from uvnet_report.shard import Shard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,9 @@ IDLE = ("chrt", "--idle", "0")
 
 QUICK = 28
 """Seconds of scenarios in a quick run."""
+
+QUICK_UNIT = 6
+"""Seconds of unit programs in a quick run."""
 
 OUTPUT_MAX = 12_000
 """Characters of a failed step's output that go into the report, of its end."""
@@ -92,9 +96,9 @@ class Gate:
     def unit(self) -> Task:
         """The C unit programs."""
         words: list[str | Path] = ["meson", "test", "-C", self.build, "--no-rebuild", "--suite", "unit", "--print-errorlogs"]
-        words += ["--no-suite", "model"] if self.options.quick else []
-        task = Task("unit tests", words, results.meson)
-        return replace(task, again=lambda names: replace(task, command=[*words, *names]))
+        names = quick_units(self.build) if self.options.quick else []
+        task = Task(UNIT, [*words, *names], results.meson)
+        return replace(task, again=lambda failed: replace(task, command=[*words, *failed]))
 
     def conformance(self) -> Task:
         """Other people's tests."""
@@ -165,8 +169,8 @@ class Gate:
         """Those that this shard runs; they are dealt out in turn."""
         if not self.options.shard:
             return tasks
-        shard: Shard = self.options.shard
-        return [task for number, task in enumerate(tasks) if number % shard.count == shard.number - 1]
+        mine: Shard = self.options.shard
+        return [task for number, task in enumerate(tasks) if number % mine.count == mine.number - 1]
 
     def _do_beside(self, tasks: list[Task]) -> None:
         for task in tasks:
@@ -262,6 +266,15 @@ class Gate:
         print(f"{run.count('flaky')} flaky")
         print(f"{passed} passed, {failed} failed, {skipped} skipped")
         return 0 if run.ok else 1
+
+
+def quick_units(build: Path) -> list[str]:
+    """The unit programs of a quick run: the short ones."""
+    tests = json.loads((build / "meson-info/intro-tests.json").read_text(encoding="utf-8"))
+    names = [test["name"] for test in tests if any(suite.endswith(":unit") for suite in test["suite"])]
+    durations = shard.read_durations(ROOT / "pytests/durations.json")
+    kept = shard.within([shard.unit_key(name) for name in names], durations, QUICK_UNIT * cores())
+    return [name for name in names if shard.unit_key(name) in kept]
 
 
 def terminate(process: subprocess.Popen[str]) -> None:

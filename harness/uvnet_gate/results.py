@@ -63,7 +63,8 @@ def meson(said: Said) -> list[Case]:
         outcome = MESON.get(test["result"], "failed")
         output = f"{test.get('stdout', '')}{test.get('stderr', '')}"
         detail = f"{test['result']}\n{output[-DETAIL_MAX:]}" if outcome == "failed" else seed_of(output)
-        cases.append(Case(test["name"], outcome, round(test["duration"], 3), detail))
+        name = test["name"].rpartition(" / ")[2]  # before it are project and suites
+        cases.append(Case(name, outcome, round(test["duration"], 3), detail))
     return cases
 
 

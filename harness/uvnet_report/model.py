@@ -21,6 +21,7 @@ CHECKS = frozenset({"lint"})
 """Steps that are one check each; others say of what they consist, or check nothing by themselves."""
 
 SCENARIOS = "scenarios"
+UNIT = "unit tests"
 """The step whose parts are the scenarios."""
 
 BAD = frozenset({"failed", "error"})

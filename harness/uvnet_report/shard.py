@@ -50,6 +50,11 @@ def write_durations(path: Path, durations: Mapping[str, float]) -> None:
     path.write_text(json.dumps({test: round(durations[test], 1) for test in sorted(durations)}, indent=0) + "\n", encoding="utf-8")
 
 
+def unit_key(name: str) -> str:
+    """What a C unit program is called among the durations."""
+    return f"unit::{name}"
+
+
 def split(groups: Mapping[str, Sequence[str]], durations: Mapping[str, float], count: int) -> list[set[str]]:
     """Deal tests out into parts that take about as long as each other.
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from uvnet_gate import results
-from uvnet_gate.__main__ import Gate, Task, parse_options
+from uvnet_gate.__main__ import QUICK_UNIT, Gate, Task, cores, parse_options, quick_units
 from uvnet_report import make
-from uvnet_report.model import Case, Run, Scenario, Step, read_lines, read_run
+from uvnet_report.model import UNIT, Case, Run, Scenario, Step, read_lines, read_run
+from uvnet_report.shard import read_durations
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,9 +46,11 @@ def test_image_copies_what_its_setup_reads():
     assert needed <= set(copied.split()) and "ci/setup" in copied.split()
 
 
-def part(folder, number, scenarios):
+def part(folder, number, scenarios, steps=()):
     """The report of a part."""
-    run = Run(when="2026-01-02T03:04:05Z", seconds=number, seed="1", shards=[f"{number}/2"], scenarios=scenarios)
+    run = Run(
+        when="2026-01-02T03:04:05Z", seconds=number, seed="1", shards=[f"{number}/2"], scenarios=scenarios, steps=list(steps)
+    )
     make.write(run, folder / str(number))
     return folder / str(number)
 
@@ -69,11 +72,27 @@ def test_parts_merge_and_fail_as_a_whole(tmp_path):
 
 
 def test_durations_of_a_run_are_kept(tmp_path):
-    folder = part(tmp_path, 1, [Scenario("a/test_a.py::test_one", "passed", 1.25), Scenario("a/test_a.py::test_bad", "failed", 9)])
+    units = Step(UNIT, "failed", 5, cases=[Case("core", "passed", 4.0), Case("broken", "failed", 1.0)])
+    scenarios = [Scenario("a/test_a.py::test_one", "passed", 1.25), Scenario("a/test_a.py::test_bad", "failed", 9)]
+    folder = part(tmp_path, 1, scenarios, [units])
     file = tmp_path / "durations.json"
     file.write_text('{"old": 3.0}')
     subprocess.run([ROOT / "ci/report", "durations", folder, "--output", file], check=True, capture_output=True)
-    assert json.loads(file.read_text()) == {"a/test_a.py::test_one": 1.2, "old": 3.0}
+    assert json.loads(file.read_text()) == {"a/test_a.py::test_one": 1.2, "old": 3.0, "unit::core": 4.0}
+
+
+def test_quick_run_has_the_short_unit_programs(tmp_path):
+    """Of meson's suite "unit", those that have taken the least time; one that was never timed counts as a second."""
+    timed = {name: seconds for name, seconds in read_durations(ROOT / "pytests/durations.json").items() if name.startswith("unit::")}
+    names = [name.removeprefix("unit::") for name in timed] + ["brand-new"]
+    tests = [{"name": name, "suite": ["uvnet:unit"]} for name in names] + [{"name": "other", "suite": ["uvnet:bench"]}]
+    (tmp_path / "meson-info").mkdir()
+    (tmp_path / "meson-info/intro-tests.json").write_text(json.dumps(tests))
+    quick = quick_units(tmp_path)
+    assert "brand-new" in quick and "other" not in quick and set(quick) < set(names)
+    assert sum(timed.get(f"unit::{name}", 1.0) for name in quick) <= QUICK_UNIT * cores()
+    left = min(timed[f"unit::{name}"] for name in names if name not in quick)
+    assert all(timed.get(f"unit::{name}", 1.0) <= left for name in quick)
 
 
 FUZZ = """control: 242 runs, 1807 edges
@@ -106,15 +125,17 @@ def test_what_steps_say_is_understood(reader, output, ends):
 
 
 def test_unit_programs_are_read_from_mesons_log(tmp_path):
+    """By the names that meson takes on its command line, for a second try."""
     (tmp_path / "meson-logs").mkdir()
     lines = [
-        {"name": "fdb", "result": "OK", "duration": 0.0212, "stdout": "UVB_SEED=77\nfine\n"},
-        {"name": "tcp", "result": "TIMEOUT", "duration": 30, "stdout": "hanging\n", "stderr": "for ever\n"},
+        {"name": "uvnet:unit / fdb", "result": "OK", "duration": 0.0212, "stdout": "UVB_SEED=77\nfine\n"},
+        {"name": "uvnet:unit+model / tcp", "result": "TIMEOUT", "duration": 30, "stdout": "hanging\n", "stderr": "for ever\n"},
         {"name": "gone", "result": "SKIP", "duration": 0.0},
     ]
     (tmp_path / "meson-logs" / "testlog.json").write_text("\n".join(map(json.dumps, lines)))
     said = results.Said("", tmp_path)
     fdb, tcp, gone = results.meson(said)
+    assert [case.name for case in (fdb, tcp, gone)] == ["fdb", "tcp", "gone"]
     assert (fdb.outcome, fdb.detail, tcp.outcome, gone.outcome) == ("passed", "seed 77", "failed", "skipped")
     assert "TIMEOUT" in tcp.detail and "for ever" in tcp.detail
     assert results.summary(said, [fdb, tcp, gone]) == "1 failed, 1 passed, 1 skipped"

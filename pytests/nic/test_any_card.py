@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a host does on any network card; what the card cannot do is asked of the card."""
 
+import json
+from collections import Counter
+
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from uvnet_harness import Flow
+
 pytestmark = pytest.mark.nic
 
 ECHO = 7
+FLOWS = 32
 
 
 @pytest.fixture
@@ -70,6 +76,30 @@ def test_bad_checksums_are_dropped_by_name(echo):
     stats = server.stats()
     by_lwip = sum(stats[f"lwip.{layer}.chkerr"] for layer in ("ip", "udp", "tcp"))
     assert stats["dropped.rx_bad_checksum"] + by_lwip == len(bad)
+
+
+def received(server):
+    """Frames that have come by each receive queue so far."""
+    line = [*server.card.prefix(), server.net.build.uvstack, "--json", "--config", server.config_path, "softnet"]
+    done = server.net.processes.run("softnet", line, server.folder).check()
+    return Counter({row["queue"]: row["packets"] for row in json.loads(done.stdout)["softnet"]})
+
+
+def test_flows_arrive_on_the_predicted_queues(net, echo):
+    """The card's own key, table and hash types say where: of each flow a SYN and a reset."""
+    server, wire = echo(queues=4, needs={"queues": 2, "rss": "ipv4-tcp"})
+    sports = net.random("ports").sample(range(20000, 60000), FLOWS)
+    before = received(server)
+    for sport in sports:
+        wire.sr1(to(server, wire) / TCP(sport=sport, dport=ECHO, flags="S", seq=1))
+        wire.send(to(server, wire) / TCP(sport=sport, dport=ECHO, flags="R", seq=2))
+    wire.arp(server.ip)  # on queue 0, as all that is not hashed, and after all others
+    expected = Counter(server.rss.queue_of(Flow(wire.ip, server.ip, sport, ECHO)) for sport in sports)
+    assert len(expected) > 1
+    got = received(server)
+    got.subtract(before)
+    assert {queue: n for queue, n in got.items() if queue} == {queue: 2 * n for queue, n in expected.items() if queue}
+    assert got[0] > 2 * expected[0]
 
 
 def test_mtu_is_announced(net, echo):

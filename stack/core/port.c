@@ -82,14 +82,14 @@ uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 	snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
 	p->queues = choose_queues(&info, c);
 	p->rx_offloads = info.rx_offload_capa & WANT_RX_OFFLOADS;
-	/* Who shares it looks where the hash leads. */
-	if ((c->mode == UVS_MODE_SHARED || c->stacks > 1) && p->queues > 1)
+	p->rss_hf = p->queues > 1 ? info.flow_type_rss_offloads & WANT_RSS : 0;
+	/* Who shares it looks where the hash leads. Some drivers offer it and have no RSS. */
+	if ((c->mode == UVS_MODE_SHARED || c->stacks > 1) && p->rss_hf != 0)
 		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
 	/* Time stamps can be read only by the clock they are of. */
 	if (c->latency && uvs_eal_symbol(UVB_PORT_CLOCK) != NULL)
 		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TIMESTAMP;
 	p->tx_offloads = info.tx_offload_capa & WANT_TX_OFFLOADS;
-	p->rss_hf = p->queues > 1 ? info.flow_type_rss_offloads & WANT_RSS : 0;
 	p->mtu = (uint16_t)c->mtu;
 	p->rx_desc = p->tx_desc = WANT_DESC;
 	apply_quirks(p);
@@ -166,10 +166,43 @@ set_mac(struct uvs_port *p, const struct uvs_conf *c)
 			p->driver);
 }
 
+static bool
+is_mine(const struct uvs_port *p, uint16_t queue)
+{
+	return queue >= p->rxq && queue < p->rxq + p->queues;
+}
+
+/* A queue of ours has its interrupt together with one of another instance: some VFs have one vector
+ * for all. EAL tells but the first who asks of it. */
+static bool
+shares_interrupts(const struct uvs_port *p)
+{
+	struct rte_eth_dev_info info;
+	int fd;
+
+	if (rte_eth_dev_info_get(p->id, &info) != 0 || info.nb_rx_queues == p->queues)
+		return false;
+	for (uint16_t q = p->rxq; q < p->rxq + p->queues; q++) {
+		fd = rte_eth_dev_rx_intr_ctl_q_get_fd(p->id, q);
+		for (uint16_t other = 0; fd >= 0 && other < info.nb_rx_queues; other++)
+			if (!is_mine(p, other) &&
+			    rte_eth_dev_rx_intr_ctl_q_get_fd(p->id, other) == fd)
+				return true;
+	}
+	return false;
+}
+
 /* One epoll descriptor for all queues: EAL knows how each kind of interrupt is read and cleared. */
 static void
 setup_interrupts(struct uvs_port *p)
 {
+	if (p->intr && shares_interrupts(p)) {
+		uvs_log(UVS_LOG_NOTICE,
+			"%s: queues of several stacks share an interrupt: idle waiting is by "
+			"timer, 1 ms",
+			p->driver);
+		p->intr = false;
+	}
 	if (!p->intr)
 		return;
 	p->epfd = uvs_fd_adopt(epoll_create1(EPOLL_CLOEXEC));
