@@ -208,6 +208,8 @@ class Wire:
         self.is_router = False
         self.ip6: str | None = None
         self.link_local: str | None = None
+        self._promiscuous = promiscuous
+        self._groups: list[str] = []
         self.paused = False
         self._inbox: deque[Received] = deque()
         self.seen: deque[Received] = deque(maxlen=SEEN_KEPT)
@@ -250,13 +252,16 @@ class Wire:
         macs: Sequence[str] = (),
         multicast: Sequence[str] = (),
     ) -> None:
-        """Publish the port's receive configuration; everything not given is at its default.
+        """Publish the port's receive configuration; everything not given is at its default, but for
+        the groups of the wire's IPv6 addresses, which it always hears.
 
         :param mtu: bytes of payload; frames longer than mtu + 18 are dropped by the sender.
         :param reta: indirection table, a power of two of entries; default 128, round robin.
         :param macs: unicast addresses besides the wire's own.
         :raises uvb.UvbError: the fabric finds no sense in it.
         """
+        self._promiscuous = promiscuous
+        multicast = [*self._groups, *multicast]
         conf = uvb.Conf()
         self._lib.uvb_conf_default(self._dev, byref(conf))
         conf.flags = (uvb.CONF_STARTED if started else 0) | (uvb.CONF_PROMISC if promiscuous else 0)
@@ -380,7 +385,8 @@ class Wire:
         """Have two IPv6 addresses: hear and answer neighbour solicitations for them."""
         self.ip6, self.link_local = ip6, link_local
         groups = {solicited_node(ip6), solicited_node(link_local)}
-        self.configure(multicast=["33:33:00:00:00:01", *sorted(multicast_mac(group) for group in groups)])
+        self._groups = ["33:33:00:00:00:01", *sorted(multicast_mac(group) for group in groups)]
+        self.configure(promiscuous=self._promiscuous)
 
     def _answer_nd(self, frame: Received) -> None:
         if frame.raw[20:21] != b"\x3a" or frame.raw[54:55] != b"\x87":
