@@ -124,10 +124,22 @@ choose(struct run *r, uint64_t place)
 /* ------------------------------------------------------------------------------------------ kills
  */
 
+static bool
+among(const uintptr_t *list, uintptr_t marker)
+{
+	for (; list != NULL && *list != 0; list++)
+		if (*list == marker)
+			return true;
+	return false;
+}
+
 static struct step_target
 target_of(const struct run *r, const struct kill_case *c)
 {
-	return (struct step_target){.run = c->run, .marker = c->marker, .skip = r->program->skip};
+	return (struct step_target){.run = c->run,
+				    .marker = c->marker,
+				    .skip = r->program->skip,
+				    .libraries = among(r->program->libraries, c->marker)};
 }
 
 static void __attribute__((noreturn))

@@ -35,7 +35,10 @@ struct kill_program {
 	const char *name;
 	const struct kill_case *cases; /* ends with a case without a name */
 	const uintptr_t *skip;         /* as in struct step_target */
-	void (*set_up)(void);          /* once: the shared memory, the survivors */
+	/* Markers of the cases in which the system's libraries are stepped, too, 0 at the end; or
+	 * NULL. */
+	const uintptr_t *libraries;
+	void (*set_up)(void); /* once: the shared memory, the survivors */
 	void (*tear_down)(void);
 	/* Keep what victims and survivors share as it is now, in place of what was kept before; put
 	 * it back. */

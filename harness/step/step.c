@@ -2,6 +2,7 @@
  *
  * Stepping, see step.h.
  */
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -37,8 +38,14 @@ struct ranges {
 static bool
 of_the_system(const char *path)
 {
-	return strncmp(path, "/lib", 4) == 0 || strncmp(path, "/usr/", 5) == 0 ||
-	       strstr(path, "vdso") != NULL;
+	return strncmp(path, "/lib", 4) == 0 || strncmp(path, "/usr/", 5) == 0;
+}
+
+/* Its way depends on the time. */
+static bool
+of_the_kernel(const char *path)
+{
+	return strstr(path, "vdso") != NULL;
 }
 
 static int
@@ -47,7 +54,7 @@ add_object(struct dl_phdr_info *info, size_t size, void *arg)
 	struct ranges *own = arg;
 
 	(void)size;
-	if (!own->libraries && of_the_system(info->dlpi_name))
+	if (of_the_kernel(info->dlpi_name) || (!own->libraries && of_the_system(info->dlpi_name)))
 		return 0;
 	for (int i = 0; i < info->dlpi_phnum && own->n < RANGES_MAX; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
@@ -376,6 +383,23 @@ find_symbol(const uint8_t *file, const ElfW(Shdr) * table, const char *names, ui
 	return false;
 }
 
+/* Of a library: "function+0x12" if it exports it, else "library.so+0x1234". */
+static void
+name_of_library(uintptr_t pc, char name[STEP_NAME_LEN])
+{
+	const char *of;
+	uintptr_t at;
+	Dl_info info;
+
+	snprintf(name, STEP_NAME_LEN, "0x%lx", (unsigned long)pc);
+	if (dladdr((const void *)pc, &info) == 0)
+		return;
+	of = strrchr(info.dli_fname, '/');
+	of = info.dli_sname != NULL ? info.dli_sname : of != NULL ? of + 1 : info.dli_fname;
+	at = (uintptr_t)(info.dli_sname != NULL ? info.dli_saddr : info.dli_fbase);
+	snprintf(name, STEP_NAME_LEN, "%.40s+0x%lx", of, (unsigned long)(pc - at));
+}
+
 void
 step_where(uintptr_t pc, char name[STEP_NAME_LEN])
 {
@@ -384,7 +408,7 @@ step_where(uintptr_t pc, char name[STEP_NAME_LEN])
 	const ElfW(Shdr) * section;
 	uintptr_t base = 0;
 
-	snprintf(name, STEP_NAME_LEN, "0x%lx", (unsigned long)pc);
+	name_of_library(pc, name);
 	if (file == NULL)
 		return;
 	dl_iterate_phdr(first_base, &base);

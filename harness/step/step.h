@@ -58,7 +58,7 @@ pid_t step_to(const struct step_target *t, const struct step_place *place);
 /* SIGKILL, and wait until it is dead. */
 void step_kill(pid_t pid);
 
-/* "function+0x12" of an instruction of this program, static functions included. */
+/* "function+0x12" of an instruction of this program, static functions included, or of a library. */
 void step_where(uintptr_t pc, char name[STEP_NAME_LEN]);
 
 #endif /* UVNET_STEP_H */

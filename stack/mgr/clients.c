@@ -350,9 +350,8 @@ may_come(struct mgr *m, int fd, struct ucred *who)
 	return false;
 }
 
-/* fd -1: it has no connection. */
-static void
-meet(struct mgr *m, struct client *c, pid_t pid, int pidfd, int fd)
+void
+client_meet(struct mgr *m, struct client *c, pid_t pid, int pidfd, int fd)
 {
 	c->pid = pid;
 	c->since = mgr_now();
@@ -382,7 +381,7 @@ listener_ready(struct mgr *m, struct watch *w)
 		free(c);
 		return;
 	}
-	meet(m, c, who.pid, pidfd, fd);
+	client_meet(m, c, who.pid, pidfd, fd);
 	watch_add(m, &c->socket);
 }
 
@@ -399,7 +398,7 @@ adopt(struct mgr *m, pid_t pid)
 			close(pidfd);
 		return;
 	}
-	meet(m, c, pid, pidfd, -1);
+	client_meet(m, c, pid, pidfd, -1);
 	c->state = CLIENT_UP;
 	slots_adopt(m, c);
 	if (pidfd < 0 || !memory_is_mapped(m, pid))

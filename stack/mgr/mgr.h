@@ -127,6 +127,13 @@ uint32_t memory_files(const struct mgr *m);
 /* The end: if nobody is left, nothing is. */
 void memory_end(struct mgr *m);
 
+/* zones.c: the host's memory, once EAL is up; by memory_make(). 0, or a negative errno with a
+ * sentence. */
+int zones_make(struct mgr *m, char err[UVS_ERR_LEN]);
+/* mbufs of a slot, and bytes of all. */
+uint32_t zones_mbufs(const struct mgr *m);
+size_t zones_bytes(const struct mgr *m);
+
 /* locks.c: EAL's locks. Find them, before anybody attaches: how many there are. */
 uint32_t locks_find(struct mgr *m);
 /* After the death of who was attaching. Returns how many it held. */
@@ -136,6 +143,8 @@ uint32_t locks_free(void);
 int clients_listen(struct mgr *m);
 /* The processes that a manager before this one has left. */
 void clients_adopt(struct mgr *m);
+/* A process that is new here, with its pidfd or -1, at the other end of fd or -1. */
+void client_meet(struct mgr *m, struct client *c, pid_t pid, int pidfd, int fd);
 /* A message, whatever it may be: also for the fuzzer. */
 void client_said(struct mgr *m, struct client *c, const union uvs_msg *msg, size_t len);
 void client_refuse(struct mgr *m, struct client *c, int rc, const char *fmt, ...)

@@ -190,11 +190,14 @@ slots_lease(struct mgr *m, struct client *c, uint32_t n, struct uvs_msg_slots *m
 	return 0;
 }
 
+/* What was not answered is said again to the next manager, which may have seen it from the words.
+ */
+
 int
 slot_ready(struct mgr *m, struct client *c, uint32_t slot)
 {
 	if ((c->ready >> slot & 1) != 0)
-		return -EPROTO;
+		return 0;
 	c->ready |= 1ULL << slot;
 	if (c->ready == c->slots && c->turn != 0)
 		span_note(&m->attach, mgr_now() - c->turn);
@@ -205,7 +208,7 @@ int
 slot_park(struct mgr *m, struct client *c, uint32_t slot)
 {
 	if ((c->parked >> slot & 1) != 0)
-		return -EPROTO;
+		return 0;
 	c->parked |= 1ULL << slot;
 	return move(m, slot, UVS_LEASE_PARK);
 }
@@ -289,11 +292,21 @@ life_of(const struct mgr *m, uint32_t slot)
 	return (enum uvs_life)(atomic_load(&m->host->x.inbox[slot].life) & 0xff);
 }
 
+/* Was it being given to somebody, or taken back? */
+static bool
+is_unfinished(const struct mgr *m, uint32_t slot)
+{
+	const struct uvs_lease *l = lease_of(m, slot);
+	bool leased = l != NULL && UVS_LEASE_STATE(atomic_load(&l->word)) != UVS_LEASE_FREE;
+
+	return life_of(m, slot) == UVS_LIFE_DOWN || (life_of(m, slot) == UVS_LIFE_FREE && leased);
+}
+
 void
 slots_finish(struct mgr *m)
 {
 	for (uint32_t slot = 1; slot < m->host->nb_slots; slot++)
-		if (life_of(m, slot) == UVS_LIFE_DOWN)
+		if (is_unfinished(m, slot))
 			reclaim_one(m, slot, true);
 }
 
