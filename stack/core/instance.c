@@ -232,14 +232,8 @@ static void
 feed_starved(struct uvs_instance *in)
 {
 	/* Not one by one at the edge: wait until a good number is free again. */
-	if (in->starved == NULL || !uvs_mem_relaxed(&in->mem))
-		return;
-	while (in->starved != NULL) {
-		struct uvs_starved *s = in->starved;
-
-		uvs_unstarve(s);
-		s->fed(s);
-	}
+	if (in->starved != NULL && uvs_mem_relaxed(&in->mem))
+		uvs_feed(in);
 }
 
 /* Receive buffers are short. What is out of order keeps them for nothing that anybody could read,
@@ -312,32 +306,6 @@ uvs_inst_timer(const struct uvs_instance *in)
 		return UINT64_MAX;
 	left = (int32_t)(t->time - now_ms); /* lwIP's milliseconds wrap */
 	return left <= 0 ? in->now_ns : in->now_ns + (uint64_t)left * UVS_NS_PER_MS;
-}
-
-/* -------------------------------------------------------------------------------------- starved */
-
-void
-uvs_starve(struct uvs_instance *in, struct uvs_starved *s)
-{
-	if (s->prev != NULL)
-		return;
-	in->seen->mem.starved++;
-	s->next = in->starved;
-	s->prev = &in->starved;
-	if (s->next != NULL)
-		s->next->prev = &s->next;
-	in->starved = s;
-}
-
-void
-uvs_unstarve(struct uvs_starved *s)
-{
-	if (s->prev == NULL)
-		return;
-	*s->prev = s->next;
-	if (s->next != NULL)
-		s->next->prev = s->prev;
-	s->prev = NULL;
 }
 
 /* ------------------------------------------------------------------------------- start and stop */

@@ -136,6 +136,8 @@ void uvs_runner_wake(struct uvs_runner *r);
 /* Under the instance. */
 void uvs_starve(struct uvs_instance *in, struct uvs_starved *s);
 void uvs_unstarve(struct uvs_starved *s);
+/* All of them hear that there are mbufs again. */
+void uvs_feed(struct uvs_instance *in);
 
 /* Under the instance: a frame ends here, and the last one of each reason can be seen. m may be
  * NULL; the second counts nothing, for who counts elsewhere. */

@@ -5,15 +5,13 @@
  * (address sanitizer), no failed assertion, limits kept, the tables in agreement, and in the end
  * every allocation given back.
  *
- * An input is a list of steps, each a byte and what it needs; see step(). Raw frames find the
- * parsers; made-up segments, placed relative to what a connection expects, find the state machine.
+ * An input is a list of steps, each a byte and what it needs; see step().
  */
 #include "stack/fuzz/host.h"
-#include "uvbridge/fuzz/fuzz.h"
+#include "stack/fuzz/peer.h"
 
 #include <stdlib.h>
 
-#include "lwip/prot/tcp.h"
 #include "lwip/tcp.h"
 #include "lwip/udp.h"
 
@@ -229,101 +227,13 @@ act(struct input *in)
 	}
 }
 
-/* ---- the wire ---------------------------------------------------------------------------------
- */
-
-static struct tcp_pcb *
-some_pcb(uint8_t which)
-{
-	struct tcp_pcb *pcb = tcp_active_pcbs;
-
-	if (which & 0x80)
-		pcb = tcp_tw_pcbs;
-	for (which &= 15; pcb != NULL && pcb->next != NULL && which > 0; which--)
-		pcb = pcb->next;
-	return pcb;
-}
-
-/* Of 2^0 to 2^31, either way; mostly small. */
-static uint32_t
-offset(struct input *in)
-{
-	uint16_t v = input_u16(in);
-	uint32_t n = (uint32_t)(v & 0x7ff) << (v >> 11 & 15);
-
-	return v & 0x8000 ? -n : n;
-}
-
 static void
-tcp_segment(struct input *in, uint32_t from, uint16_t sport, uint16_t dport, uint32_t seqno,
-	    uint32_t ackno, uint8_t flags)
-{
-	static uint8_t segment[60 + 4096];
-	struct tcp_hdr *tcp = (void *)segment;
-	uint8_t options = input_u8(in) % 11 * 4;
-	size_t length = input_u16(in) % 4096, split = input_u8(in) * 16u;
-
-	memset(segment, 0, sizeof(segment));
-	tcp->src = lwip_htons(sport);
-	tcp->dest = lwip_htons(dport);
-	tcp->seqno = lwip_htonl(seqno);
-	tcp->ackno = lwip_htonl(ackno);
-	TCPH_HDRLEN_FLAGS_SET(tcp, 5 + options / 4, flags);
-	tcp->wnd = lwip_htons(input_u16(in));
-	input_bytes(in, tcp + 1, options);
-	host_ipv4(from, IP_PROTO_TCP, 0, 0, segment, TCP_HLEN + options + length, split);
-}
-
-static void
-near_segment(struct input *in)
-{
-	const struct tcp_pcb *pcb = some_pcb(input_u8(in));
-	uint8_t flags = input_u8(in) & 0x3f;
-	uint32_t seqno = offset(in), ackno = offset(in);
-
-	if (pcb == NULL || !IP_IS_V4_VAL(pcb->remote_ip))
-		return;
-	tcp_segment(in, lwip_ntohl(ip_2_ip4(&pcb->remote_ip)->addr), pcb->remote_port,
-		    pcb->local_port, pcb->rcv_nxt + seqno, pcb->snd_nxt + ackno, flags);
-}
-
-/* A handshake up to where the input says. */
-static void
-handshake(struct input *in)
+connect_from_outside(struct input *in)
 {
 	uint8_t which = input_u8(in);
-	uint32_t from = FUZZ_PEER_IP + which / 64 * 8;
-	uint16_t sport = (uint16_t)(1000 + which % 64);
 
 	next_mood = input_u8(in);
-	tcp_segment(in, from, sport, PORT + which % 2, 5000, 0, TCP_SYN);
-	if (next_mood & 0x80)
-		tcp_segment(in, from, sport, PORT + which % 2, 5001, host_isn + 1, TCP_ACK);
-}
-
-static void
-raw_frame(struct input *in, bool ipv6)
-{
-	uint8_t frame[1514] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1};
-	size_t length = 14 + input_u16(in) % 1500, split = input_u8(in) * 8u;
-
-	input_bytes(in, frame + (ipv6 ? 14 : 0), length - (ipv6 ? 14 : 0));
-	if (ipv6) {
-		frame[12] = 0x86;
-		frame[13] = 0xdd;
-	}
-	host_frame(frame, length, ipv6 && split < 54 ? 0 : split);
-}
-
-static void
-raw_ipv4(struct input *in)
-{
-	uint8_t payload[2048], protocol = input_u8(in);
-	uint16_t id = input_u8(in), where = input_u16(in);
-	size_t length = input_u16(in) % sizeof(payload);
-
-	length = input_bytes(in, payload, length);
-	host_ipv4(FUZZ_PEER_IP, protocol, id, where, payload, length, 0);
+	peer_handshake(in, which, PORT + which % 2, next_mood & 0x80);
 }
 
 /* ---- what must hold ---------------------------------------------------------------------------
@@ -362,17 +272,17 @@ step(struct input *in)
 {
 	switch (input_u8(in) % 12) {
 	case 0:
-		raw_frame(in, false);
+		peer_frame(in, false);
 		break;
 	case 1:
-		raw_frame(in, true);
+		peer_frame(in, true);
 		break;
 	case 2:
-		raw_ipv4(in);
+		peer_ipv4(in);
 		break;
 	case 3:
 	case 4:
-		handshake(in);
+		connect_from_outside(in);
 		break;
 	case 5:
 		act(in);
@@ -387,7 +297,7 @@ step(struct input *in)
 		host_fail(input_u8(in));
 		break;
 	default:
-		near_segment(in);
+		peer_near(in);
 		break;
 	}
 }
@@ -405,10 +315,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = {data, size};
 	struct udp_pcb *udp;
+	static struct netif netif;
 
 	memset(conns, 0, sizeof(conns));
 	next_mood = READS;
-	host_up();
+	host_up(&netif);
 	fuzz_uvl->guard.limits = (struct uvl_limits){
 		.pcbs = 24, .half_open = 6, .time_wait = 4, .synack_retries = 2};
 	listen_on(PORT, 4);

@@ -13,9 +13,10 @@
 #include "netif/ethernet.h"
 
 struct uvl *fuzz_uvl;
-struct netif fuzz_netif;
 uint32_t host_isn;
+size_t host_spare;
 
+static struct netif *netif;
 static uint32_t now_ms;
 static unsigned int fail_in;
 static long allocated;
@@ -37,8 +38,8 @@ uvl_now_us(void)
 	return (uint64_t)now_ms * 1000;
 }
 
-static bool
-fails(void)
+bool
+host_fails(void)
 {
 	return fail_in != 0 && --fail_in == 0;
 }
@@ -46,7 +47,7 @@ fails(void)
 void *
 uvl_malloc(size_t size)
 {
-	void *p = fails() ? NULL : malloc(size);
+	void *p = host_fails() ? NULL : malloc(size);
 
 	allocated += p != NULL;
 	return p;
@@ -55,7 +56,7 @@ uvl_malloc(size_t size)
 void *
 uvl_calloc(size_t count, size_t size)
 {
-	void *p = fails() ? NULL : calloc(count, size);
+	void *p = host_fails() ? NULL : calloc(count, size);
 
 	allocated += p != NULL;
 	return p;
@@ -83,13 +84,18 @@ uvl_tcp_pcb_free(void *mem)
 void *
 uvl_pbuf_malloc(size_t size)
 {
-	return uvl_malloc(size);
+	struct host_packet *p = uvl_malloc(sizeof(*p) + size);
+
+	if (p == NULL)
+		return NULL;
+	p->size = size;
+	return p + 1;
 }
 
 void
 uvl_pbuf_free(void *mem)
 {
-	uvl_free(mem);
+	uvl_free((struct host_packet *)mem - 1);
 }
 
 void *
@@ -111,13 +117,13 @@ uvl_on_assert(const char *message, const char *file, int line)
 
 /* Whatever is sent must be there: the sanitizers look at every byte. */
 static err_t
-link_output(struct netif *netif, struct pbuf *p)
+link_output(struct netif *n, struct pbuf *p)
 {
 	uint8_t frame[SIZEOF_ETH_HDR + IP_HLEN + TCP_HLEN];
 	const struct tcp_hdr *tcp = (const void *)(frame + SIZEOF_ETH_HDR + IP_HLEN);
 	static volatile uint8_t sum;
 
-	(void)netif;
+	(void)n;
 	for (const struct pbuf *q = p; q != NULL; q = q->next)
 		for (uint32_t i = 0; i < q->len; i++)
 			sum += ((const uint8_t *)q->payload)[i];
@@ -146,10 +152,11 @@ netif_up(struct netif *n)
 }
 
 void
-host_up(void)
+host_up(struct netif *n)
 {
 	ip4_addr_t address, mask, gateway;
 
+	netif = n;
 	allocated = 0;
 	fail_in = 0;
 	now_ms = 1000;
@@ -161,11 +168,11 @@ host_up(void)
 	address.addr = lwip_htonl(FUZZ_HOST_IP);
 	mask.addr = lwip_htonl(0xffffff00);
 	gateway.addr = lwip_htonl(FUZZ_PEER_IP);
-	netif_add(&fuzz_netif, &address, &mask, &gateway, NULL, netif_up, ethernet_input);
-	netif_set_default(&fuzz_netif);
-	netif_create_ip6_linklocal_address(&fuzz_netif, 1);
-	netif_ip6_addr_set_state(&fuzz_netif, 0, IP6_ADDR_PREFERRED);
-	netif_set_up(&fuzz_netif);
+	netif_add(netif, &address, &mask, &gateway, NULL, netif_up, ethernet_input);
+	netif_set_default(netif);
+	netif_create_ip6_linklocal_address(netif, 1);
+	netif_ip6_addr_set_state(netif, 0, IP6_ADDR_PREFERRED);
+	netif_set_up(netif);
 	/* The peers' Ethernet address, as their ARP would have told it. */
 	static const uint8_t arp[] = {2,  0, 0, 0, 0, 2, 2, 0, 0, 0, 0,  1, 8, 6,
 				      0,  1, 8, 0, 6, 4, 0, 2, 2, 0, 0,  0, 0, 1,
@@ -210,10 +217,12 @@ host_wait(uint32_t ms)
 static struct pbuf *
 buffer(const void *data, size_t length)
 {
-	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)length, PBUF_RAM);
+	struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)(length + host_spare), PBUF_RAM);
 
-	if (p != NULL && length > 0)
-		pbuf_take(p, data, (u16_t)length);
+	if (p == NULL)
+		return NULL;
+	p->len = p->tot_len = (u16_t)length;
+	pbuf_take(p, data, (u16_t)length);
 	return p;
 }
 
@@ -236,7 +245,7 @@ host_frame(const void *frame, size_t length, size_t split)
 		}
 		pbuf_cat(p, rest);
 	}
-	if (fuzz_netif.input(p, &fuzz_netif) != ERR_OK)
+	if (netif->input(p, netif) != ERR_OK)
 		pbuf_free(p);
 }
 

@@ -17,15 +17,26 @@
 #define FUZZ_HOST_IP 0x0a000002u
 #define FUZZ_PEER_IP 0x0a000001u
 
-extern struct uvl *fuzz_uvl;
-extern struct netif fuzz_netif;
+/* Before the memory of a PBUF_RAM. */
+struct host_packet {
+	size_t size;
+	char note[120]; /* of whoever queues it */
+} __attribute__((aligned(16)));
 
-void host_up(void);
+/* Bytes free behind a frame that arrives. */
+extern size_t host_spare;
+
+extern struct uvl *fuzz_uvl;
+
+/* Everything as new, on that interface. */
+void host_up(struct netif *n);
 /* Everything back; ends the run if something is not. */
 void host_down(void);
 
 /* The n-th allocation from now fails; 0: none. */
 void host_fail(unsigned int n);
+/* An allocation of somebody else's than lwIP's: is it to fail? */
+bool host_fails(void);
 
 /* Time passes. */
 void host_wait(uint32_t ms);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The hooks of uvl.h that tell what happens, or ask who wants a packet, for whoever has nothing to
- * say: tests and fuzz targets. */
+/* The hooks of uvl.h that tell what happens, for whoever has nothing to say: tests and fuzz
+ * targets.
+ */
 #include "uvl.h"
 
 void
@@ -28,20 +29,4 @@ err_t
 uvl_loop_input(struct pbuf *p, struct netif *netif)
 {
 	return ip_input(p, netif);
-}
-
-struct udp_pcb *
-uvl_udp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
-{
-	(void)local;
-	(void)local_port;
-	(void)remote;
-	(void)remote_port;
-	return NULL;
-}
-
-void
-uvl_icmp6_heard(const struct pbuf *p)
-{
-	(void)p;
 }

@@ -133,20 +133,31 @@ uvs_control_note(struct uvs_control *c, const struct uvs_sock *s,
  */
 
 static bool
-is_cmsg(const struct cmsghdr *c, int level, int type, size_t len)
+holds(const struct cmsghdr *c, size_t len)
 {
-	return c->cmsg_level == level && c->cmsg_type == type && c->cmsg_len >= CMSG_LEN(len);
+	return c->cmsg_len == CMSG_LEN(len);
 }
 
 static int
-take_number(const struct cmsghdr *c, int *out)
+take_number(const struct cmsghdr *c, int least, int *out)
 {
 	int v;
 
+	if (!holds(c, sizeof(v)))
+		return -EINVAL;
 	memcpy(&v, CMSG_DATA(c), sizeof(v));
-	if (v < -1 || v > 255)
+	if (v < least || v > 255)
 		return -EINVAL;
 	*out = v;
+	return 0;
+}
+
+static int
+take_tos4(const struct cmsghdr *c, int *out)
+{
+	if (!holds(c, 1))
+		return take_number(c, 0, out);
+	*out = *CMSG_DATA(c);
 	return 0;
 }
 
@@ -156,6 +167,8 @@ take_pktinfo4(const struct cmsghdr *c, struct uvs_dest *d)
 {
 	struct in_pktinfo info;
 
+	if (!holds(c, sizeof(info)))
+		return -EINVAL;
 	memcpy(&info, CMSG_DATA(c), sizeof(info));
 	if (info.ipi_spec_dst.s_addr == 0)
 		return 0;
@@ -171,6 +184,8 @@ take_pktinfo6(const struct cmsghdr *c, struct uvs_dest *d)
 	struct uvs_addr from;
 	int r;
 
+	if (c->cmsg_len < CMSG_LEN(sizeof(info)))
+		return -EINVAL;
 	memcpy(&info, CMSG_DATA(c), sizeof(info));
 	a.sin6_addr = info.ipi6_addr;
 	a.sin6_scope_id = info.ipi6_ifindex;
@@ -188,40 +203,84 @@ take_segment(const struct cmsghdr *c, struct uvs_dest *d)
 {
 	uint16_t segment;
 
-	if (c->cmsg_len != CMSG_LEN(sizeof(segment)))
+	if (!holds(c, sizeof(segment)))
 		return -EINVAL;
 	memcpy(&segment, CMSG_DATA(c), sizeof(segment));
 	d->segment = segment;
 	return 0;
 }
 
+/* As ip_cmsg_send() of the kernel. */
+static int
+take_ip4(const struct cmsghdr *c, struct uvs_dest *d)
+{
+	switch (c->cmsg_type) {
+	case IP_PKTINFO:
+		return take_pktinfo4(c, d);
+	case IP_TOS:
+		return take_tos4(c, &d->tos);
+	case IP_TTL:
+		return take_number(c, 1, &d->ttl);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* As ip6_datagram_send_ctl(); -1: the socket's own. */
+static int
+take_ip6(const struct cmsghdr *c, struct uvs_dest *d)
+{
+	switch (c->cmsg_type) {
+	case IPV6_PKTINFO:
+		return take_pktinfo6(c, d);
+	case IPV6_TCLASS:
+		return take_number(c, -1, &d->tos);
+	case IPV6_HOPLIMIT:
+		return take_number(c, -1, &d->ttl);
+	default:
+		return -EINVAL;
+	}
+}
+
 static int
 take_one(const struct uvs_sock *s, const struct cmsghdr *c, struct uvs_dest *d)
 {
-	if (is_cmsg(c, IPPROTO_IP, IP_PKTINFO, sizeof(struct in_pktinfo)))
-		return take_pktinfo4(c, d);
-	if (is_cmsg(c, IPPROTO_IPV6, IPV6_PKTINFO, sizeof(struct in6_pktinfo)))
-		return take_pktinfo6(c, d);
-	if (is_cmsg(c, IPPROTO_IP, IP_TOS, sizeof(int)) ||
-	    is_cmsg(c, IPPROTO_IPV6, IPV6_TCLASS, sizeof(int)))
-		return take_number(c, &d->tos);
-	if (is_cmsg(c, IPPROTO_IP, IP_TTL, sizeof(int)) ||
-	    is_cmsg(c, IPPROTO_IPV6, IPV6_HOPLIMIT, sizeof(int)))
-		return take_number(c, &d->ttl);
+	if (c->cmsg_level == IPPROTO_IP)
+		return take_ip4(c, d);
+	if (c->cmsg_level == IPPROTO_IPV6)
+		return s->domain == AF_INET6 ? take_ip6(c, d) : 0;
 	if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_SEGMENT)
 		return take_segment(c, d);
 	return c->cmsg_level == SOL_SOCKET && s->domain == AF_INET ? -EINVAL : 0;
 }
 
+/* As the kernel: a message that is longer than what is left of them is an error, and a rest too
+ * short for another one is none. The C library's CMSG_NXTHDR() would end the row at either. */
+static struct cmsghdr *
+cmsg_at(const struct msghdr *msg, size_t at)
+{
+	if (at > msg->msg_controllen || msg->msg_controllen - at < sizeof(struct cmsghdr))
+		return NULL;
+	return (struct cmsghdr *)(void *)((char *)msg->msg_control + at);
+}
+
+static bool
+cmsg_fits(const struct cmsghdr *c, size_t left)
+{
+	return c->cmsg_len >= sizeof(*c) && c->cmsg_len <= left;
+}
+
 int
 uvs_control_read(const struct uvs_sock *s, const struct msghdr *msg, struct uvs_dest *d)
 {
-	/* CMSG_NXTHDR wants a non-const msghdr. */
-	struct msghdr copy = *msg;
+	const struct cmsghdr *c;
 	int r = 0;
 
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&copy); c != NULL && r == 0;
-	     c = CMSG_NXTHDR(&copy, c))
+	for (size_t at = 0; r == 0 && (c = cmsg_at(msg, at)) != NULL;
+	     at += CMSG_ALIGN(c->cmsg_len)) {
+		if (!cmsg_fits(c, msg->msg_controllen - at))
+			return -EINVAL;
 		r = take_one(s, c, d);
+	}
 	return r;
 }

@@ -328,6 +328,44 @@ CASE(udp6_segments)
 	segments(AF_INET6);
 }
 
+/* What is handed over as control messages, of which `room` bytes count. */
+static void
+send_with_control(int s, const void *control, size_t room)
+{
+	struct iovec iov = {buf, 10};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = (void *)(uintptr_t)control,
+			   .msg_controllen = room};
+
+	CALL(sendmsg(s, &m, 0));
+}
+
+/* A message that is longer than its room, or shorter than its header; a rest that is none. */
+CASE(udp_control_lengths)
+{
+	char control[48] __attribute__((aligned(8))) = "";
+	struct cmsghdr *c = (struct cmsghdr *)(void *)control;
+	size_t lengths[] = {0, 15, 16, 17, 19, 20, 21, 24, 1000, SIZE_MAX}, i;
+	struct name a, b;
+	int s = opened(AF_INET, &a), ttl = 5;
+
+	opened(AF_INET, &b);
+	CALL(connect(s, &b.sa, b.len));
+	*c = (struct cmsghdr){.cmsg_level = IPPROTO_IP, .cmsg_type = IP_TTL};
+	memcpy(CMSG_DATA(c), &ttl, sizeof(ttl));
+	for (i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		c->cmsg_len = lengths[i];
+		printf("a length of %zu: ", lengths[i]);
+		send_with_control(s, control, 24);
+	}
+	c->cmsg_len = CMSG_LEN(sizeof(ttl));
+	for (i = 0; i <= sizeof(control); i += 6) {
+		printf("room of %zu: ", i);
+		send_with_control(s, control, i);
+	}
+}
+
 CASE(udp_rows)
 {
 	struct name a, b;
