@@ -16,11 +16,14 @@ A rule file holds, applied in this order:
                      member VARIABLE_ of the current instance (see uvl.h)
 
 Files are read in the order of their names, so rules in 20-*.toml see what 10-*.toml made.
+
+--without leaves rules out, to show that a test fails without them (tests/without.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import hashlib
 import re
 import sys
@@ -88,7 +91,20 @@ def apply_definition(tree: Tree, origin: str, path: str, definition: str, text: 
     tree.texts[path] = result
 
 
-def apply_file(tree: Tree, rules: Path) -> int:
+class LeftOut:
+    """Patterns of rules that are not to be applied: 'FILE: NAME', with wildcards."""
+
+    def __init__(self, patterns: list[str]) -> None:
+        self.unused = set(patterns)
+        self.patterns = patterns
+
+    def __contains__(self, name: str) -> bool:
+        found = [p for p in self.patterns if fnmatch.fnmatchcase(name, p)]
+        self.unused.difference_update(found)
+        return bool(found)
+
+
+def apply_file(tree: Tree, rules: Path, left_out: LeftOut) -> int:
     """All of one rule file; the number of rules."""
     with rules.open("rb") as stream:
         content = tomllib.load(stream)
@@ -96,10 +112,14 @@ def apply_file(tree: Tree, rules: Path) -> int:
         raise RuleError(f"{rules.name}: unknown sections in {sorted(content)}")
     number = 0
     for rule in content.get("rule", []):
+        if f"{rules.name}: {rule.get('name')}" in left_out:
+            continue
         apply_rule(tree, rules.name, rule)
         number += 1
     for path, definitions in content.get("drop", {}).items():
         for variable, definition in definitions.items():
+            if f"{rules.name}: drop {variable}" in left_out:
+                continue
             apply_definition(tree, f"{rules.name}: drop {variable}", path, definition, "")
             number += 1
     for path, definitions in content.get("state", {}).items():
@@ -125,10 +145,12 @@ def main() -> int:
     parser.add_argument("--headers", type=Path, required=True, help="where the headers go (a tree)")
     parser.add_argument("--sources", type=Path, required=True, help="where the C files go (flat)")
     parser.add_argument("--stamp", type=Path, required=True, help="header written last")
+    parser.add_argument("--without", action="append", default=[], help="rules: 'FILE: NAME', wildcards")
     parser.add_argument("files", nargs="*", help="C files wanted, relative to --source")
     options = parser.parse_args()
 
     tree = Tree(options.source)
+    left_out = LeftOut(options.without)
     number = 0
     try:
         tree.load_all("src/include", "test/unit")
@@ -136,7 +158,9 @@ def main() -> int:
             tree.get(path)
         rule_files: list[Path] = options.rules
         for rules in sorted(rule_files, key=lambda path: path.name):
-            number += apply_file(tree, rules)
+            number += apply_file(tree, rules, left_out)
+        if left_out.unused:
+            raise RuleError(f"--without: no such rule: {', '.join(sorted(left_out.unused))}")
     except (RuleError, tomllib.TOMLDecodeError, re.error) as error:
         print(f"lwIP transformation: {error}", file=sys.stderr)
         return 1

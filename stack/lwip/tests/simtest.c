@@ -3,7 +3,10 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
@@ -70,6 +73,35 @@ simtest_segment(struct sim_host *host, const struct segment *s)
 	tcp->wnd = lwip_htons(s->window);
 	memcpy(tcp + 1, s->options, s->option_bytes);
 	sim_inject(host, packet, length);
+}
+
+static void
+nothing_to_free(struct pbuf *p)
+{
+	(void)p;
+}
+
+void
+simtest_at_edge(struct sim_host *host, err_t (*input)(struct pbuf *p, struct netif *netif),
+		const void *packet, uint32_t length)
+{
+	static struct pbuf_custom custom;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *room =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct pbuf *p;
+
+	if (room == MAP_FAILED || mprotect(room + page, page, PROT_NONE) != 0)
+		abort();
+	memcpy(room + page - length, packet, length);
+	sim_enter(host);
+	custom.custom_free_function = nothing_to_free;
+	p = pbuf_alloced_custom(PBUF_RAW, (u16_t)length, PBUF_REF, &custom, room + page - length,
+				(u16_t)length);
+	NETIF_SET_CHECKSUM_CTRL(&host->netif, 0);
+	input(p, &host->netif);
+	NETIF_SET_CHECKSUM_CTRL(&host->netif, NETIF_CHECKSUM_ENABLE_ALL);
+	munmap(room, 2 * page);
 }
 
 static bool

@@ -39,6 +39,11 @@ struct segment {
 /* It arrives at the host now. */
 void simtest_segment(struct sim_host *host, const struct segment *segment);
 
+/* A packet arrives, without checksums being looked at, and its last byte is followed by a page that
+ * nobody may read: who reads beyond it ends the test. input: as the netif's. */
+void simtest_at_edge(struct sim_host *host, err_t (*input)(struct pbuf *p, struct netif *netif),
+		     const void *packet, uint32_t length);
+
 /* Counts what a host sends; of the last one, the header in host order. */
 struct ear {
 	unsigned int syn_acks, resets, acks, all;

@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "lwip/icmp.h"
 #include "lwip/prot/icmp.h"
@@ -232,35 +230,6 @@ test_time_wait_syn(void)
 /* ---- 2.1.3's mistakes -------------------------------------------------------------------------
  */
 
-static void
-nothing_to_free(struct pbuf *p)
-{
-	(void)p;
-}
-
-/* A packet whose last byte is followed by a page that nobody may read. */
-static void
-arrive_at_edge(struct sim_host *host, const void *packet, uint32_t length)
-{
-	static struct pbuf_custom custom;
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	char *room =
-		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct pbuf *p;
-
-	if (room == MAP_FAILED || mprotect(room + page, page, PROT_NONE) != 0)
-		abort();
-	memcpy(room + page - length, packet, length);
-	sim_enter(host);
-	custom.custom_free_function = nothing_to_free;
-	p = pbuf_alloced_custom(PBUF_RAW, (u16_t)length, PBUF_REF, &custom, room + page - length,
-				(u16_t)length);
-	NETIF_SET_CHECKSUM_CTRL(&host->netif, 0);
-	host->netif.input(p, &host->netif);
-	NETIF_SET_CHECKSUM_CTRL(&host->netif, NETIF_CHECKSUM_ENABLE_ALL);
-	munmap(room, 2 * page);
-}
-
 /* An option's length behind the end of the header. */
 static void
 test_option_at_the_edge(void)
@@ -287,7 +256,7 @@ test_option_at_the_edge(void)
 		packet.tcp.seqno = lwip_htonl(line.s.server->rcv_nxt);
 		packet.tcp.ackno = lwip_htonl(line.s.server->snd_nxt);
 		TCPH_HDRLEN_FLAGS_SET(&packet.tcp, 6, TCP_ACK);
-		arrive_at_edge(victim(&line), &packet, sizeof(packet));
+		simtest_at_edge(victim(&line), ip_input, &packet, sizeof(packet));
 		CHECK(line.s.server != NULL, "option %u", kinds[i]);
 		line_close(&line);
 	}
@@ -326,6 +295,29 @@ test_stray_syn(void)
 	simtest_segment(victim(&line), &syn);
 	CHECK(line.s.server != NULL, "not accepted");
 	line.s.server = NULL;
+	line_close(&line);
+}
+
+/* RFC 9293, 3.10.7.1: what answers an acknowledgment has its number and no ACK; the rest, the other
+ * way round. */
+static void
+test_reset_flags(void)
+{
+	struct line line;
+	struct segment stray = {
+		.from = 9, .to = 9999, .seqno = 100, .ackno = 4711, .flags = TCP_ACK, .length = 5};
+
+	line_open(&line);
+	line.ear.deaf = true;
+	simtest_segment(victim(&line), &stray);
+	CHECK(line.ear.last.flags == TCP_RST && line.ear.last.seqno == 4711, "flags %#x, number %u",
+	      line.ear.last.flags, line.ear.last.seqno);
+	stray.flags = TCP_SYN;
+	simtest_segment(victim(&line), &stray);
+	CHECK(line.ear.last.flags == (TCP_RST | TCP_ACK) && line.ear.last.seqno == 0 &&
+		      line.ear.last.ackno == 106,
+	      "flags %#x, number %u, acknowledges %u", line.ear.last.flags, line.ear.last.seqno,
+	      line.ear.last.ackno);
 	line_close(&line);
 }
 
@@ -583,6 +575,7 @@ static const struct simtest tests[] = {
 	TEST(option_at_the_edge),
 	TEST(sequence_comparison),
 	TEST(stray_syn),
+	TEST(reset_flags),
 	TEST(reset_goes_back),
 	TEST(window_shrinks),
 	TEST(out_of_order_dropped),
