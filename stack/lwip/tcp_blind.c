@@ -8,16 +8,11 @@
 #define CHALLENGE_TICKS (500u / TCP_SLOW_INTERVAL)
 #define SECOND_TICKS    (1000u / TCP_SLOW_INTERVAL)
 
-/* TCP's clock, also while nothing is due and it stands. */
 static uint32_t
 ticks_now(void)
 {
-	const struct uvl *self = uvl_self;
-
-	if (!self->tcp_lazy_)
-		return tcp_ticks;
-	return tcp_ticks + LWIP_MIN((sys_now() - self->tcp_lazy_since_) / TCP_SLOW_INTERVAL,
-				    self->tcp_lazy_ticks_ - 1u);
+	UVL_TCP_CLOCK_SYNC();
+	return tcp_ticks;
 }
 
 /* An answer out of this second's budget, which nobody can know: a fixed one can be counted down by

@@ -54,6 +54,7 @@ struct uvl_guard_stats {
 	uint64_t time_wait_full;                  /* cut short by limits.time_wait or limits.pcbs */
 	uint64_t ooseq_dropped;                   /* connections whose out-of-order data went */
 	uint64_t challenges, challenges_left_out; /* RFC 5961 */
+	uint64_t timer_visits;                    /* connections that timers looked at */
 };
 
 struct uvl_guard {
@@ -109,6 +110,7 @@ void uvl_listen_closed(struct tcp_pcb_listen *l);
 bool uvl_tcp_defers(struct tcp_pcb *pcb);
 
 /* TCP_CORK, MSG_MORE: before something is written: shall the last segment wait to be full? */
+#define UVL_TCP_HOLD_TICKS (200 / TCP_SLOW_INTERVAL) /* no longer, as Linux */
 void uvl_tcp_hold(struct tcp_pcb *pcb, bool on);
 /* tcp_output(), of a connection that is held: is this the segment, and is it still early? */
 bool uvl_tcp_holds_back(const struct tcp_pcb *pcb, const struct tcp_seg *seg);

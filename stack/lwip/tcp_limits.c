@@ -28,6 +28,7 @@ uvl_time_wait_reg(struct tcp_pcb *pcb)
 	struct uvl_guard *g = guard();
 
 	/* Its time begins now, whenever its last segment came. */
+	UVL_TCP_CLOCK_SYNC();
 	pcb->tmr = tcp_ticks;
 	if (g->tw_oldest == NULL)
 		g->tw_oldest = pcb;

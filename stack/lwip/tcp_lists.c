@@ -7,10 +7,7 @@
  * hash   active and TIME_WAIT PCBs by address and port of both ends. Keyed, so that nobody outside
  *        can choose connections that fall into one bucket.
  * ports  how many PCBs, of any list, have each local port.
- * due    active PCBs that have something to do at the next fine tick: a running retransmission or
- *        persist timer, a delayed ACK, refused data. A PCB is put in when that begins and taken out
- *        when a tick finds nothing left; the walk along all PCBs every 500 ms would find one that
- *        had been forgotten.
+ * When timers look at them, tcp_timers.c says.
  */
 #include "uvl.h"
 
@@ -70,6 +67,8 @@ uvl_tcp_reg(struct tcp_pcb **list, struct tcp_pcb *pcb)
 	}
 	if (list == &self->tcp_tw_pcbs_)
 		uvl_time_wait_reg(pcb);
+	else if (list == &self->tcp_active_pcbs_)
+		uvl_tcp_due(pcb);
 }
 
 void
@@ -96,6 +95,7 @@ uvl_tcp_rmv(struct tcp_pcb **list, struct tcp_pcb *pcb)
 		pcb->hash_next->hash_prev = pcb->hash_prev;
 	pcb->hash_prev = NULL;
 	uvl_tcp_undue(pcb);
+	uvl_tcp_not_soon(pcb);
 	if (UVL_TCP_RECOVERY)
 		uvl_tcp_fine_cancel(pcb);
 }
@@ -113,44 +113,4 @@ uvl_tcp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, 
 		     pcb->netif_idx == netif_get_index(netif)))
 			return pcb;
 	return NULL;
-}
-
-void
-uvl_tcp_due(struct tcp_pcb *pcb)
-{
-	struct uvl *self = uvl_self;
-
-	/* Only connections that are registered: others have no timers, and nobody would undo it. */
-	if (pcb->due_prev != NULL || pcb->hash_prev == NULL || pcb->state == TIME_WAIT)
-		return;
-	pcb->due_next = self->tcp_due_;
-	if (pcb->due_next != NULL)
-		pcb->due_next->due_prev = &pcb->due_next;
-	pcb->due_prev = &self->tcp_due_;
-	self->tcp_due_ = pcb;
-	if (self->tcp_lazy_)
-		uvl_tcp_timer_wake();
-}
-
-void
-uvl_tcp_undue(struct tcp_pcb *pcb)
-{
-	if (pcb->due_prev == NULL)
-		return;
-	*pcb->due_prev = pcb->due_next;
-	if (pcb->due_next != NULL)
-		pcb->due_next->due_prev = pcb->due_prev;
-	pcb->due_prev = NULL;
-	pcb->due_next = NULL;
-}
-
-/* At the end of a tick's work on a PCB. */
-void
-uvl_tcp_review(struct tcp_pcb *pcb)
-{
-	if (pcb->rtime >= 0 || pcb->persist_backoff > 0 || (pcb->flags & UVL_TCP_DUE_FLAGS) != 0 ||
-	    pcb->refused_data != NULL)
-		uvl_tcp_due(pcb);
-	else
-		uvl_tcp_undue(pcb);
 }

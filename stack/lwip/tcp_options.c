@@ -68,19 +68,17 @@ uvl_tcp_holds_synack(struct tcp_pcb *pcb)
 		return false;
 	pcb->nrtx++;
 	pcb->rto = (s16_t)LWIP_MIN(pcb->rto * 2, UVL_TCP_RTO_MAX / TCP_SLOW_INTERVAL);
-	pcb->rtime = 0;
+	uvl_tcp_rtime_start(pcb);
 	return true;
 }
-
-/* As Linux: no longer than 200 ms; whoever sends next, or the poll that comes twice a second, finds
- * it over. */
-#define HOLD_TICKS (200 / TCP_SLOW_INTERVAL)
 
 void
 uvl_tcp_hold(struct tcp_pcb *pcb, bool on)
 {
-	if (on && (!pcb->held || pcb->unsent == NULL))
+	if (on && (!pcb->held || pcb->unsent == NULL)) {
+		UVL_TCP_CLOCK_SYNC();
 		pcb->held_since = tcp_ticks;
+	}
 	pcb->held = on;
 }
 
@@ -88,7 +86,7 @@ bool
 uvl_tcp_holds_back(const struct tcp_pcb *pcb, const struct tcp_seg *seg)
 {
 	return seg->next == NULL && seg->len < uvl_tcp_room(pcb) && !(pcb->flags & TF_FIN) &&
-	       tcp_ticks - pcb->held_since < HOLD_TICKS;
+	       tcp_ticks - pcb->held_since < UVL_TCP_HOLD_TICKS;
 }
 
 bool

@@ -179,7 +179,7 @@ probe(struct tcp_pcb *pcb)
 		return;
 	r->probing = true;
 	r->probe_end = pcb->snd_nxt;
-	pcb->rtime = 0;
+	uvl_tcp_rtime_start(pcb);
 }
 
 /* PTO; 0: none is to be sent. */
@@ -188,7 +188,7 @@ probe_timeout(const struct tcp_pcb *pcb)
 {
 	const struct uvl_tcp_rec *r = &pcb->rec;
 	u32_t pto = r->srtt / 8 * 2,
-	      rto = (u32_t)(pcb->rto - pcb->rtime) * TCP_SLOW_INTERVAL * 1000;
+	      rto = (u32_t)(pcb->rto - uvl_tcp_rtime(pcb)) * TCP_SLOW_INTERVAL * 1000;
 
 	if ((pcb->flags & TF_SACK) == 0 || r->state != UVL_TCP_OPEN || r->probing ||
 	    r->sacked != 0 || r->srtt == 0 || pcb->unacked == NULL || pcb->nrtx != 0)

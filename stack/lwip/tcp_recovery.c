@@ -27,6 +27,15 @@ uvl_tcp_rto(const struct tcp_pcb *pcb)
 }
 
 /* srtt in eighths, rttvar in quarters: as Jacobson's paper has them. */
+/* It may be shorter than before. */
+static void
+set_rto(struct tcp_pcb *pcb)
+{
+	pcb->rto = uvl_tcp_rto(pcb);
+	if (pcb->rtime >= 0 && (s32_t)(pcb->due_tick - pcb->rtime_at) > pcb->rto)
+		uvl_tcp_due(pcb);
+}
+
 static void
 rtt_sample(struct tcp_pcb *pcb, u32_t rtt)
 {
@@ -44,7 +53,7 @@ rtt_sample(struct tcp_pcb *pcb, u32_t rtt)
 			error = -error;
 		r->rttvar = (u32_t)((s32_t)r->rttvar + error - (s32_t)(r->rttvar / 4));
 	}
-	pcb->rto = uvl_tcp_rto(pcb);
+	set_rto(pcb);
 }
 
 static void
@@ -315,7 +324,8 @@ uvl_tcp_react(struct tcp_pcb *pcb)
 		remember(pcb);
 		uvl_tcp_reduce(pcb);
 		enter(pcb, UVL_TCP_REPAIR);
-		pcb->rtime = pcb->rtime < 0 ? pcb->rtime : 0;
+		if (pcb->rtime >= 0)
+			uvl_tcp_rtime_start(pcb);
 	}
 	if (r->state == UVL_TCP_REPAIR)
 		pace(pcb, TCP_SEQ_GT(pcb->lastack, uvl_self->tcp_ack_.una));
@@ -408,7 +418,7 @@ uvl_tcp_syn_acked(struct tcp_pcb *pcb, const struct tcp_seg *seg)
 	r->may_undo = false;
 	r->begun = false;
 	pcb->nrtx = 0;
-	pcb->rto = uvl_tcp_rto(pcb);
+	set_rto(pcb);
 }
 
 void

@@ -283,7 +283,7 @@ uvl_tcp_send_again(struct tcp_pcb *pcb, struct tcp_seg *seg)
 	uvl_on_tcp_retransmit(pcb, lwip_ntohl(seg->tcphdr->seqno), seg->len);
 	mark_again(pcb, seg);
 	if (seg == pcb->unacked)
-		pcb->rtime = 0;
+		uvl_tcp_rtime_start(pcb);
 	return ERR_OK;
 }
 

@@ -73,6 +73,11 @@ extern "C" {
  */
 #define UVL_FINE_SLOTS 256
 
+/* The wheel of TCP's slow timers: some hours. */
+#define UVL_WHEEL_LEVELS 3
+#define UVL_WHEEL_SLOTS  64
+#define UVL_TCP_WHEEL    (UVL_TCP_TICKS > 1)
+
 /* ip_tables.c */
 #define UVL_IP4_ALIASES   32
 #define UVL_ROUTES        64
@@ -154,10 +159,13 @@ struct uvl {
 	/* tcp_lists.c; the tables are memory behind this struct */
 	struct tcp_pcb **tcp_hash_; /* UVL_TCP_HASH_SIZE buckets */
 	uint32_t *tcp_ports_;       /* PCBs per local port */
-	struct tcp_pcb *tcp_due_;
-	bool tcp_lazy_;        /* nothing is due: no fine ticks until ... */
-	u16_t tcp_lazy_ticks_; /* so many ticks after ... */
-	u32_t tcp_lazy_since_; /* this time */
+
+	/* tcp_timers.c */
+	struct tcp_pcb *wheel_[UVL_WHEEL_LEVELS][UVL_WHEEL_SLOTS];
+	u64_t wheel_used_[UVL_WHEEL_LEVELS];       /* a bit for each slot with something in it */
+	struct tcp_pcb *tcp_soon_, *tcp_soon_now_; /* for the next tick; of the present one */
+	u32_t tick_at_;                            /* sys_now() of the last tick that is counted */
+	u32_t tick_wait_;                          /* ticks from then to the next timer */
 
 	/* recovery: uvl_tcp.h, tcp_rack.c */
 	struct uvl_tcp_ack tcp_ack_;
@@ -312,6 +320,58 @@ u32_t uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *
 u16_t uvl_tcp_room(const struct tcp_pcb *pcb);
 err_t uvl_tcp_queue(struct tcp_pcb *pcb, struct pbuf *p);
 
+/* ---- TCP's timers: tcp_timers.c
+ * ------------------------------------------------------------------ uvl_tcp_due(): a timer of the
+ * connection was started, or may be over sooner than before. uvl_tcp_soon(): the next tick is to
+ * look at it. Both do nothing for one that is not registered.
+ */
+
+/* Count the ticks that were left out since the last one: tcp_ticks is then what it should be. */
+void uvl_tcp_clock_sync(void);
+#define UVL_TCP_CLOCK_SYNC()                  \
+	do {                                  \
+		if (uvl_self->tick_wait_ > 1) \
+			uvl_tcp_clock_sync(); \
+	} while (0)
+
+/* By the timer: it has come; milliseconds until it is to come again. */
+void uvl_tcp_clock_fires(void);
+u32_t uvl_tcp_clock_next(void);
+/* In timeouts.c. */
+void uvl_tcp_timer_restart(u32_t ms);
+
+/* By tcp_slowtmr(): the present tick has begun; the first PCB whose turn it is, and it has it. */
+void uvl_tcp_wheel_tick(void);
+struct tcp_pcb *uvl_tcp_first_due(void);
+void uvl_tcp_visit(struct tcp_pcb *pcb);
+/* By tcp_fasttmr(): those who are there now, one after the other. */
+void uvl_tcp_soon_begin(void);
+struct tcp_pcb *uvl_tcp_soon_take(void);
+/* A PCB leaves its list. */
+void uvl_tcp_undue(struct tcp_pcb *pcb);
+void uvl_tcp_not_soon(struct tcp_pcb *pcb);
+
+/* In tcp.c: how long the persist timer runs. */
+u16_t uvl_tcp_persist_ticks(const struct tcp_pcb *pcb);
+
+/* Ticks for which the retransmission timer has run; -1: it does not. */
+static inline s16_t
+uvl_tcp_rtime(const struct tcp_pcb *pcb)
+{
+	return pcb->rtime < 0 ? -1 : (s16_t)LWIP_MIN(tcp_ticks - pcb->rtime_at, 0x7fffu);
+}
+
+static inline void
+uvl_tcp_rtime_start(struct tcp_pcb *pcb)
+{
+	UVL_TCP_CLOCK_SYNC();
+	pcb->rtime = 0;
+	pcb->rtime_at = tcp_ticks;
+	if (pcb->due_prev == NULL || pcb->user_timeout != 0 ||
+	    (s32_t)(pcb->due_tick - tcp_ticks) > pcb->rto)
+		uvl_tcp_due(pcb);
+}
+
 /* ---- addresses, routes, path MTU: ip_tables.c ---------------------------------------------------
  * The first group is for whoever configures the instance; false: the table is full. The others are
  * lwIP's questions.
@@ -412,6 +472,7 @@ uvl_tcp_enter(struct tcp_pcb *pcb, enum tcp_state to)
 {
 	uvl_on_tcp_state(pcb, to);
 	pcb->state = to;
+	uvl_tcp_due(pcb);
 }
 
 /* Protocols that drop. */

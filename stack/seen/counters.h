@@ -90,6 +90,7 @@
 	N("lwip", "tcp_active_opens", UVS_UNIT_TIMES, LWIP(lwip_stats_.mib2.tcpactiveopens), "connections begun here") \
 	N("lwip", "tcp_passive_opens", UVS_UNIT_TIMES, LWIP(lwip_stats_.mib2.tcppassiveopens), "connections begun by peers") \
 	N("lwip", "tcp_out_rsts", UVS_UNIT_PACKETS, LWIP(lwip_stats_.mib2.tcpoutrsts), "RSTs sent")  \
+	N("lwip", "tcp_timer_visits", UVS_UNIT_CONNECTIONS, LWIP(guard.stats.timer_visits), "times that TCP's timers looked at one") \
 	G("limits", "tcp_pcbs", UVS_UNIT_CONNECTIONS, LWIP(guard.pcbs), "TCP connections of any state") \
 	G("limits", "tcp_half_open", UVS_UNIT_CONNECTIONS, LWIP(guard.half_open), "of them in SYN_RCVD") \
 	G("limits", "tcp_time_wait", UVS_UNIT_CONNECTIONS, LWIP(guard.time_wait), "of them in TIME_WAIT") \

@@ -412,6 +412,7 @@ tcp_apply(struct uvs_sock *s)
 	else
 		tcp_nagle_enable(pcb);
 	uvl_tcp_hold(pcb, s->opt.cork);
+	uvl_tcp_due(pcb); /* timers have changed */
 	if (s->tcp.state == UVS_TCP_OPEN && !s->opt.cork && pcb->unsent != NULL)
 		tcp_output(pcb);
 }

@@ -491,11 +491,32 @@ crowd_talk(struct crowd *crowd)
 	return ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / rounds;
 }
 
+/* All of them in the slots that their ticks say; the bits tell which slots are in use. */
+static unsigned int
+in_wheel(const struct uvl *uvl)
+{
+	unsigned int n = 0;
+
+	for (unsigned int level = 0; level < UVL_WHEEL_LEVELS; level++)
+		for (unsigned int slot = 0; slot < UVL_WHEEL_SLOTS; slot++) {
+			const struct tcp_pcb *pcb = uvl->wheel_[level][slot];
+
+			CHECK((uvl->wheel_used_[level] >> slot & 1) == (pcb != NULL),
+			      "slot %u of level %u is not as its bit says", slot, level);
+			for (; pcb != NULL; pcb = pcb->due_next, n++)
+				CHECK((pcb->due_tick >> 6 * level & 63) == slot &&
+					      (s32_t)(pcb->due_tick - uvl->tcp_ticks_) > 0,
+				      "slot %u of level %u has a PCB for tick %u, at tick %u", slot,
+				      level, pcb->due_tick, uvl->tcp_ticks_);
+		}
+	return n;
+}
+
 /* The hash, the port counts and the lists must tell the same story. */
 static void
 check_lists(struct sim_host *host)
 {
-	unsigned int listed = 0, hashed = 0, due = 0;
+	unsigned int listed = 0, hashed = 0, due = 0, soon = 0;
 	uint32_t *ports = calloc(65536, sizeof(*ports));
 
 	sim_enter(host);
@@ -506,11 +527,17 @@ check_lists(struct sim_host *host)
 				continue;
 			listed++;
 			due += pcb->due_prev != NULL;
+			soon += pcb->soon_prev != NULL;
 			CHECK(uvl_tcp_find(&pcb->local_ip, pcb->local_port, &pcb->remote_ip,
 					   pcb->remote_port, NULL) == pcb,
 			      "port %u is not found by hash", pcb->local_port);
-			if (list == 2 && (pcb->rtime >= 0 || (pcb->flags & TF_ACK_DELAY) != 0))
-				CHECK(pcb->due_prev != NULL, "port %u is not due", pcb->local_port);
+			if (list == 2 && pcb->rtime >= 0)
+				CHECK(pcb->due_prev != NULL &&
+					      (s32_t)(pcb->due_tick - pcb->rtime_at) <= pcb->rto,
+				      "port %u is not due", pcb->local_port);
+			if (list == 2 && (pcb->flags & TF_ACK_DELAY) != 0)
+				CHECK(pcb->soon_prev != NULL, "port %u has no delayed ACK",
+				      pcb->local_port);
 		}
 	}
 	for (unsigned int i = 0; i < UVL_TCP_HASH_SIZE; i++)
@@ -518,9 +545,11 @@ check_lists(struct sim_host *host)
 		     pcb = pcb->hash_next)
 			hashed++;
 	CHECK(listed == hashed, "%u PCBs in lists, %u in the hash", listed, hashed);
-	for (struct tcp_pcb *pcb = host->uvl->tcp_due_; pcb != NULL; pcb = pcb->due_next)
-		due--;
-	CHECK(due == 0, "the list of due PCBs is off by %d", (int)due);
+	CHECK(due == in_wheel(host->uvl), "%u PCBs are in the wheel, and %u say so",
+	      in_wheel(host->uvl), due);
+	for (struct tcp_pcb *pcb = host->uvl->tcp_soon_; pcb != NULL; pcb = pcb->soon_next)
+		soon--;
+	CHECK(soon == 0, "the list for the next tick is off by %d", (int)soon);
 	CHECK(memcmp(ports, host->uvl->tcp_ports_, 65536 * sizeof(*ports)) == 0,
 	      "the port counts are wrong");
 	free(ports);
@@ -539,7 +568,7 @@ test_many_connections(void)
 	double most = crowd_talk(&many);
 	printf("  a message costs %.0f ns on one of 8 connections, %.0f on one of %u\n", least,
 	       most, many.size);
-	/* Caches and the walk every 500 ms make it 5 to 10; walks per packet made it hundreds. */
+	/* Caches make it 5 to 10; walks per packet made it hundreds. */
 	CHECK(most < 40 * least, "cost grows with the number of connections");
 	check_lists(&many.sim.host[0]);
 	check_lists(&many.sim.host[1]);
@@ -614,7 +643,7 @@ test_idle_ticks(void)
 	crowd_open(&crowd, 10);
 	sim_run(&crowd.sim, 1000000, NULL, NULL);
 	sim_enter(&crowd.sim.host[0]);
-	CHECK(crowd.sim.host[0].uvl->tcp_lazy_ && crowd.sim.host[0].uvl->tcp_due_ == NULL,
+	CHECK(crowd.sim.host[0].uvl->tick_wait_ > 1 && in_wheel(crowd.sim.host[0].uvl) == 0,
 	      "idle connections are due");
 	uint32_t ticks = tcp_ticks;
 	sim_run(&crowd.sim, 10000000, count_timers, &steps);
@@ -638,6 +667,59 @@ test_idle_ticks(void)
 	crowd_close(&crowd);
 }
 
+static uint64_t
+visits(const struct crowd *crowd)
+{
+	return crowd->sim.host[0].uvl->guard.stats.timer_visits;
+}
+
+/* Timers look at connections that have something to do, when they have it, however many others
+ * there are. */
+static void
+test_timer_visits(void)
+{
+	const unsigned int size = 1000, idle_s = 600;
+	struct crowd crowd;
+	uint64_t before;
+
+	crowd_open(&crowd, size);
+	sim_enter(&crowd.sim.host[0]);
+	for (unsigned int i = 0; i < size; i++) {
+		crowd.clients[i]->keep_idle = idle_s * 1000;
+		ip_set_option(crowd.clients[i], SOF_KEEPALIVE);
+		uvl_tcp_due(crowd.clients[i]);
+	}
+	sim_run(&crowd.sim, 5000000, NULL, NULL); /* the timers of the handshakes are over */
+	check_lists(&crowd.sim.host[0]);
+	before = visits(&crowd);
+	sim_run(&crowd.sim, 10000000, NULL, NULL);
+	CHECK(visits(&crowd) == before, "%u visits to idle connections",
+	      (unsigned int)(visits(&crowd) - before));
+
+	sim_enter(&crowd.sim.host[0]);
+	tcp_write(crowd.clients[7], "x", 1, TCP_WRITE_FLAG_COPY);
+	tcp_output(crowd.clients[7]);
+	sim_run(&crowd.sim, 10000000, NULL, NULL);
+	CHECK(visits(&crowd) - before == 1, "%u visits after a message on one of %u connections",
+	      (unsigned int)(visits(&crowd) - before), size);
+
+	/* Their time has come: for each but the one that spoke, one visit for the probe, and not
+	 * one too early. */
+	before = visits(&crowd);
+	sim_run(&crowd.sim, (idle_s - 30) * 1000000ull, NULL, NULL);
+	CHECK(visits(&crowd) == before, "%u visits before the keepalive is due",
+	      (unsigned int)(visits(&crowd) - before));
+	sim_run(&crowd.sim, 10000000, NULL, NULL);
+	CHECK(visits(&crowd) - before >= size - 1 && visits(&crowd) - before < 2 * size,
+	      "%u visits for the keepalive probes of %u connections",
+	      (unsigned int)(visits(&crowd) - before), size);
+	check_lists(&crowd.sim.host[0]);
+	sim_enter(&crowd.sim.host[0]);
+	CHECK(crowd.errors == 0 && crowd.clients[0]->keep_cnt_sent == 0,
+	      "a probe was not answered");
+	crowd_close(&crowd);
+}
+
 #define TEST(name)                 \
 	{                          \
 #name, test_##name \
@@ -656,6 +738,7 @@ static const struct simtest tests[] = {
 	TEST(many_connections),
 	TEST(time_wait_reuse),
 	TEST(idle_ticks),
+	TEST(timer_visits),
 };
 
 int
