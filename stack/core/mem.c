@@ -359,16 +359,21 @@ wrap_segment(struct rte_mbuf *seg)
 				   rte_pktmbuf_mtod(seg, void *), seg->data_len);
 }
 
+/* As pbuf_cat() of each, without looking for the end each time. */
 struct pbuf *
 uvs_pbuf_wrap(struct rte_mbuf *mbuf)
 {
+	uint16_t left = (uint16_t)mbuf->pkt_len;
 	struct rte_mbuf *next = mbuf->next;
-	struct pbuf *head = wrap_segment(mbuf);
+	struct pbuf *head = wrap_segment(mbuf), *last = head;
 
 	for (; next != NULL; mbuf = next) {
 		mbuf = next;
 		next = mbuf->next;
-		pbuf_cat(head, wrap_segment(mbuf));
+		last->tot_len = left;
+		left = (uint16_t)(left - last->len);
+		last->next = wrap_segment(mbuf);
+		last = last->next;
 	}
 	return head;
 }

@@ -46,6 +46,8 @@ uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
 		rte_pktmbuf_free(m);
 		return;
 	}
+	in->lwip->rx_joined = (m->ol_flags & RTE_MBUF_F_RX_LRO) != 0;
+	in->seen->port.rx_joined += in->lwip->rx_joined;
 	n->chksum_flags = (uint16_t)((n->chksum_flags & ~ALL_CHECKS) | checks_left(m));
 	p = uvs_pbuf_wrap(m);
 	in->rx_frame = m;
@@ -63,6 +65,7 @@ hairpin(struct netif *n)
 {
 	if (n->loop_first == NULL)
 		return false;
+	uvl_self->rx_joined = false;
 	n->chksum_flags &= (uint16_t)~ALL_CHECKS;
 	netif_poll(n);
 	return true;
@@ -74,6 +77,7 @@ uvs_netif_receive_lo(struct uvs_instance *in, struct rte_mbuf *m)
 {
 	struct pbuf *p = uvs_pbuf_wrap(m);
 
+	in->lwip->rx_joined = false;
 	pbuf_remove_header(p, sizeof(struct rte_ether_hdr));
 	if (ip_input(p, &in->lo) != ERR_OK)
 		pbuf_free(p);
@@ -205,6 +209,9 @@ share_frame(struct uvs_instance *in, const struct pbuf *p)
 	m->data_len = p->len;
 	m->pkt_len = p->len;
 	m->ol_flags = 0;
+	/* It may have been sent before, in a chain. */
+	m->next = NULL;
+	m->nb_segs = 1;
 	return m;
 }
 

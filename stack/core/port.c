@@ -66,6 +66,28 @@ choose_queues(const struct rte_eth_dev_info *info, const struct uvs_conf *c)
 	return (uint16_t)RTE_MIN(c->queues, most);
 }
 
+/* Segments that the NIC makes, and that it joins. A chain of a super-frame has more buffers than
+ * fit a soft queue: who shares the port gets the segments. */
+static void
+choose_super_frames(struct uvs_port *p, const struct rte_eth_dev_info *info, bool alone)
+{
+	if ((info->tx_offload_capa & UVS_TSO_OFFLOADS) == UVS_TSO_OFFLOADS)
+		p->tx_offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	if (!alone || (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_LRO) == 0)
+		return;
+	p->rx_offloads |= RTE_ETH_RX_OFFLOAD_TCP_LRO;
+	p->lro_most = RTE_MIN(info->max_lro_pkt_size, UVS_SUPER_FRAME);
+}
+
+static void
+limit_chains(struct uvs_port *p, const struct rte_eth_dev_info *info)
+{
+	uint16_t most = info->tx_desc_lim.nb_seg_max;
+
+	if ((p->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0 && !p->no_tx)
+		p->tso.most = most != 0 ? most : UVS_TSO_SEGS;
+}
+
 int
 uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 {
@@ -90,6 +112,8 @@ uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 	if (c->latency && uvs_eal_symbol(UVB_PORT_CLOCK) != NULL)
 		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TIMESTAMP;
 	p->tx_offloads = info.tx_offload_capa & WANT_TX_OFFLOADS;
+	choose_super_frames(p, &info, c->mode == UVS_MODE_EXCLUSIVE && c->stacks == 1);
+	limit_chains(p, &info);
 	p->mtu = (uint16_t)c->mtu;
 	p->rx_desc = p->tx_desc = WANT_DESC;
 	apply_quirks(p);
@@ -114,6 +138,7 @@ configure(struct uvs_port *p, bool intr)
 	struct rte_eth_conf conf = {
 		.rxmode = {.mq_mode = p->rss_hf ? RTE_ETH_MQ_RX_RSS : RTE_ETH_MQ_RX_NONE,
 			   .mtu = p->mtu,
+			   .max_lro_pkt_size = p->lro_most,
 			   .offloads = p->rx_offloads},
 		.txmode = {.offloads = p->tx_offloads},
 		.rx_adv_conf.rss_conf.rss_hf = p->rss_hf,
@@ -325,8 +350,10 @@ uvs_port_join(struct uvs_port *p, const struct uvs_conf *c)
 {
 	struct rte_eth_dev_info info;
 
-	if (rte_eth_dev_info_get(p->id, &info) == 0)
+	if (rte_eth_dev_info_get(p->id, &info) == 0) {
 		snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
+		limit_chains(p, &info);
+	}
 	p->epfd = -1;
 	p->joined = true;
 	p->intr = p->intr && c->poll != UVS_POLL_BUSY;
@@ -443,6 +470,7 @@ uvs_port_flush(struct uvs_port *p)
 
 	if (p->tx_n == 0)
 		return;
+	uvs_tso_end(&p->tso);
 	sent = rte_eth_tx_burst(p->id, p->txq, p->tx, p->tx_n);
 	if (unlikely(p->write_ns != 0))
 		note_latency(p);
@@ -453,21 +481,35 @@ uvs_port_flush(struct uvs_port *p)
 		memmove(p->tx, p->tx + sent, p->tx_n * sizeof(p->tx[0]));
 }
 
+/* There is no room, and the NIC takes nothing. */
+static __attribute__((noinline, cold)) void
+drop(struct uvs_port *p, struct rte_mbuf *m)
+{
+	p->seen->lost[UVS_LOST_TX_FULL].count++;
+	UVS_TRACE(drop, UVS_LOST_TX_FULL, m->pkt_len);
+	uvs_seen_last(p->seen, UVS_LOST_TX_FULL, rte_pktmbuf_mtod(m, void *), m->pkt_len,
+		      m->data_len, uvs_clock_ns());
+	rte_pktmbuf_free(m);
+}
+
 void
 uvs_port_send(struct uvs_port *p, struct rte_mbuf *m)
 {
+	if (p->tso.head != NULL && uvs_tso_join(&p->tso, m)) {
+		p->seen->port.tx_bytes += m->pkt_len; /* its payload */
+		p->seen->port.tx_joined++;
+		return;
+	}
+	uvs_tso_end(&p->tso);
 	if (p->tx_n == UVS_TX_BUFFER)
 		uvs_port_flush(p);
-	if (p->tx_n == UVS_TX_BUFFER) {
-		p->seen->lost[UVS_LOST_TX_FULL].count++;
-		UVS_TRACE(drop, UVS_LOST_TX_FULL, m->pkt_len);
-		uvs_seen_last(p->seen, UVS_LOST_TX_FULL, rte_pktmbuf_mtod(m, void *), m->pkt_len,
-			      m->data_len, uvs_clock_ns());
-		rte_pktmbuf_free(m);
+	if (unlikely(p->tx_n == UVS_TX_BUFFER)) {
+		drop(p, m);
 		return;
 	}
 	p->seen->port.tx_bytes += m->pkt_len;
 	p->tx[p->tx_n++] = m;
+	uvs_tso_begin(&p->tso, m);
 }
 
 /* --------------------------------------------------------------------------------- interrupts */

@@ -5,14 +5,16 @@
  * rte_eth_dev_info_get() offers.
  *
  * Transmit: frames gather in a buffer and go out in one burst at the end of the call or poll that
- * made them. What the NIC does not take stays for the next burst; a full buffer drops, counted.
- * All of it under the instance.
+ * made them; segments that a NIC with TSO would make out of one frame become one there (tso.h).
+ * What the NIC does not take stays for the next burst; a full buffer drops, counted. All of it
+ * under the instance.
  */
 #ifndef STACK_CORE_PORT_H
 #define STACK_CORE_PORT_H
 
 #include "stack/core/clock.h"
 #include "stack/core/rte.h"
+#include "stack/core/tso.h"
 
 #include "stack/conf/conf.h"
 #include "stack/seen/seen.h"
@@ -31,6 +33,7 @@ struct uvs_port {
 	bool joined;             /* another process configured and started it, and stops it */
 	struct uvs_share *share; /* soft queues that wake it, too; NULL: none */
 	uint16_t mtu;
+	uint32_t lro_most; /* bytes of a frame that the NIC joins of segments; 0: it does not */
 	uint16_t rx_desc, tx_desc;
 	uint64_t rx_offloads, tx_offloads; /* RTE_ETH_RX_OFFLOAD_*, RTE_ETH_TX_OFFLOAD_* in use */
 	uint64_t rss_hf;
@@ -52,6 +55,7 @@ struct uvs_port {
 
 	struct rte_mbuf *tx[UVS_TX_BUFFER];
 	uint16_t tx_n;
+	struct uvs_tso tso; /* the last of them, if it may grow */
 	/* latency.h: when the oldest write was made that no burst has followed yet; 0: there is
 	 * none. */
 	uint64_t write_ns;

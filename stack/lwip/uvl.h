@@ -127,6 +127,9 @@ struct uvl {
 	bool rand_has_left;
 	uint64_t assert_failures; /* LWIP_ASSERTs that did not hold */
 
+	bool rx_joined; /* the frame being processed is several segments of the wire; by who gives
+			   it */
+
 	/* tcp_in.c: the segment being processed */
 	struct tcp_seg inseg_;
 	struct tcp_hdr *tcpin_hdr_;

@@ -69,18 +69,26 @@ list_offloads(struct facts *f, const char *key, uint64_t offloads, const char *(
 			fact_word(f, name(RTE_BIT64(bit)));
 }
 
+static const char *
+used(uint64_t offload)
+{
+	return offload != 0 ? "used" : "not used";
+}
+
 static void
 describe_offloads(struct facts *f, const struct uvs_port *p, const struct rte_eth_dev_info *info)
 {
 	list_offloads(f, "rx_offloads", info->rx_offload_capa, rte_eth_dev_rx_offload_name);
-	fact_note(f, "checksums: %s",
+	fact_note(f, "checksums: %s; LRO: %s",
 		  p->rx_offloads & RTE_ETH_RX_OFFLOAD_TCP_CKSUM ? "the device verifies them"
-								: "verified in software");
+								: "verified in software",
+		  used(p->rx_offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO));
 	list_offloads(f, "tx_offloads", info->tx_offload_capa, rte_eth_dev_tx_offload_name);
-	fact_note(f, "checksums: %s; chains of buffers: %s; TSO: not used",
+	fact_note(f, "checksums: %s; chains of buffers: %s; TSO: %s",
 		  p->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM ? "the device makes them"
 								: "made in software",
-		  p->tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? "sent as they are" : "copied");
+		  p->tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS ? "sent as they are" : "copied",
+		  used(p->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO));
 }
 
 static void

@@ -58,6 +58,8 @@
 	N("port", "tx_bytes", UVS_UNIT_BYTES, SEEN(port.tx_bytes), "bytes given to the NIC")         \
 	N("port", "tx_bursts", UVS_UNIT_TIMES, SEEN(port.tx_bursts), "transmit bursts")              \
 	N("port", "tx_copied", UVS_UNIT_PACKETS, SEEN(port.tx_copied), "frames that could not be sent as they lay") \
+	N("port", "tx_joined", UVS_UNIT_PACKETS, SEEN(port.tx_joined), "TCP segments sent as part of the frame before, which the NIC cuts (TSO)") \
+	N("port", "rx_joined", UVS_UNIT_PACKETS, SEEN(port.rx_joined), "frames received that are several TCP segments (LRO)") \
 	D("dropped", "rx_bad_checksum", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_RX_BAD_CHECKSUM].count), "the NIC found a checksum bad", UVS_LOST_RX_BAD_CHECKSUM, "netif receive") \
 	D("dropped", "rx_refused", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_RX_REFUSED].count), "lwIP did not take it", UVS_LOST_RX_REFUSED, "netif receive") \
 	D("dropped", "tx_full", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_TX_FULL].count), "the transmit buffer was full: the NIC takes nothing", UVS_LOST_TX_FULL, "port send") \

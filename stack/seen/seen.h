@@ -61,6 +61,8 @@ struct uvs_port_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t tx_bursts;
 	uint64_t tx_copied; /* frames that could not go as they were */
+	uint64_t tx_joined; /* segments that went as part of the frame before (TSO) */
+	uint64_t rx_joined; /* frames that are several segments of the wire (LRO) */
 };
 
 struct uvs_mem_stats {
