@@ -323,6 +323,7 @@ take_memory(void)
 	uvs_softq_take_over(&m.boss, &m.host->x, &wake);
 	uvs_steer_map(&m.map, &m.host->steer, m.host->steer_memory);
 	must(uvs_rules_adopt(&m.rules, &m.map.rules, m.map.claims) == 0, "no memory for rules");
+	uvs_nicrules_start(&m.nic_rules, m.port.id, m.host, &m.rules);
 	TAILQ_INIT(&m.clients);
 }
 
