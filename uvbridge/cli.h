@@ -32,6 +32,11 @@ bool cli_rate(const char *text, uint64_t *bps);    /* 10mbit, 1gbit; 1mbps is 8m
 bool cli_bytes(const char *text, uint64_t *bytes); /* 1514, 1514b, 100kb, 100KiB, 1mb */
 bool cli_percent(const char *text, uint32_t *p);   /* 1%, 0.05%; of 2^32 */
 
+/* cli_filter.c: a filter in the words of tcpdump, pcap-filter(7), as instructions for whole
+ * Ethernet frames: how many of at most `max` were written, or -1 after saying what is wrong with
+ * it. */
+int cli_filter(const char *verb, const char *text, struct uvb_bpf_insn *insn, uint32_t max);
+
 /* cli_ask.c: put a request to a fabric's daemon. EXIT_OK, or EXIT_FAILED after saying why. */
 struct uvb_ctl_answer;
 struct uvb_ctl_hdr cli_ctl_hdr(unsigned type, size_t len);

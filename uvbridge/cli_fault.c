@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pcap/pcap.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -95,35 +94,21 @@ add(const char *fabric, const struct uvb_fault_def *def, bool json)
 
 /* -------------------------------------------------------------------------------------- parsing */
 
-/* false, after saying why, if libpcap does not understand it or it is too long. */
 static bool
-compile_filter(const char *verb, const char *text, struct uvb_fault_def *def)
+set_filter(const char *verb, const char *text, struct uvb_fault_def *def)
 {
-	struct bpf_program prog;
-	pcap_t *p = pcap_open_dead(DLT_EN10MB, UVB_FRAME_MAX);
-	bool ok = p != NULL && pcap_compile(p, &prog, text, 1, PCAP_NETMASK_UNKNOWN) == 0;
+	int n = cli_filter(verb, text, def->insn, UVB_FAULT_INSNS);
 
-	if (!ok) {
-		cli_usage(verb, "--filter \"%s\": %s", text,
-			  p != NULL ? pcap_geterr(p) : "no memory");
-	} else if (prog.bf_len > UVB_FAULT_INSNS || strlen(text) >= sizeof(def->text)) {
-		ok = false;
-		cli_usage(verb,
-			  "--filter: %u instructions and %zu characters; %d and %zu are the "
-			  "most: use several faults",
-			  prog.bf_len, strlen(text), UVB_FAULT_INSNS, sizeof(def->text) - 1);
+	if (n < 0)
+		return false;
+	if (strlen(text) >= sizeof(def->text)) {
+		cli_usage(verb, "--filter: %zu characters; %zu are the most: use several faults",
+			  strlen(text), sizeof(def->text) - 1);
+		return false;
 	}
-	if (ok) {
-		_Static_assert(sizeof(struct bpf_insn) == sizeof(struct uvb_bpf_insn),
-			       "as libpcap's");
-		memcpy(def->insn, prog.bf_insns, prog.bf_len * sizeof(def->insn[0]));
-		def->nb_insns = prog.bf_len;
-		snprintf(def->text, sizeof(def->text), "%s", text);
-		pcap_freecode(&prog);
-	}
-	if (p != NULL)
-		pcap_close(p);
-	return ok;
+	def->nb_insns = (uint32_t)n;
+	snprintf(def->text, sizeof(def->text), "%s", text);
+	return true;
 }
 
 /* A number, or a word: FNV-1a. */
@@ -237,7 +222,7 @@ rule_option(struct uvb_fault_def *def, int opt, const char *arg, bool *json)
 	bool ok = true;
 
 	if (opt == OPT_FILTER)
-		return compile_filter("fault", arg, def) ? 0 : EXIT_USAGE;
+		return set_filter("fault", arg, def) ? 0 : EXIT_USAGE;
 	if (opt == OPT_SKIP)
 		ok = cli_number(arg, UINT64_MAX, &def->skip);
 	else if (opt == OPT_COUNT)
@@ -297,7 +282,7 @@ link_option(struct uvb_fault_def *def, int opt, const char *arg, bool *json)
 
 	switch (opt) {
 	case OPT_FILTER:
-		return compile_filter("link", arg, def) ? 0 : EXIT_USAGE;
+		return set_filter("link", arg, def) ? 0 : EXIT_USAGE;
 	case OPT_JSON:
 		*json = true;
 		break;

@@ -82,8 +82,11 @@ static const struct verb {
 	 "  -w FILE            where to; - is standard output\n"
 	 "  --snaplen N        bytes kept of each frame (262144)\n"
 	 "  --max-size BYTES   end before the file grows larger (0: no limit)\n"
+	 "  --ring N           go on in another file then, and keep the N newest: FILE-00001 ...\n"
+	 "  --filter EXPR      these frames alone, in the words of tcpdump: pcap-filter(7)\n"
 	 "  --seconds SEC      end after this long (0: until interrupted)\n"
-	 "Example: uvbridge capture lab -w /tmp/lab.pcapng --snaplen 128\n"},
+	 "Example: uvbridge capture lab -w /tmp/lab.pcapng --filter 'tcp port 80' --ring 4 "
+	 "--max-size 10000000\n"},
 	{"ledger", cli_ledger, "is every cell where it belongs?",
 	 "Usage: uvbridge ledger NAME [--json]\n"
 	 "Looks for cells that are owned but wait in no VOQ of their owner. Exit status 0: clean,\n"
