@@ -19,17 +19,18 @@ struct nic_kind {
 	const char *plugin;  /* shared object when the configuration names none */
 	const char *lives;   /* key of who must live for the port to; "any" with mode = shared */
 	const char *missing; /* what to say without `needs` */
+	bool one_if_shared;  /* nobody can say what arrives at which queue: all at one, then */
 };
 
 /* clang-format off */
 static const struct nic_kind kinds[] = {
 	{"uveth", "net_uveth0", NULL, "fabric", "mac", "rxq", "txq", "librte_net_uveth.so", "life",
-	 "uveth needs fabric=NAME"},
-	{"tap", "net_tap0", "iface", NULL, "mac", NULL, NULL, NULL, NULL, NULL},
+	 "uveth needs fabric=NAME", false},
+	{"tap", "net_tap0", "iface", NULL, "mac", NULL, NULL, NULL, NULL, NULL, false},
 	{"af_packet", "net_af_packet0", NULL, "iface", NULL, "qpairs", NULL, NULL, NULL,
-	 "af_packet needs iface=INTERFACE"},
-	{"ring", "net_ring0", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
-	{"pci", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+	 "af_packet needs iface=INTERFACE", true},
+	{"ring", "net_ring0", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false},
+	{"pci", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false},
 };
 /* clang-format on */
 
@@ -104,7 +105,8 @@ make_vdev(const struct uvs_conf *c, const struct nic_kind *k, const char *args,
 
 	snprintf(out->vdev, sizeof(out->vdev), "%s%s%s%s%s", k->vdev, args[0] ? "," : "",
 		 bare ? k->first : "", bare ? "=" : "", args);
-	snprintf(number, sizeof(number), "%u", c->queues);
+	snprintf(number, sizeof(number), "%u",
+		 k->one_if_shared && c->mode == UVS_MODE_SHARED ? 1 : c->queues);
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4],
 		 b[5]);
 	if (c->mac.set)

@@ -30,9 +30,10 @@ static const struct quirk {
 	const char *alone;
 } quirks[] = {
 	/* The receiver gets our very mbuf, of which lwIP may still hold a reference. */
-	{.driver = "net_ring", .copy_tx = true},
+	{.driver = "net_ring",
+	 .copy_tx = true,
+	 .alone = "its rings wait for ever for a process that is killed in the middle of a burst"},
 	{.driver = "net_af_packet", .alone = "its sockets are those of the process that opened it"},
-	/* It has them over a queue's stop, too: a refilled pool would have them twice. */
 	{.driver = "net_tap", .alone = "it does not give back the buffers of a process that died"},
 };
 
@@ -359,8 +360,8 @@ uvs_port_join(struct uvs_port *p, const struct uvs_conf *c)
 	p->intr = p->intr && c->poll != UVS_POLL_BUSY;
 	apply_quirks(p);
 	/* A driver may know a port of another process, and have no way to its frames. */
-	if (rte_eth_fp_ops[p->id].rx_pkt_burst == NULL ||
-	    rte_eth_fp_ops[p->id].tx_pkt_burst == NULL) {
+	if (p->queues != 0 && (rte_eth_fp_ops[p->id].rx_pkt_burst == NULL ||
+			       rte_eth_fp_ops[p->id].tx_pkt_burst == NULL)) {
 		uvs_log(UVS_LOG_ERROR, "%s does not work in several processes: mode = exclusive",
 			p->driver);
 		return -ENOTSUP;

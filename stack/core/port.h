@@ -38,7 +38,7 @@ struct uvs_port {
 	uint64_t rx_offloads, tx_offloads; /* RTE_ETH_RX_OFFLOAD_*, RTE_ETH_TX_OFFLOAD_* in use */
 	uint64_t rss_hf;
 	bool copy_tx;      /* the driver gives our very mbuf to the receiver */
-	const char *alone; /* why no other process can use the port; NULL: it may be tried */
+	const char *alone; /* why no other process can poll its queues; NULL: it may be tried */
 	bool intr;         /* RX interrupts work */
 	int epfd;          /* readable when an armed queue has something; -1 */
 	struct rte_ether_addr mac;

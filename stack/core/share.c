@@ -243,7 +243,7 @@ take_port(const struct uvs_share *s, struct uvs_port *p)
 	p->rx_offloads = h->rx_offloads;
 	p->tx_offloads = h->tx_offloads;
 	p->rss_hf = h->rss_hf;
-	p->intr = h->intr;
+	p->intr = h->intr || s->queue < 0; /* soft queues have bells, whatever the port has */
 	memcpy(p->mac.addr_bytes, h->mac, sizeof(h->mac));
 }
 

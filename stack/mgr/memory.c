@@ -175,11 +175,16 @@ probe_port(struct mgr *m, char err[UVS_ERR_LEN])
 
 	if (rc < 0)
 		return uvs_fail(err, rc, "the port cannot be used: %s", strerror(-rc));
-	if (m->port.alone != NULL)
-		return uvs_fail(err, -ENOTSUP,
-				"%s cannot be shared: %s; mode = exclusive, or another card "
-				"(uvstack nic check)",
+	if (m->port.alone == NULL)
+		return 0;
+	m->port.queues = 1;
+	if (m->conf.slots < 2)
+		return uvs_fail(err, -EINVAL,
+				"slots = 1 is none for a process: %s is polled by the manager, "
+				"which takes one (%s)",
 				m->port.driver, m->port.alone);
+	uvs_log(UVS_LOG_NOTICE, "the manager polls %s for all processes: %s", m->port.driver,
+		m->port.alone);
 	return 0;
 }
 
@@ -194,6 +199,7 @@ describe(struct mgr *m)
 	h->address = m->conf.address.addr.s_addr;
 	h->prefix = m->conf.address.prefix;
 	h->gateway = m->conf.gateway.addr.s_addr;
+	h->by_manager = m->port.alone != NULL;
 }
 
 /* A slot's pool is filled anew for each process; what the NIC receives into is not in it only
@@ -227,7 +233,7 @@ start_port(struct mgr *m, char err[UVS_ERR_LEN])
 	rc = uvs_port_start(&m->port, &m->conf, pool);
 	if (rc < 0)
 		return uvs_fail(err, rc, "the port does not start: %s", strerror(-rc));
-	rc = check_restart(m, err);
+	rc = m->port.alone == NULL ? check_restart(m, err) : 0;
 	if (rc < 0)
 		return rc;
 	m->reta_size = uvs_port_reta(&m->port, m->reta);
@@ -295,6 +301,16 @@ forget_the_dead(struct mgr *m)
 	remove_files(dir, is_of_the_dead, m);
 }
 
+/* PREFIXmap_N */
+static bool
+is_page(const char *name, const void *arg)
+{
+	const struct mgr *m = arg;
+	size_t n = strlen(m->prefix);
+
+	return strncmp(name, m->prefix, n) == 0 && strncmp(name + n, "map_", 4) == 0;
+}
+
 /* ------------------------------------------------------------------------------------ take-over
  *
  * DPDK has one primary process, and a second one would clear the memory under those that live. But
@@ -339,18 +355,30 @@ check_control(struct mgr *m, char err[UVS_ERR_LEN])
 }
 
 static int
+card_is_gone(char err[UVS_ERR_LEN], int rc, const char *why)
+{
+	return uvs_fail(err, rc,
+			"the manager before this one has died, and the network card with it "
+			"(%.200s): start the manager when the processes of the host have ended",
+			why);
+}
+
+static int
 take_host(struct mgr *m, char err[UVS_ERR_LEN])
 {
-	int rc = start_eal(m, err);
+	char why[UVS_ERR_LEN];
+	int rc = start_eal(m, why);
 
 	if (rc < 0)
-		return rc;
+		return card_is_gone(err, rc, why);
 	m->host = uvs_share_host();
 	if (m->host == NULL)
 		return uvs_fail(err, -EPROTO,
 				"the manager before this one has died, and its host cannot be "
 				"taken over (the log says why): its processes serve on; start the "
 				"manager when they have ended");
+	if (m->host->by_manager)
+		return card_is_gone(err, -ENOTSUP, "it alone polled it");
 	take_port(m);
 	forget_the_dead(m);
 	return check_control(m, err);
@@ -359,8 +387,11 @@ take_host(struct mgr *m, char err[UVS_ERR_LEN])
 static int
 make_all(struct mgr *m, char err[UVS_ERR_LEN])
 {
-	int rc = find_memory(m, err);
+	int rc;
 
+	/* What a host has left of which nobody lives. */
+	remove_files(m->huge_dir, is_page, m);
+	rc = find_memory(m, err);
 	if (rc == 0)
 		rc = start_eal(m, err);
 	if (rc == 0)
@@ -431,16 +462,6 @@ is_any(const char *name, const void *arg)
 	(void)name;
 	(void)arg;
 	return true;
-}
-
-/* PREFIXmap_N */
-static bool
-is_page(const char *name, const void *arg)
-{
-	const struct mgr *m = arg;
-	size_t n = strlen(m->prefix);
-
-	return strncmp(name, m->prefix, n) == 0 && strncmp(name + n, "map_", 4) == 0;
 }
 
 void

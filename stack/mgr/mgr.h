@@ -102,7 +102,8 @@ struct mgr {
 	struct standin {
 		uint32_t slot; /* 0: it does not stand in */
 		struct uvs_softq_end end;
-		struct watch timer;
+		struct uvs_steer steer;
+		struct watch timer, bell, port;
 	} standin;
 };
 
@@ -181,6 +182,9 @@ int reta_write(struct mgr *m);
 
 /* standin.c: is somebody to stand in for a stack with a queue, after slots have changed? */
 void standin_follow(struct mgr *m);
+/* At the start: be the only one who polls the port, if its driver wants that. 0, or a negative
+ * errno. */
+int standin_stay(struct mgr *m);
 /* Make room: its slot is free afterwards. */
 void standin_end(struct mgr *m);
 

@@ -503,11 +503,17 @@ set_draining(struct mgr *m, struct out *o, bool draining)
 	show_status(m, o);
 }
 
-/* Not while somebody attaches: he would have to begin again. */
+static bool
+has_processes(const struct mgr *m)
+{
+	return (m->used & ~(1ULL << m->standin.slot)) != 0;
+}
+
+/* Not while somebody attaches: he would have to begin again. Not if the card would go with us. */
 static int
 reload(struct mgr *m, struct out *o)
 {
-	m->reload = m->done = m->attaching == NULL;
+	m->reload = m->done = m->attaching == NULL && !(m->host->by_manager && has_processes(m));
 	show_status(m, o);
 	return m->reload ? 0 : 1;
 }

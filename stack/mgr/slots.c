@@ -92,11 +92,12 @@ move(struct mgr *m, uint32_t slot, enum uvs_lease_event event)
 
 /* ---------------------------------------------------------------------------------------- lease */
 
-/* The manager's own gives way. */
+/* The manager's own gives way, unless it has the card for good. */
 uint32_t
 slots_free(const struct mgr *m)
 {
-	return (uint32_t)__builtin_popcountll(ALL_SLOTS(m) & ~m->used) + (m->standin.slot != 0);
+	return (uint32_t)__builtin_popcountll(ALL_SLOTS(m) & ~m->used) +
+	       (m->standin.slot != 0 && !m->host->by_manager);
 }
 
 bool
@@ -137,10 +138,13 @@ start_queue(struct mgr *m, uint32_t slot)
 }
 
 /* All that is at home is free again. The NIC must have none of it meanwhile: what it receives into
- * is at home, too. */
+ * is at home, too. The pool of a queue that the manager polls for good was filled when it was made,
+ * and what the driver has of it stays the driver's. */
 static void
 refill(struct mgr *m, uint32_t slot)
 {
+	if (m->host->by_manager && uvs_slot_queue(m->host, slot) >= 0)
+		return;
 	stop_queue(m, slot);
 	uvs_mem_refill(m->host->slot[slot].pool);
 	start_queue(m, slot);

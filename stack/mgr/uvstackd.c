@@ -231,6 +231,9 @@ set_up(struct mgr *m, char err[UVS_ERR_LEN])
 		rc = open_bells(m);
 	if (rc == 0) {
 		take_over(m);
+		rc = standin_stay(m);
+	}
+	if (rc == 0) {
 		rc = clients_listen(m);
 	}
 	return rc == 0 ? 0 : uvs_fail(err, rc, "cannot set the manager up: %s", strerror(-rc));

@@ -195,11 +195,13 @@ describe_running(struct facts *f, struct uvs_port *p)
 	fact_bool(f, "queue_restart", restarts);
 	fact_note(f,
 		  "mode = shared has the buffers of a process that died back when its queue stops");
-	fact_bool(f, "shared", p->alone == NULL && restarts);
-	fact_note(f, "mode = shared: %s",
-		  p->alone != NULL ? p->alone
-		  : restarts       ? "may be used"
-				   : "its queues cannot be stopped one by one");
+	fact_bool(f, "shared", p->alone != NULL || restarts);
+	if (p->alone != NULL)
+		fact_note(f, "mode = shared: the manager polls it for all processes, for %s",
+			  p->alone);
+	else
+		fact_note(f, "mode = shared: %s",
+			  restarts ? "may be used" : "its queues cannot be stopped one by one");
 }
 
 /* ------------------------------------------------------------------------------------- open, close

@@ -34,7 +34,7 @@
 
 #define UVS_HOST_ZONE    "uvs_host"
 #define UVS_HOST_MAGIC   0x74736f6873767500ULL
-#define UVS_HOST_VERSION 2
+#define UVS_HOST_VERSION 3
 
 #define UVS_COMM_LEN 16 /* as the kernel's */
 
@@ -102,6 +102,7 @@ struct uvs_host {
 	uint8_t mac[6];
 	uint8_t prefix;
 	uint8_t intr;              /* receive interrupts were asked for and the driver has them */
+	uint8_t by_manager;        /* who alone polls the port's queue, in slot 1 */
 	uint32_t address, gateway; /* network order */
 
 	struct uvs_crossbar x;

@@ -200,6 +200,8 @@ static const struct {
 	{"tap:iface=uv7", "", "net_tap0,iface=uv7", ""},
 	{"tap", "", "net_tap0", ""},
 	{"af_packet:iface=veth1", "queues = 2\n", "net_af_packet0,iface=veth1,qpairs=2", ""},
+	{"af_packet:iface=veth1", "queues = 2\nmode = shared\nhost = h\n",
+	 "net_af_packet0,iface=veth1,qpairs=1", ""},
 	{"ring", "", "net_ring0", ""},
 	{"pci:0000:3b:00.1", "", "", "0000:3b:00.1"},
 };
