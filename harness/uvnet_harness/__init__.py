@@ -8,11 +8,13 @@ from uvnet_harness.kernel import KernelHost
 from uvnet_harness.net import Net, Settings, Shape
 from uvnet_harness.proc import Process, ProcessFailed, Result
 from uvnet_harness.rss import Flow, HashType, Rss
+from uvnet_harness.stats import Counter, Stats
 from uvnet_harness.wait import Deadline, Timeout, until
 
 __all__ = [
     "App",
     "Build",
+    "Counter",
     "Deadline",
     "Difference",
     "DpdkHost",
@@ -30,6 +32,7 @@ __all__ = [
     "Settings",
     "Shape",
     "Snapshot",
+    "Stats",
     "Timeout",
     "until",
 ]

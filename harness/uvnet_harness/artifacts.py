@@ -21,21 +21,19 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uvnet_harness import fabric
+from uvnet_harness.backtrace import backtrace
 from uvnet_harness.proc import Process, describe_end
 
 if TYPE_CHECKING:
     from uvnet_harness.net import Net
 
 CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
-
-GDB_TIMEOUT = 30.0
-"""Seconds for one back-trace."""
 
 
 def collect_live(net: Net) -> None:
@@ -128,23 +126,6 @@ def topology(net: Net) -> dict[str, object]:
             for p in net.processes.all
         ],
     }
-
-
-def backtrace(target: Sequence[str]) -> str:
-    """All threads of a process or core file, by gdb.
-
-    :param target: gdb's arguments: ``-p PID``, or program and core.
-    """
-    if not shutil.which("gdb"):
-        return "gdb is not installed\n"
-    words = ["gdb", "-batch", "-nx", "-iex", "set debuginfod enabled off", "-ex", "thread apply all bt"]
-    try:
-        done = subprocess.run(
-            [*words, *target], capture_output=True, text=True, errors="replace", timeout=GDB_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"gdb took longer than {GDB_TIMEOUT:g} s\n"
-    return done.stdout + done.stderr
 
 
 def backtrace_of_crash(process: Process) -> str:

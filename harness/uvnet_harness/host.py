@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from uvnet_harness import nics, wait
-from uvnet_harness.fabric import numbers
-from uvnet_harness.proc import Process, Result
+from uvnet_harness.proc import GRACE, Process, Result
 from uvnet_harness.rss import Rss
+from uvnet_harness.stats import Stats
 
 if TYPE_CHECKING:
     from uvnet_harness.net import Net
@@ -125,7 +124,7 @@ class App:
         daemon; see `Fabric.wait_no_port`."""
         self.process.kill()
 
-    def stop(self, grace: float = 5) -> int:
+    def stop(self, grace: float = GRACE) -> int:
         """SIGTERM it, SIGKILL after `grace` seconds; wait until it is gone.
 
         :returns: exit status, or negative number of the signal that ended it.
@@ -290,16 +289,16 @@ class Host:
         """The stack's log on this host."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def stats(self) -> dict[str, int]:
-        """The stack's counters, by dotted name, as the last command that ended in order has left them.
+    def stats(self) -> Stats:
+        """The stack's counters, as the last command that ended in order has left them.
 
         :raises FileNotFoundError: none has.
         """
-        return dict(numbers("", json.loads(self.stats_path.read_text())))
+        return Stats.read(self.stats_path, self.net.build.uvstack)
 
     def asserted(self) -> bool:
         """True if an assertion of lwIP failed in the last command that ended in order."""
-        return self.stats_path.exists() and self.stats().get("loop.asserts", 0) > 0
+        return self.stats_path.exists() and self.stats()["loop.asserts"] > 0
 
     def __str__(self) -> str:
         return f"host {self.name} ({self.ip})"

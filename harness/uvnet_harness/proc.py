@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uvnet_harness import journal, wait
+from uvnet_harness.backtrace import backtrace
 
 CRASH_SIGNALS = frozenset(
     {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS}
@@ -24,6 +25,10 @@ CRASH_SIGNALS = frozenset(
 
 OUTPUT_IN_MESSAGE = 4000
 """Characters of each output stream that a failure message quotes, from its end."""
+
+GRACE = 10.0
+"""Seconds that a process may take to end: a stack that has unsent data lingers for two (exit_linger_ms),
+and the machine may be busy."""
 
 
 class ProcessFailed(AssertionError):
@@ -219,8 +224,8 @@ class Process:
         self._popen.wait()
         self._gone()
 
-    def stop(self, number: int = signal.SIGTERM, grace: float = 5) -> int:
-        """Ask it to end, then insist.
+    def stop(self, number: int = signal.SIGTERM, grace: float = GRACE) -> int:
+        """Ask it to end, then insist: what did not end in time leaves its back-trace in its folder.
 
         :param grace: seconds until SIGKILL.
         :returns: its exit status, or the negative number of the signal that ended it.
@@ -232,6 +237,7 @@ class Process:
                 os.killpg(self.pid, signal.SIGCONT)
             if not wait.process_end(self.pid, grace):
                 self._owner.complaints.append(f"{self} did not end within {grace:g} s of signal {number}")
+                (self.folder / f"backtrace-{self.name}.txt").write_text(backtrace(["-p", str(self.pid)]))
                 self.kill()
         status = self._popen.wait()
         for _ in range(2):  # what it has forked and not waited for

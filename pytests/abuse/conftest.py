@@ -98,4 +98,4 @@ def town(net, program):
     return Town(server, friend, Attacker(wire, server), program("echo_asyncio"))
 
 
-net_limits = {"tcp_max_connections": 2000, "tcp_max_tw_buckets": 500, "depot_mb": 16}
+net_limits = {"tcp_max_connections": 2000, "tcp_max_tw_buckets": 500, "depot_mb": 16, "exit_linger_ms": 100}

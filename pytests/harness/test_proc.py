@@ -67,6 +67,7 @@ def test_stubborn_process_is_killed_and_complained_about(processes, tmp_path):
     process.wait_output("up")
     assert process.stop(grace=0.2) == -signal.SIGKILL
     assert "did not end within 0.2 s" in processes.complaints[0]
+    assert "wait" in (tmp_path / "backtrace-sh.txt").read_text()
 
 
 def test_crash_is_an_unexpected_end(processes, tmp_path):

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const struct uvs_model *uvs_model = &uvs_model_shared;
@@ -485,12 +486,40 @@ linger(void)
 
 #define STATS_LEN 8192 /* of an instance */
 
+static bool
+write_line(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "we");
+	bool ok = f != NULL && fprintf(f, "%s\n", text) > 0;
+
+	return f != NULL && fclose(f) == 0 && ok;
+}
+
+/* As a whole: who ends may be killed while he writes, and somebody may be reading. A pipe or a
+ * terminal is written to as it is. */
+static bool
+replace_file(const char *path, const char *text)
+{
+	char part[UVS_CONF_STR + 32];
+	struct stat st;
+	int error;
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return write_line(path, text);
+	snprintf(part, sizeof(part), "%s.%d.part", path, (int)getpid());
+	if (write_line(part, text) && rename(part, path) == 0)
+		return true;
+	error = errno;
+	unlink(part);
+	errno = error;
+	return false;
+}
+
 static void
 write_stats(void)
 {
 	size_t len = (stack.n + 1) * STATS_LEN;
 	char path[UVS_CONF_STR + 16], *text = malloc(len);
-	FILE *f;
 
 	if (text == NULL)
 		return;
@@ -498,11 +527,9 @@ write_stats(void)
 	uvs_log(UVS_LOG_DEBUG, "statistics: %s", text);
 	if (stack.conf.stats_file[0] != '\0') {
 		uvs_log_expand(stack.conf.stats_file, path, sizeof(path));
-		f = fopen(path, "we");
-		if (f != NULL) {
-			fprintf(f, "%s\n", text);
-			fclose(f);
-		}
+		if (!replace_file(path, text))
+			uvs_log(UVS_LOG_WARNING, "stats_file %s: no statistics: %s", path,
+				strerror(errno));
 	}
 	free(text);
 }
