@@ -303,11 +303,20 @@ check_watch(struct slot *f)
 }
 
 static void
+check_port(const struct uvs_sock *s)
+{
+	if (s->type == SOCK_STREAM && s->use != NULL)
+		must(s->use->listening == (s->tcp.state == UVS_TCP_LISTEN),
+		     "ports know who listens");
+}
+
+static void
 check(void)
 {
 	for (int i = 0; i < SLOTS; i++) {
 		if (slots[i].s == NULL)
 			continue;
+		check_port(slots[i].s);
 		check_level(&slots[i]);
 		if (slots[i].watched)
 			check_watch(&slots[i]);

@@ -509,6 +509,6 @@ uvs_native_thirst_free(struct uvs_native_thirst *t)
 {
 	if (t == NULL)
 		return;
-	uvs_model->call(t->in, do_quench, &t->starved);
+	uvs_call_surely(t->in, do_quench, &t->starved);
 	free(t);
 }

@@ -473,6 +473,16 @@ uvs_ports_listen(struct uvs_port_use *u)
 }
 
 void
+uvs_ports_unlisten(struct uvs_port_use *u)
+{
+	struct uvs_lock *l = lock(u->view);
+
+	u->listening = false;
+	shut_use(u);
+	unlock(l);
+}
+
+void
 uvs_ports_remove(struct uvs_port_use *u)
 {
 	struct uvs_lock *l;

@@ -72,6 +72,8 @@ int uvs_ports_open(struct uvs_port_use *u);
 void uvs_ports_shut(struct uvs_port_use *u);
 /* The same for a TCP listener, if no other is in its way here. */
 int uvs_ports_listen(struct uvs_port_use *u);
+/* It came to nothing. */
+void uvs_ports_unlisten(struct uvs_port_use *u);
 void uvs_ports_remove(struct uvs_port_use *u);
 
 /* Its peer; of TCP no other use may have exactly this four-tuple: 0 or -EADDRNOTAVAIL. */

@@ -31,6 +31,13 @@ call(struct uvs_sock *s, uvs_call_fn fn, void *arg)
 	return r == -EDEADLK ? -EAGAIN : r;
 }
 
+void
+uvs_call_surely(struct uvs_instance *in, uvs_call_fn fn, void *arg)
+{
+	while (uvs_model->call(in, fn, arg) == -EIO)
+		;
+}
+
 struct op {
 	struct uvs_sock *s;
 	const struct sockaddr *addr;
@@ -154,7 +161,7 @@ uvs_watch_del(struct uvs_watch *w)
 {
 	if (w->sock->epoch != uvs_stack_epoch())
 		return; /* forked: nobody fires any more */
-	uvs_model->call(w->sock->in, do_watch_del, w);
+	uvs_call_surely(w->sock->in, do_watch_del, w);
 }
 
 /* ---------------------------------------------------------------------------------- life cycle */
@@ -330,7 +337,9 @@ uvs_sock_put(struct uvs_sock *s)
 	}
 	if (s->spread != NULL)
 		uvs_spread_close(s->spread);
-	if (uvs_model->call(s->in, do_close, s) == -EDEADLK) {
+	/* Not now, or the stack's thread does not answer: whoever runs the instance next closes it.
+	 */
+	if (uvs_model->call(s->in, do_close, s) < 0) {
 		s->deferred.run = close_deferred;
 		uvs_inst_defer(s->in, &s->deferred);
 		return;

@@ -169,6 +169,10 @@ int uvs_sock_new_on(struct uvs_instance *in, int domain, int type, int protocol,
 /* Under the instance. A connection that arrived: like its listener. NULL: no memory. */
 struct uvs_sock *uvs_sock_child(struct uvs_sock *listener);
 
+/* A call whose argument is about to go: it must not stay undone, so it waits for as long as the
+ * stack's thread does not answer. */
+void uvs_call_surely(struct uvs_instance *in, uvs_call_fn fn, void *arg);
+
 /* Under the instance: what the last put does, but for the memory. */
 void uvs_sock_close(struct uvs_sock *s);
 

@@ -65,7 +65,7 @@ uvs_spread_close(struct uvs_spread *spread)
 	for (unsigned int i = 0; i < spread->n; i++) {
 		struct uvs_member *m = &spread->member[i];
 
-		if (uvs_model->call(m->sock->in, close_member, m) != -EDEADLK)
+		if (uvs_model->call(m->sock->in, close_member, m) >= 0)
 			continue;
 		m->closing.run = close_deferred;
 		uvs_inst_defer(m->sock->in, &m->closing);

@@ -593,6 +593,7 @@ static void
 now_listening(struct uvs_sock *s)
 {
 	s->tcp.state = UVS_TCP_LISTEN;
+	s->shut_rd = s->shut_wr = s->tcp.fin = false;
 	tcp_apply(s);
 	__atomic_store_n(&s->listening, true, __ATOMIC_RELAXED);
 	uvs_publish(s, 0);
@@ -658,7 +659,6 @@ tcp_listen_on(struct uvs_sock *s, int backlog)
 	if (r < 0)
 		return r;
 	s->tcp.backlog = (uint32_t)backlog;
-	s->shut_rd = s->shut_wr = s->tcp.fin = false;
 	other = s->opt.reuseport ? uvs_ports_listener(s->use) : NULL;
 	if (other != NULL)
 		join_group(s, other);
@@ -666,6 +666,8 @@ tcp_listen_on(struct uvs_sock *s, int backlog)
 		r = start_listening(s);
 	if (r == 0)
 		now_listening(s);
+	else
+		uvs_ports_unlisten(s->use);
 	return r;
 }
 
@@ -686,7 +688,6 @@ tcp_accept_one(struct uvs_sock *s, struct uvs_sock **out)
 	return 0;
 }
 
-/* Take a listener out of its group. If it led and others remain, the next one leads. */
 /* Connections still in their handshake name the socket that listened when their SYN came: lwIP
  * hands that to on_accept(). The socket goes, so they get another one, or none. */
 static void
@@ -700,6 +701,7 @@ hand_over_embryos(const struct tcp_pcb *lpcb, struct uvs_sock *heir)
 	}
 }
 
+/* Take a listener out of its group. If it led and others remain, the next one leads. */
 static void
 leave_group(struct uvs_sock *s)
 {

@@ -1411,6 +1411,51 @@ test_depot(void)
 /* ----------------------------------------------------------------------------------------------
  * main */
 
+/* The stack's thread does not answer: nothing is freed that it still has, and all is done when it
+ * is back. */
+
+static const struct uvs_model *answering;
+static int unanswered; /* calls to come */
+
+static long
+call_late(struct uvs_instance *in, uvs_call_fn fn, void *arg)
+{
+	return unanswered-- > 0 ? -EIO : answering->call(in, fn, arg);
+}
+
+static void
+do_not_answer(int calls)
+{
+	static struct uvs_model late;
+
+	answering = uvs_model;
+	late = *uvs_model;
+	late.call = call_late;
+	unanswered = calls;
+	uvs_model = &late;
+}
+
+static void
+test_stack_does_not_answer(void)
+{
+	struct counting_watch w = {.w.fire = count_fire};
+	struct uvs_sock *c, *s;
+
+	pair_connect(&c, &s);
+	uvs_watch_add(c, &w.w);
+	do_not_answer(2);
+	uvs_watch_del(&w.w);
+	uvs_model = answering;
+	CHECK_EQ(pair_send(s, "x", 1), 1);
+	CHECK(pair_until(readable, c));
+	CHECK_EQ(w.fired, 0);
+	do_not_answer(1);
+	uvs_sock_put(c); /* with something unread: a reset */
+	uvs_model = answering;
+	CHECK(pair_until(failed, s));
+	uvs_sock_put(s);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -1428,6 +1473,7 @@ static const struct {
 	{"levels", test_levels},
 	{"seq", test_seq},
 	{"watches", test_watches},
+	{"stack_does_not_answer", test_stack_does_not_answer},
 	{"refused", test_refused},
 	{"linger_zero", test_linger_zero},
 	{"close_with_unread_data", test_close_with_unread_data},
