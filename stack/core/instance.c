@@ -201,6 +201,47 @@ count_poll(struct uvs_instance *in, uint16_t queue, unsigned int n)
 	}
 }
 
+/* Fewer fit into the cache, and stay there. */
+#define CROWD 256u
+
+static void
+fetch(const void *object, size_t size)
+{
+	for (size_t at = 0; at < size; at += RTE_CACHE_LINE_SIZE)
+		rte_prefetch0((const char *)object + at);
+}
+
+/* Of many connections, the one that a frame is for is in no cache, and to wait for the lines of its
+ * PCB (13) and its socket (10) one after the other costs more than all the work on a request. For a
+ * burst they are fetched side by side: buckets first, then the PCBs that those name, then the
+ * sockets. A bucket may name another PCB first: no harm, and rare. */
+static void
+fetch_connections(struct rte_mbuf *const *burst, uint16_t n)
+{
+	struct tcp_pcb *const *slot[UVS_RX_BURST];
+	const struct tcp_pcb *pcb[UVS_RX_BURST];
+
+	for (uint16_t i = 0; i < n; i++) {
+		const struct rte_mbuf *m = burst[i];
+		const size_t eth = sizeof(struct rte_ether_hdr);
+
+		slot[i] = m->data_len < eth
+				  ? NULL
+				  : uvl_tcp_slot(rte_pktmbuf_mtod_offset(m, uint8_t *, eth),
+						 m->data_len - eth);
+		if (slot[i] != NULL)
+			rte_prefetch0(slot[i]);
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		pcb[i] = slot[i] != NULL ? *slot[i] : NULL;
+		if (pcb[i] != NULL)
+			fetch(pcb[i], sizeof(*pcb[i]));
+	}
+	for (uint16_t i = 0; i < n; i++)
+		if (pcb[i] != NULL && pcb[i]->callback_arg != NULL)
+			fetch(pcb[i]->callback_arg, UVS_SOCK_SIZE);
+}
+
 static unsigned int
 poll_queue(struct uvs_instance *in, uint16_t queue)
 {
@@ -214,6 +255,8 @@ poll_queue(struct uvs_instance *in, uint16_t queue)
 			uvs_latency_received(in, burst, n);
 		for (uint16_t j = 0; j < n; j++)
 			rte_prefetch0(rte_pktmbuf_mtod(burst[j], void *));
+		if (n > 1 && in->lwip->guard.pcbs > CROWD)
+			fetch_connections(burst, n);
 		if (unlikely(in->share != NULL))
 			uvs_share_receive(in, burst, n);
 		else

@@ -31,6 +31,9 @@
 #define UVS_IFINDEX_LO   1
 #define UVS_IFINDEX_PORT 2
 
+/* Of a socket, which sock/ knows; not less. */
+#define UVS_SOCK_SIZE 640u
+
 /* Something to be run when mbufs are there again; in a list of the instance. */
 struct uvs_starved {
 	struct uvs_starved *next, **prev;

@@ -11,6 +11,8 @@
  */
 #include "uvl.h"
 
+#include <string.h>
+
 #include "lwip/tcp.h"
 
 static uint64_t
@@ -21,8 +23,8 @@ mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static struct tcp_pcb **
-bucket(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
+static u32_t
+hash_of(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
 {
 	const struct uvl *self = uvl_self;
 	uint64_t a = (uint64_t)local_port << 48 | (uint64_t)remote_port << 32, b = 0;
@@ -39,7 +41,13 @@ bucket(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t 
 		b = ip_2_ip4(local)->addr;
 	}
 	uint64_t h = mix(a ^ self->secret.k0, b ^ self->secret.k1);
-	return &self->tcp_hash_[(h ^ h >> 32) & (UVL_TCP_HASH_SIZE - 1)];
+	return (u32_t)(h ^ h >> 32);
+}
+
+static struct tcp_pcb **
+bucket(u32_t hash)
+{
+	return &uvl_self->tcp_hash_[hash & (UVL_TCP_HASH_SIZE - 1)];
 }
 
 void
@@ -56,9 +64,11 @@ uvl_tcp_reg(struct tcp_pcb **list, struct tcp_pcb *pcb)
 	if (list == &self->tcp_listen_pcbs_.pcbs)
 		uvl_listen_reg((struct tcp_pcb_listen *)pcb);
 	if (list == &self->tcp_active_pcbs_ || list == &self->tcp_tw_pcbs_) {
-		struct tcp_pcb **head =
-			bucket(&pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port);
+		struct tcp_pcb **head;
 
+		pcb->hash =
+			hash_of(&pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port);
+		head = bucket(pcb->hash);
 		pcb->hash_next = *head;
 		if (pcb->hash_next != NULL)
 			pcb->hash_next->hash_prev = &pcb->hash_next;
@@ -104,13 +114,37 @@ struct tcp_pcb *
 uvl_tcp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, u16_t remote_port,
 	     const struct netif *netif)
 {
-	struct tcp_pcb *pcb = *bucket(local, local_port, remote, remote_port);
+	u32_t hash = hash_of(local, local_port, remote, remote_port);
 
-	for (; pcb != NULL; pcb = pcb->hash_next)
-		if (pcb->remote_port == remote_port && pcb->local_port == local_port &&
-		    ip_addr_cmp(&pcb->remote_ip, remote) && ip_addr_cmp(&pcb->local_ip, local) &&
+	/* The hash first: of one that only shares the bucket, no more than its line is fetched. */
+	for (struct tcp_pcb *pcb = *bucket(hash); pcb != NULL; pcb = pcb->hash_next)
+		if (pcb->hash == hash && pcb->remote_port == remote_port &&
+		    pcb->local_port == local_port && ip_addr_cmp(&pcb->remote_ip, remote) &&
+		    ip_addr_cmp(&pcb->local_ip, local) &&
 		    (pcb->netif_idx == NETIF_NO_INDEX || netif == NULL ||
 		     pcb->netif_idx == netif_get_index(netif)))
 			return pcb;
 	return NULL;
+}
+
+struct tcp_pcb *const *
+uvl_tcp_slot(const uint8_t *ip, size_t len)
+{
+	ip_addr_t local = {0}, remote = {0};
+	size_t at = 20;
+	u16_t port[2];
+
+	if (len >= 24 && ip[0] == 0x45 && ip[9] == IP_PROTO_TCP) {
+		memcpy(&ip_2_ip4(&remote)->addr, ip + 12, 4);
+		memcpy(&ip_2_ip4(&local)->addr, ip + 16, 4);
+	} else if (len >= 44 && ip[0] >> 4 == 6 && ip[6] == IP_PROTO_TCP) {
+		at = 40;
+		memcpy(ip_2_ip6(&remote)->addr, ip + 8, 16);
+		memcpy(ip_2_ip6(&local)->addr, ip + 24, 16);
+		IP_SET_TYPE_VAL(local, IPADDR_TYPE_V6);
+	} else {
+		return NULL;
+	}
+	memcpy(port, ip + at, sizeof(port));
+	return bucket(hash_of(&local, lwip_ntohs(port[1]), &remote, lwip_ntohs(port[0])));
 }

@@ -323,6 +323,10 @@ u32_t uvl_tcp_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t *
 u16_t uvl_tcp_room(const struct tcp_pcb *pcb);
 err_t uvl_tcp_queue(struct tcp_pcb *pcb, struct pbuf *p);
 
+/* Where uvl_tcp_find() will begin for this packet, if it is TCP's: for whoever fetches ahead what
+ * it will need. len: of the bytes that are there. NULL: it is something else. */
+struct tcp_pcb *const *uvl_tcp_slot(const uint8_t *ip, size_t len);
+
 /* ---- TCP's timers: tcp_timers.c
  * ------------------------------------------------------------------ uvl_tcp_due(): a timer of the
  * connection was started, or may be over sooner than before. uvl_tcp_soon(): the next tick is to

@@ -8,7 +8,7 @@
 static struct uvs_port_use **
 bucket(const struct uvs_ports *p, uint16_t port)
 {
-	return &p->all->bucket[port % UVS_PORT_BUCKETS];
+	return &p->all->bucket[port];
 }
 
 /* SO_REUSEADDR lets two share, but nobody a port on which TCP listens already. */
@@ -291,10 +291,7 @@ find(const struct uvs_ports *p, const struct uvs_addr *local, const struct uvs_a
 static bool
 in_use(const struct uvs_ports *p, uint16_t port)
 {
-	for (struct uvs_port_use *o = *bucket(p, port); o != NULL; o = o->next)
-		if (o->local.port == port)
-			return true;
-	return false;
+	return *bucket(p, port) != NULL;
 }
 
 static bool

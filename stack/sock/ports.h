@@ -6,7 +6,7 @@
  * An entry lives as long as the port is in use: for TCP as long as the PCB, TIME_WAIT included
  * (lwIP tells us when it frees one, through the PCB's ext_args); for UDP as long as the socket.
  *
- * One hash table, by port, for each protocol and process (struct uvs_port_table), whose instances
+ * One table, by port, for each protocol and process (struct uvs_port_table), whose instances
  * each have a view of it (struct uvs_ports). An entry belongs to the view it was added through, and
  * only that instance adds, changes and removes it; all look at all. `lock` covers the buckets and
  * every word of an entry but `owner`, which is its instance's alone. It is held for a walk along a
@@ -26,7 +26,7 @@
 
 #define UVS_EPHEMERAL_FIRST 32768u
 #define UVS_EPHEMERAL_LAST  60999u
-#define UVS_PORT_BUCKETS    1024u
+#define UVS_PORT_BUCKETS    65536u /* one for each: is it in use, is a single look */
 
 struct uvs_ports;
 

@@ -115,6 +115,8 @@ struct uvs_sock {
 	};
 };
 
+_Static_assert(sizeof(struct uvs_sock) <= UVS_SOCK_SIZE, "all of it is fetched ahead");
+
 /* What the protocols differ in. All under the instance; the first four need not care about address
  * conversion. */
 struct uvs_proto {

@@ -667,6 +667,33 @@ test_idle_ticks(void)
 	crowd_close(&crowd);
 }
 
+/* Does looking ahead find the PCB that lwIP will? */
+static void
+test_look_ahead(void)
+{
+	struct crowd crowd;
+	uint8_t packet[40] = {0x45, [9] = IP_PROTO_TCP};
+
+	crowd_open(&crowd, 100);
+	sim_enter(&crowd.sim.host[0]);
+	for (unsigned int i = 0; i < 100; i++) {
+		const struct tcp_pcb *pcb = crowd.clients[i], *found;
+		const u16_t ports[] = {lwip_htons(pcb->remote_port), lwip_htons(pcb->local_port)};
+
+		memcpy(packet + 12, &ip_2_ip4(&pcb->remote_ip)->addr, 4);
+		memcpy(packet + 16, &ip_2_ip4(&pcb->local_ip)->addr, 4);
+		memcpy(packet + 20, ports, sizeof(ports));
+		found = *uvl_tcp_slot(packet, sizeof(packet));
+		while (found != NULL && found != pcb)
+			found = found->hash_next;
+		CHECK(found != NULL, "connection %u is not where its packet looks", i);
+	}
+	CHECK(uvl_tcp_slot(packet, 23) == NULL, "a packet that has no ports is looked up");
+	packet[9] = IP_PROTO_UDP;
+	CHECK(uvl_tcp_slot(packet, sizeof(packet)) == NULL, "UDP is looked up");
+	crowd_close(&crowd);
+}
+
 static uint64_t
 visits(const struct crowd *crowd)
 {
@@ -739,6 +766,7 @@ static const struct simtest tests[] = {
 	TEST(time_wait_reuse),
 	TEST(idle_ticks),
 	TEST(timer_visits),
+	TEST(look_ahead),
 };
 
 int

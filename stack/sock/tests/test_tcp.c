@@ -1065,6 +1065,12 @@ test_more_connections_than_ports(void)
 		CHECK_EQ(take_port(&u[i], 80), 0);
 	CHECK_EQ(take_port(&more, 80), -EADDRNOTAVAIL);
 	CHECK_EQ(take_port(&more, 0), -EADDRINUSE);
+	/* Whether a port is free is one look, however many are taken. */
+	for (unsigned int port = UVS_EPHEMERAL_FIRST; port <= UVS_EPHEMERAL_LAST; port++) {
+		const struct uvs_port_use *use = uvs_tables(hosts[0])->own->tcp.bucket[port];
+
+		CHECK(use != NULL && use->local.port == port && use->next == NULL);
+	}
 	for (unsigned int i = PORTS; i < PORTS + 100; i++)
 		CHECK_EQ(take_port(&u[i], 81), 0);
 	for (unsigned int i = 0; i < PORTS + 100; i++)
