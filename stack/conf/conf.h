@@ -85,6 +85,7 @@ struct uvs_conf {
 	struct uvs_conf_mac mac;
 	uint32_t queues;
 	struct uvs_conf_nets addresses;  /* IPv4 */
+	uint32_t address_probe;          /* 1: ask for them before they are used */
 	struct uvs_conf_nets addresses6; /* IPv6; empty: the host has no IPv6 */
 	struct uvs_conf_cidr address;    /* the first of `addresses`, for whoever asks for one */
 	struct uvs_conf_cidr gateway;    /* prefix unused */

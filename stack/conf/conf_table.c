@@ -139,6 +139,11 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	 "IPv4 addresses with their prefixes, or dhcp: the one that a server leases, with its router. "
 	 "Required, unless address6 is given.",
 	 check_address},
+	{"address_probe", UVS_CONF_ENUM, AT(address_probe), "no", 0, 0, names_yes, "Network",
+	 "yes: IPv4 addresses are asked for before they are used (RFC 5227); the program's first call "
+	 "waits for that, four to seven seconds, and one that another host has is not used. no: used at "
+	 "once and asked for meanwhile, as IPv6's are. Either way a conflict is logged, and the address "
+	 "defended.", NULL},
 	{"address6", UVS_CONF_NETS6, AT(addresses6), "", 0, 0, NULL, "Network",
 	 "IPv6 addresses with their prefixes; auto: those that routers advertise (SLAAC). Either brings "
 	 "the link-local address along. Empty: no IPv6, and such addresses are the kernel's.",

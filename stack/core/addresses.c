@@ -20,26 +20,63 @@ mask_of(unsigned int prefix)
 	return (ip4_addr_t){prefix == 0 ? 0 : htonl(0xffffffffu << (32 - prefix))};
 }
 
-static void
-add_ip4(struct uvs_instance *in)
+/* Another host has it, which only an administrator can mend. */
+void
+uvl_on_conflict(const ip4_addr_t *addr, const u8_t *mac, bool kept)
 {
+	char text[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, addr, text, sizeof(text));
+	uvs_log(kept ? UVS_LOG_WARNING : UVS_LOG_ERROR,
+		"address: another host, %02x:%02x:%02x:%02x:%02x:%02x, has %s as well: %s (give it "
+		"to one of them only)",
+		mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], text,
+		kept ? "it is kept and defended here" : "it is not used here");
+}
+
+/* The first of those that nobody else has is the interface's own. */
+static void
+use_ip4(struct netif *n)
+{
+	const struct uvs_instance *in = n->state;
 	const struct uvs_conf *c = in->conf;
 	ip4_addr_t gw = {c->gateway.addr.s_addr};
+	bool first = true;
 
-	if (c->addresses.automatic && dhcp_start(&in->netif) != ERR_OK)
-		uvs_log(UVS_LOG_ERROR, "address: no memory to ask for one by DHCP");
 	for (unsigned int i = 0; i < c->addresses.n; i++) {
 		ip4_addr_t addr = {c->addresses.net[i].v4.s_addr};
 		ip4_addr_t mask = mask_of(c->addresses.net[i].prefix);
 
-		if (i == 0) {
+		if (uvl_claim_lost(&addr))
+			continue;
+		if (!c->address_probe)
+			uvl_claim_ask(n, &addr);
+		if (first) {
 			/* Announces the address, the interface being up: gratuitous ARP. */
-			netif_set_addr(&in->netif, &addr, &mask, &gw);
+			netif_set_addr(n, &addr, &mask, &gw);
 		} else {
-			uvl_ip4_add(&in->netif, &addr, &mask);
-			etharp_request(&in->netif, &addr);
+			uvl_ip4_add(n, &addr, &mask);
+			etharp_request(n, &addr);
 		}
+		first = false;
 	}
+}
+
+static void
+add_ip4(struct uvs_instance *in)
+{
+	const struct uvs_conf *c = in->conf;
+	ip4_addr_t addr[UVL_CLAIMS];
+
+	if (c->addresses.automatic && dhcp_start(&in->netif) != ERR_OK)
+		uvs_log(UVS_LOG_ERROR, "address: no memory to ask for one by DHCP");
+	if (!c->address_probe) {
+		use_ip4(&in->netif);
+		return;
+	}
+	for (unsigned int i = 0; i < c->addresses.n; i++)
+		addr[i].addr = c->addresses.net[i].v4.s_addr;
+	uvl_claims_probe(&in->netif, addr, c->addresses.n, use_ip4);
 }
 
 /* ------------------------------------------------------------------------------------------ IPv6
@@ -159,7 +196,7 @@ uvs_addresses_ready(const struct uvs_instance *in)
 {
 	const struct uvs_conf *c = in->conf;
 
-	if (c->addresses.automatic && !dhcp_supplied_address(&in->netif))
+	if (uvl_claims_probing() || (c->addresses.automatic && !dhcp_supplied_address(&in->netif)))
 		return false;
 	return !c->addresses6.automatic || has_advertised(&in->netif);
 }

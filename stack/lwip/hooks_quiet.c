@@ -30,3 +30,11 @@ uvl_loop_input(struct pbuf *p, struct netif *netif)
 {
 	return ip_input(p, netif);
 }
+
+void
+uvl_on_conflict(const ip4_addr_t *addr, const u8_t *mac, bool kept)
+{
+	(void)addr;
+	(void)mac;
+	(void)kept;
+}

@@ -107,6 +107,24 @@ struct uvl_pmtu {
 	u16_t mtu;   /* 0: unused */
 };
 
+/* Addresses that may be somebody else's: arp_claim.c. */
+#define UVL_CLAIMS 16
+
+struct uvl_claim {
+	ip4_addr_t addr;
+	bool taken;        /* by another host, before it was used here */
+	bool defended;     /* lately: */
+	u32_t defended_at; /* sys_now() */
+};
+
+struct uvl_claims {
+	struct netif *netif;
+	void (*done)(struct netif *netif);
+	bool probing;
+	u8_t probes, n; /* still to be sent; claims */
+	struct uvl_claim claim[UVL_CLAIMS];
+};
+
 /* When IPv4 packets say "don't fragment". */
 enum uvl_df { UVL_DF_NEVER, UVL_DF_IF_IT_FITS, UVL_DF_ALWAYS };
 
@@ -202,6 +220,9 @@ struct uvl {
 	u16_t icmp_left_;
 	u8_t ip4_aliases_, nroutes_, pmtus_;
 	u8_t ip4_df_; /* enum uvl_df, of what is sent now; whoever changes it puts it back */
+
+	/* arp_claim.c */
+	struct uvl_claims claims;
 
 	/* netif.c */
 	struct netif *netif_list_;
@@ -422,6 +443,23 @@ bool uvl_icmp_may_complain(void);
 bool uvl_etharp_waiting(void);
 bool uvl_nd6_waiting(void);
 
+/* ---- conflicts of IPv4 addresses, RFC 5227: arp_claim.c -----------------------------------------
+ */
+
+/* Ask for n <= UVL_CLAIMS addresses that nobody uses yet, for four to seven seconds; then done(),
+ * in this instance: whichever is not lost may be used, and is to be announced by using it. Once. */
+void uvl_claims_probe(struct netif *netif, const ip4_addr_t *addr, unsigned int n,
+		      void (*done)(struct netif *netif));
+bool uvl_claims_probing(void);
+/* Has another host said that it has it, or wants it? */
+bool uvl_claim_lost(const ip4_addr_t *addr);
+/* Ask for one that is used already, so that who has it as well speaks up. */
+void uvl_claim_ask(struct netif *netif, const ip4_addr_t *addr);
+/* An ARP packet of mac's, who says he is `from`. True: that is an address of this host, which has
+ * been defended; the packet is no news. */
+bool uvl_arp_conflicts(struct netif *netif, const ip4_addr_t *from, const ip4_addr_t *about,
+		       const u8_t *mac);
+
 /* nd6.c, by rule: ask whether somebody else has this address; tell that it is ours. */
 void uvl_nd6_probe(struct netif *netif, s16_t addr_idx);
 void uvl_nd6_announce(struct netif *netif, s16_t addr_idx);
@@ -446,6 +484,10 @@ err_t uvl_loop_input(struct pbuf *p, struct netif *netif);
  * lwIP looks in its own list. */
 struct udp_pcb *uvl_udp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote,
 			     u16_t remote_port);
+
+/* Another host, with this card, has an address of this one. kept: it is used here and was defended,
+ * which is told once in ten seconds; else it is not used here. */
+void uvl_on_conflict(const ip4_addr_t *addr, const u8_t *mac, bool kept);
 
 /* An ICMPv6 message whose sum is right, from its ICMPv6 header on. It stays lwIP's. */
 void uvl_icmp6_heard(const struct pbuf *p);
