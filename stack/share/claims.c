@@ -5,6 +5,31 @@
 
 #define FLAGS (UVS_CLAIM_REUSEPORT | UVS_CLAIM_REUSEADDR)
 
+/* Both words, as they were when something was decided by them. */
+struct words {
+	uint64_t held, open;
+};
+
+static struct words
+read_words(struct uvs_claim *w)
+{
+	return (struct words){
+		.held = atomic_load_explicit(&w->held, memory_order_acquire),
+		.open = atomic_load_explicit(&w->open, memory_order_acquire),
+	};
+}
+
+/* If neither has changed: by one word alone it could not be seen that its holder has closed the
+ * port, bound it with other flags, and listens again. False: not done. */
+static bool
+swap_words(struct uvs_claim *w, struct words from, struct words to)
+{
+	unsigned __int128 expected = (unsigned __int128)from.open << 64 | from.held;
+	unsigned __int128 wanted = (unsigned __int128)to.open << 64 | to.held;
+
+	return __sync_bool_compare_and_swap((unsigned __int128 *)(void *)w, expected, wanted);
+}
+
 static bool
 is_tcp(enum uvs_claim_space space)
 {
@@ -26,21 +51,21 @@ uvs_claim_take(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port,
 	       struct uvs_claimant who, uint64_t flags)
 {
 	struct uvs_claim *w = &c->port[space][port];
-	uint64_t me = 1ULL << who.slot, held = atomic_load_explicit(&w->held, memory_order_relaxed);
-	uint64_t wanted;
+	struct words is, to;
 
 	do {
-		uint64_t others = held & UVS_CLAIM_MASK & ~who.kin;
-		bool listening = is_tcp(space) && (atomic_load(&w->open) & others) != 0;
+		uint64_t holders, others;
 
-		if (others != 0 && !admits(held, listening, flags))
+		is = to = read_words(w);
+		holders = is.held & UVS_CLAIM_MASK;
+		others = holders & ~who.kin;
+		if (others != 0 &&
+		    !admits(is.held, is_tcp(space) && (is.open & others) != 0, flags))
 			return -EADDRINUSE;
 		/* Flags of holders that are all gone mean nothing. */
-		wanted = (held & UVS_CLAIM_MASK) | me |
-			 ((held & UVS_CLAIM_MASK) != 0 ? held & (flags | UVS_CLAIM_CONNECTED)
-						       : flags & FLAGS);
-	} while (!atomic_compare_exchange_weak_explicit(
-		&w->held, &held, wanted, memory_order_acq_rel, memory_order_relaxed));
+		to.held = holders | 1ULL << who.slot |
+			  (holders != 0 ? is.held & (flags | UVS_CLAIM_CONNECTED) : flags & FLAGS);
+	} while (!swap_words(w, is, to));
 	return 0;
 }
 
@@ -49,16 +74,15 @@ uvs_claim_open(struct uvs_claims *c, enum uvs_claim_space space, uint16_t port,
 	       struct uvs_claimant who)
 {
 	struct uvs_claim *w = &c->port[space][port];
-	uint64_t me = 1ULL << who.slot, open = atomic_load_explicit(&w->open, memory_order_relaxed);
+	struct words is, to;
 
 	do {
-		uint64_t held = atomic_load_explicit(&w->held, memory_order_acquire);
-
-		if (is_tcp(space) && (open & held & UVS_CLAIM_MASK & ~who.kin) != 0 &&
-		    !(held & UVS_CLAIM_REUSEPORT))
+		is = to = read_words(w);
+		if (is_tcp(space) && (is.open & is.held & UVS_CLAIM_MASK & ~who.kin) != 0 &&
+		    !(is.held & UVS_CLAIM_REUSEPORT))
 			return -EADDRINUSE;
-	} while (!atomic_compare_exchange_weak_explicit(
-		&w->open, &open, open | me, memory_order_acq_rel, memory_order_relaxed));
+		to.open |= 1ULL << who.slot;
+	} while (!swap_words(w, is, to));
 	return 0;
 }
 

@@ -13,7 +13,8 @@
  *   open     a bit for each slot that wants its SYNs (TCP: somebody listens, and SO_REUSEADDR does
  *            not help any more) or anybody's datagrams (UDP: a socket without peer)
  *
- * A bind is one compare-and-swap, a close one `and`; the manager is not asked. EADDRINUSE comes as
+ * A bind and a listen are one compare-and-swap of both words, a close is an `and` of each; the
+ * manager is not asked. EADDRINUSE comes as
  * from the kernel's inet_csk_bind_conflict(), for one user and with these limits:
  *  - by port, not by address: two processes cannot hold one port on different local addresses of
  *    one family. IPv4 and IPv6 are apart; a dual-stack socket claims both.
@@ -29,12 +30,15 @@
  *
  * If a process dies between any two steps: its bits stay until uvs_claims_reclaim(). `open` is a
  * subset of what was claimed: set after, cleared before; a bit without its claim is ignored.
+ * Checked with a death at every step, and a second binder in the middle, by model/claims.pml.
  *
- * Words: claimed and opened by compare-and-swap, acq_rel; read by receivers, relaxed.
+ * Words: claimed and opened by compare-and-swap of the pair, a full barrier; cleared acq_rel; read
+ * by receivers, relaxed.
  */
 #ifndef STACK_SHARE_CLAIMS_H
 #define STACK_SHARE_CLAIMS_H
 
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,7 +60,8 @@ enum uvs_claim_space {
 };
 
 struct uvs_claim {
-	_Atomic uint64_t held, open;
+	alignas(16) _Atomic uint64_t held;
+	_Atomic uint64_t open;
 };
 
 struct uvs_claims {
