@@ -220,24 +220,29 @@ is_attach(const union message *m)
 	return m->hdr.type == UVB_CTL_ATTACH || m->hdr.type == UVB_CTL_JOIN;
 }
 
+static struct uvb_ctl_answer
+new_answer(const struct daemon *d)
+{
+	return (struct uvb_ctl_answer){
+		.hdr = {UVB_CTL_MAGIC, UVB_CTL_VERSION, UVB_CTL_ANSWER,
+			sizeof(struct uvb_ctl_answer), UVB_ABI_VERSION},
+		.pid = (uint32_t)getpid(),
+		.epoch = d->map.epoch,
+	};
+}
+
 static bool
-answer(struct client *c, struct uvb_ctl_answer *ans)
+answer(int fd, const struct uvb_ctl_answer *ans)
 {
 	/* A client that does not read its answers has itself to blame. */
-	return send(c->watch.fd, ans, sizeof(*ans), MSG_DONTWAIT | MSG_NOSIGNAL) ==
-	       (ssize_t)sizeof(*ans);
+	return send(fd, ans, sizeof(*ans), MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)sizeof(*ans);
 }
 
 static void
 client_ready(struct daemon *d, struct watch *w)
 {
 	struct client *c = (struct client *)w;
-	struct uvb_ctl_answer ans = {
-		.hdr = {UVB_CTL_MAGIC, UVB_CTL_VERSION, UVB_CTL_ANSWER, sizeof(ans),
-			UVB_ABI_VERSION},
-		.pid = (uint32_t)getpid(),
-		.epoch = d->map.epoch,
-	};
+	struct uvb_ctl_answer ans = new_answer(d);
 	union message m = {0};
 	/* MSG_TRUNC: the true length, so that what is too long is seen to be. */
 	ssize_t n = recv(c->watch.fd, &m, sizeof(m), MSG_DONTWAIT | MSG_TRUNC);
@@ -257,7 +262,7 @@ client_ready(struct daemon *d, struct watch *w)
 	} else {
 		ans.status = requests[m.hdr.type].handle(d, c, &m, &ans);
 	}
-	if (!answer(c, &ans)) {
+	if (!answer(c->watch.fd, &ans)) {
 		/* It has gone away, and does not know that it is a port now: nobody will be it. */
 		if (ans.status == 0 && is_attach(&m))
 			member_gone(d, c->member);
@@ -292,6 +297,19 @@ count_idle(const struct daemon *d)
 	return n;
 }
 
+static void
+refuse_user(struct daemon *d, int fd, const struct ucred *who)
+{
+	struct uvb_ctl_answer ans = new_answer(d);
+
+	ans.status = refuse(&ans, -EPERM,
+			    "the fabric is user %u's alone, and that is a process of user %u: be "
+			    "that user, or make a fabric of your own",
+			    (unsigned)geteuid(), (unsigned)who->uid);
+	answer(fd, &ans);
+	log_line(d, "process %d of user %u: refused", (int)who->pid, (unsigned)who->uid);
+}
+
 static struct client *
 client_new(struct daemon *d, int fd)
 {
@@ -302,7 +320,7 @@ client_new(struct daemon *d, int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
 		return NULL;
 	if (cred.uid != geteuid() && cred.uid != 0) {
-		log_line(d, "process %d of user %u: refused", (int)cred.pid, (unsigned)cred.uid);
+		refuse_user(d, fd, &cred);
 		return NULL;
 	}
 	if (count_idle(d) >= CLIENTS_IDLE_MAX)

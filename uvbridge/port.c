@@ -76,7 +76,8 @@ uvb_control_call(int fd, const void *req, size_t req_len, void *rep, size_t rep_
 	ssize_t n;
 	int rc;
 
-	if (send(fd, req, req_len, MSG_NOSIGNAL) != (ssize_t)req_len)
+	/* A daemon that does not want us has said so, and closed. */
+	if (send(fd, req, req_len, MSG_NOSIGNAL) != (ssize_t)req_len && errno != EPIPE)
 		return errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
 	for (;;) {
 		now = uvb_now_ns();
@@ -89,6 +90,9 @@ uvb_control_call(int fd, const void *req, size_t req_len, void *rep, size_t rep_
 			return -errno;
 	}
 	n = recv(fd, rep, rep_len, MSG_DONTWAIT);
+	/* Closed before it read the request: its answer is behind the error. */
+	if (n < 0 && errno == ECONNRESET)
+		n = recv(fd, rep, rep_len, MSG_DONTWAIT);
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return -EPIPE;
 	return n == (ssize_t)rep_len ? 0 : -EPROTO;

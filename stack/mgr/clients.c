@@ -339,7 +339,9 @@ may_come(struct mgr *m, int fd, struct ucred *who)
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, who, &len) != 0 || who->pid <= 0) {
 		refuse_fd(fd, -EPERM, "it cannot be seen which process that is");
 	} else if (who->uid != geteuid() && who->uid != 0) {
-		refuse_fd(fd, -EPERM, "the host is user %u's, and that is a process of user %u",
+		refuse_fd(fd, -EPERM,
+			  "the host is user %u's alone, and that is a process of user %u: be that "
+			  "user, or start a manager of your own",
 			  (unsigned int)geteuid(), who->uid);
 	} else if (n >= CLIENTS_MAX) {
 		refuse_fd(fd, -EBUSY, "%u processes are connected already", n);

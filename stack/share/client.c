@@ -56,6 +56,9 @@ hear(int fd, union uvs_msg *msg, enum uvs_msg_type type, int *efd, char err[UVS_
 				UVS_CLIENT_WAIT_MS / 1000);
 	memset(msg, 0, sizeof(*msg));
 	n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+	/* It has closed without reading; what it said before is still there, behind the error. */
+	if (n < 0 && errno == ECONNRESET)
+		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
 	if (n < (ssize_t)sizeof(msg->head) || msg->head.len != (uint32_t)n)
 		return uvs_fail(err, -ECONNRESET, "the manager of the host has gone");
 	if (msg->head.type == UVS_MSG_REFUSED)
@@ -70,6 +73,16 @@ hear(int fd, union uvs_msg *msg, enum uvs_msg_type type, int *efd, char err[UVS_
 	if (type == UVS_MSG_END && take_fds(&m, efd, 1) != 0)
 		return uvs_fail(err, -EPROTO, "the manager's answer did not arrive");
 	return 0;
+}
+
+/* The first thing that is said on a connection, and the answer: a manager that does not want
+ * whoever is there says so and closes before it has heard anything. */
+static int
+introduce(int fd, const void *msg, size_t len, union uvs_msg *answer, enum uvs_msg_type type,
+	  int *efd, char err[UVS_ERR_LEN])
+{
+	say(fd, msg, len, err);
+	return hear(fd, answer, type, efd, err);
 }
 
 /* While nobody listens where somebody did, wait a while for who does. */
@@ -95,9 +108,7 @@ uvs_client_resume(const char *host, char err[UVS_ERR_LEN])
 
 	if (fd < 0)
 		return fd;
-	rc = say(fd, &resume, sizeof(resume), err);
-	if (rc == 0)
-		rc = hear(fd, &msg, UVS_MSG_RESUMED, NULL, err);
+	rc = introduce(fd, &resume, sizeof(resume), &msg, UVS_MSG_RESUMED, NULL, err);
 	if (rc == 0)
 		return fd;
 	close(fd);
@@ -117,9 +128,7 @@ uvs_client_hello(const char *host, uint32_t stacks, struct uvs_msg_go *go, char 
 
 	if (fd < 0)
 		return fd;
-	rc = say(fd, &hello, sizeof(hello), err);
-	if (rc == 0)
-		rc = hear(fd, &msg, UVS_MSG_GO, NULL, err);
+	rc = introduce(fd, &hello, sizeof(hello), &msg, UVS_MSG_GO, NULL, err);
 	if (rc < 0) {
 		close(fd);
 		return rc;
@@ -167,9 +176,7 @@ uvs_client_ask(const char *host, const char *what, bool json, int *status, char 
 	if (fd < 0)
 		return fd;
 	snprintf(ask.text, sizeof(ask.text), "%s", what);
-	rc = say(fd, &ask, sizeof(ask), err);
-	if (rc == 0)
-		rc = hear(fd, &msg, UVS_MSG_END, &answer, err);
+	rc = introduce(fd, &ask, sizeof(ask), &msg, UVS_MSG_END, &answer, err);
 	close(fd);
 	if (rc < 0)
 		return rc;

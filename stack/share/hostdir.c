@@ -40,6 +40,16 @@ uvs_host_name_ok(const char *name)
 	return true;
 }
 
+static int
+not_ours(const char *path, char err[UVS_ERR_LEN])
+{
+	return uvs_fail(
+		err, -EACCES,
+		"the host at %.120s is another user's, and a host is its user's alone: be that "
+		"user, or start a manager of your own (uvstackd, with another host = NAME)",
+		path);
+}
+
 /* Whoever can write here can say that he is the manager. */
 static int
 check_private(const char *path, char err[UVS_ERR_LEN])
@@ -47,13 +57,12 @@ check_private(const char *path, char err[UVS_ERR_LEN])
 	struct stat st;
 
 	if (lstat(path, &st) != 0)
-		return uvs_fail(err, -errno, "%.180s: %s", path, strerror(errno));
+		return errno == EACCES ? not_ours(path, err)
+				       : uvs_fail(err, -errno, "%.180s: %s", path, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return uvs_fail(err, -ENOTDIR, "%.180s is not a directory: remove it", path);
 	if (st.st_uid != geteuid() && geteuid() != 0)
-		return uvs_fail(err, -EACCES,
-				"%.120s belongs to another user (%u): a host is its user's alone",
-				path, (unsigned int)st.st_uid);
+		return not_ours(path, err);
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
 		return uvs_fail(err, -EACCES, "%.150s can be written by others: chmod 700 it",
 				path);
@@ -65,7 +74,7 @@ make_private(const char *path, bool create, char err[UVS_ERR_LEN])
 {
 	if (create && mkdir(path, 0700) != 0 && errno != EEXIST)
 		return uvs_fail(err, -errno, "cannot make %.180s: %s", path, strerror(errno));
-	if (!create && access(path, F_OK) != 0)
+	if (!create && access(path, F_OK) != 0 && errno != EACCES)
 		return 0; /* what is not there is not wrong: the caller will not find its host */
 	return check_private(path, err);
 }
@@ -146,6 +155,8 @@ uvs_host_connect(const char *name, char err[UVS_ERR_LEN])
 	if (rc == 0)
 		return fd;
 	close(fd);
+	if (rc == -EACCES)
+		return not_ours(path, err);
 	if (rc == -ECONNREFUSED || rc == -ENOENT)
 		return uvs_fail(err, rc,
 				"the manager of the host at %.120s does not run: start it, "
