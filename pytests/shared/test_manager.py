@@ -128,6 +128,24 @@ def test_starts_and_ends_leave_nothing(host):
     assert {key: after[key] for key in ("heap", "files", "free")} == {key: before[key] for key in ("heap", "files", "free")}
 
 
+def run_tool(net, *words):
+    return subprocess.run([net.build.uvstack, *words], capture_output=True, text=True, check=True).stdout
+
+
+def test_traced_process_takes_no_shared_memory(net, host):
+    """The buffers of its trace are its own: who is killed leaves none behind, nor the lock of what all share."""
+    before = host.show("status")[0]
+    tracing = {"trace": "uvstack.*", "trace_dir": net.folder / "traces"}
+    killed = attach(host, "; import os; os.kill(os.getpid(), 9)", set=tracing)
+    killed.wait()
+    killed.kill()
+    host.apps.remove(killed)
+    until(lambda: host.show("ps") == [], 5, "it to be reclaimed")
+    assert host.show("status")[0]["heap"] == before["heap"]
+    assert attach(host, set=tracing).wait() == 0
+    assert "uvstack.sock.listen" in run_tool(net, "trace", net.folder / "traces")
+
+
 def test_killed_while_attaching(net, host):
     """At moments of chance: whatever it held, the next one attaches."""
     chance = net.random("moments")

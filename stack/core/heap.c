@@ -6,11 +6,17 @@
  * stops all others, and what a process that is gone had allocated is nobody's to free; EAL alone
  * leaves 150 KB for each. A process of a shared host has nothing to share but what the manager made
  * beforehand. So here, in the library that is loaded first, these functions come before EAL's. In a
- * process that has its NIC to itself they are EAL's. */
+ * process that has its NIC to itself they are EAL's.
+ *
+ * A thread's trace buffer EAL takes from its heap by a function that cannot be replaced, and from
+ * the process's own memory where the heap has none. It has none, and its lock is not taken, on a
+ * socket that does not exist; which one it is EAL asks rte_socket_id(). */
 #include "stack/core/eal.h"
 
 #include <dlfcn.h>
+#include <rte_lcore.h>
 #include <rte_malloc.h>
+#include <rte_trace_point.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,4 +89,22 @@ rte_free(void *p)
 		free(p);
 	else
 		EALS(rte_free)(p);
+}
+
+#define NO_SOCKET ((unsigned int)RTE_MAX_NUMA_NODES * 1024)
+
+static __thread bool in_trace_buffer __attribute__((tls_model("initial-exec")));
+
+EXPORT void
+__rte_trace_mem_per_thread_alloc(void) /* NOLINT(bugprone-reserved-identifier): EAL's name */
+{
+	in_trace_buffer = uvs_heap_private;
+	EALS(__rte_trace_mem_per_thread_alloc)();
+	in_trace_buffer = false;
+}
+
+EXPORT unsigned int
+rte_socket_id(void)
+{
+	return in_trace_buffer ? NO_SOCKET : EALS(rte_socket_id)();
 }
