@@ -95,10 +95,14 @@ void uvstack_put(struct uvstack_sock *s, struct uvstack_seg *seg, unsigned int n
  * its end, the connection is reset, the segments are gone. A datagram socket sends each as a
  * datagram, to the address given or (NULL) to its peer; it returns how many were taken, or the
  * reason why the first was not. data may only be moved in segments that were received.
- * UVSTACK_HOLD: a stream keeps them back until the next send without it, or uvstack_flush(). */
+ * UVSTACK_HOLD: a stream keeps them back until the next send without it, or uvstack_flush().
+ * UVSTACK_SOON: the packets may wait for the next uvstack_poll_wait(), or any call that sends
+ * without it, on whatever socket, and leave together; whoever comes to neither has them sent after
+ * 20 ms. */
 int uvstack_send(struct uvstack_sock *s, const struct uvstack_seg *seg, unsigned int n,
 		 const struct sockaddr *to, socklen_t len, int flags);
 #define UVSTACK_HOLD 1
+#define UVSTACK_SOON 2
 int uvstack_flush(struct uvstack_sock *s);
 
 /* Take up to n segments off the socket. The number; 0: end of stream; -EAGAIN. The window opens as

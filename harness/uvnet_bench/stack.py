@@ -229,15 +229,22 @@ def redis(pair: Pair) -> Figures:
     return out
 
 
+def wrk(pair: Pair, header: str) -> float:
+    """Thousand requests a second over 50 connections."""
+    words = ["-t1", "-c50", f"-d{pair.whole_seconds}s", "-H", header, f"http://{pair.server.ip}/hello"]
+    done = pair.client.run("wrk", *words, timeout=pair.seconds + 30).check()
+    return found(r"Requests/sec: +([\d.]+)", done) / 1e3
+
+
 def nginx(pair: Pair) -> Figures:
-    """wrk, keeping its connections and with a connection for each request."""
+    """wrk, keeping its connections and with a connection for each request; one process that serves, and two
+    workers, for which the stack's process passes on what they inherit."""
     out: Figures = {}
-    server = apps.nginx(pair.server, pair.server.folder, extra="location = /hello { return 200 hello; }")
-    with running(server):
-        for title, header in (("keep-alive", "Connection: keep-alive"), ("a connection each", "Connection: close")):
-            words = ["-t1", "-c50", f"-d{pair.whole_seconds}s", "-H", header, f"http://{pair.server.ip}/hello"]
-            done = pair.client.run("wrk", *words, timeout=pair.seconds + 30).check()
-            out[f"nginx and wrk, 50 connections, {title}"] = found(r"Requests/sec: +([\d.]+)", done) / 1e3
+    for name, workers in (("nginx", 0), (NGINX_WORKERS, 2)):
+        extra = "location = /hello { return 200 hello; }"
+        with running(apps.nginx(pair.server, pair.server.folder, workers=workers, extra=extra)):
+            for title, header in (("keep-alive", "Connection: keep-alive"), ("a connection each", "Connection: close")):
+                out[f"{name} and wrk, 50 connections, {title}"] = wrk(pair, header)
     return out
 
 
@@ -322,8 +329,14 @@ MEASUREMENTS = {
     "native": Measurement(native, "thousand/s"),
 }
 
-AIMS = {"redis GET, 50 connections, 1 at": 4, "redis GET, 50 connections, 16 at": 1.5}
-"""Beginnings of titles that have an aim of their own."""
+NGINX_WORKERS = "nginx of two workers"
+
+AIMS: dict[str, float | None] = {
+    "redis GET, 50 connections, 1 at": 4,
+    "redis GET, 50 connections, 16 at": 1.5,
+    NGINX_WORKERS: None,
+}
+"""Beginnings of titles that have an aim of their own, or none."""
 
 
 def series_for(title: str, what: Measurement) -> Series:

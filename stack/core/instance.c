@@ -127,12 +127,20 @@ uvs_inst_run_deferred(struct uvs_instance *in)
 }
 
 void
+uvs_inst_send(struct uvs_instance *in)
+{
+	if (likely(!in->tx_later))
+		uvs_inst_flush(in);
+}
+
+void
 uvs_inst_leave(struct uvs_instance *in)
 {
 	uvs_inst_run_deferred(in);
 	if (in->lwip != NULL) {
 		uvs_netif_hairpin(in);
-		uvs_inst_flush(in);
+		uvs_inst_send(in);
+		in->tx_later = false;
 		__atomic_store_n(&in->next_timer, uvs_inst_timer(in), __ATOMIC_RELAXED);
 	}
 	uvl_enter(NULL);

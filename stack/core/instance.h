@@ -47,6 +47,7 @@ struct uvs_instance {
 	struct uvl *lwip;    /* NULL until started */
 	uint64_t now_ns;     /* clock at the last enter or poll */
 	uint64_t next_timer; /* atomic: uvs_inst_timer() at the last leave */
+	bool tx_later;       /* what this call makes may wait for the next one, or a poll */
 	const struct uvs_conf *conf;
 
 	struct uvs_port port;
@@ -121,6 +122,9 @@ bool uvs_inst_try_enter(struct uvs_instance *in);
 void uvs_inst_leave(struct uvs_instance *in);
 /* Let go of one that was stopped, for this thread; nobody enters it again. */
 void uvs_inst_seal(struct uvs_instance *in);
+
+/* Send what was made, unless it may wait. Under the instance. */
+void uvs_inst_send(struct uvs_instance *in);
 
 /* One round of the loop. Returns the number of frames handled. */
 unsigned int uvs_inst_poll(struct uvs_instance *in);

@@ -76,6 +76,9 @@ shared_call(struct uvs_instance *in, uvs_call_fn fn, void *arg)
 	uvs_inst_run_deferred(in); /* what came before the call */
 	r = fn(arg);
 	in->seen->loop.calls++;
+	/* First: frames that have left are no reason to wake whoever sleeps. */
+	if (in->lwip != NULL)
+		uvs_inst_send(in);
 	shared_kick(in);
 	uvs_inst_leave(in);
 	return r;

@@ -8,7 +8,8 @@
 #define FLOOR_NS      (2 * UVS_NS_PER_US)
 #define SOON_NS       (150 * UVS_NS_PER_US)
 #define LONG_YIELD_NS (30 * UVS_NS_PER_US)
-#define CROWDED_WAITS 32
+#define CROWDED_WAITS 32u
+#define CALM_WAITS    64u
 
 void
 uvs_spin_init(struct uvs_spin *s, const struct uvs_conf *c)
@@ -29,6 +30,8 @@ uvs_spin_budget(struct uvs_spin *s, const struct uvs_conf *c)
 		s->crowded--;
 		return 0;
 	}
+	if (++s->calm > CALM_WAITS)
+		s->penalty = 0;
 	return s->ns;
 }
 
@@ -43,6 +46,16 @@ uvs_spin_learn(struct uvs_spin *s, const struct uvs_conf *c, uint64_t slept)
 		s->ns = MAX(s->ns / 2, MIN(FLOOR_NS, most));
 }
 
+void
+uvs_spin_yielded(struct uvs_spin *s, uint64_t ns)
+{
+	if (ns <= LONG_YIELD_NS)
+		return;
+	s->crowded = s->penalty;
+	s->penalty = s->penalty == 0 ? 1 : MIN(2 * s->penalty, CROWDED_WAITS);
+	s->calm = 0;
+}
+
 uint64_t
 uvs_spin_relax(struct uvs_spin *s, uint64_t now)
 {
@@ -50,7 +63,6 @@ uvs_spin_relax(struct uvs_spin *s, uint64_t now)
 
 	uvs_sys_yield();
 	after = uvs_clock_ns();
-	if (after - now > LONG_YIELD_NS)
-		s->crowded = CROWDED_WAITS;
+	uvs_spin_yielded(s, after - now);
 	return after;
 }

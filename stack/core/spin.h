@@ -4,7 +4,9 @@
  *
  * `ns` grows when something came soon after the sleep began and shrinks when nothing did. Between
  * two rounds the poller yields its core; a yield that took long means that others need it - perhaps
- * the very peer that is to answer - and for a while it sleeps at once.
+ * the very peer that is to answer. One alone is the kernel's own work, as on any machine, and means
+ * nothing: to sleep would make the next answers late. If more come, it sleeps at once in the waits
+ * that follow, twice as many each time, up to 32.
  *
  * One owner each: the driver's role (shared), a stack thread, a waiting thread (separate).
  */
@@ -18,6 +20,8 @@
 struct uvs_spin {
 	uint64_t ns;
 	uint32_t crowded; /* waits for which to sleep at once */
+	uint32_t penalty; /* as many, after the next long yield */
+	uint32_t calm;    /* waits that polled since the last one */
 };
 
 void uvs_spin_init(struct uvs_spin *s, const struct uvs_conf *c);
@@ -27,6 +31,9 @@ uint64_t uvs_spin_budget(struct uvs_spin *s, const struct uvs_conf *c);
 
 /* After a sleep of so many ns. */
 void uvs_spin_learn(struct uvs_spin *s, const struct uvs_conf *c, uint64_t slept);
+
+/* A yield took so many ns. */
+void uvs_spin_yielded(struct uvs_spin *s, uint64_t ns);
 
 /* Between two empty rounds, the last one at `now`; the time after it. */
 uint64_t uvs_spin_relax(struct uvs_spin *s, uint64_t now);

@@ -84,11 +84,11 @@ end(struct conn *c)
 	free(c);
 }
 
-/* What cannot be sent now is kept. */
+/* What cannot be sent now is kept. Answers to one round of requests leave together. */
 static void
 send_back(struct conn *c)
 {
-	int r = uvstack_send(c->sock, c->seg, (unsigned int)c->n, NULL, 0, 0);
+	int r = uvstack_send(c->sock, c->seg, (unsigned int)c->n, NULL, 0, UVSTACK_SOON);
 
 	if (r == -EAGAIN)
 		return;

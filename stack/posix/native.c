@@ -192,7 +192,8 @@ struct uvstack_poll {
 	struct uvs_waiter *waiter; /* atomic; of the user's last wait */
 	enum uvstack_memory told;  /* the user's, as the rest */
 	struct uvs_native_thirst *thirst;
-	struct entry *bucket[BUCKETS], *any;
+	struct entry *bucket[BUCKETS];
+	struct uvs_sock *any; /* of one of the entries, or NULL: look for one */
 };
 
 const char uvstack_memory_cookie UVP_EXPORT;
@@ -320,6 +321,8 @@ remove_entry(struct uvstack_poll *p, struct entry **at)
 		take_out(p, e);
 	uvs_lock_give(&p->lock);
 	*at = e->same_bucket;
+	if (p->any == e->sock)
+		p->any = NULL;
 	UVP_IN_VOID(uvs_sock_put(e->sock));
 	free(e);
 }
@@ -377,11 +380,12 @@ collect(struct uvstack_poll *p, struct uvstack_ready *ready, unsigned int n)
 static unsigned int
 tell_memory(struct uvstack_poll *p, struct uvstack_ready *ready)
 {
-	struct uvs_sock *s = NULL;
 	enum uvstack_memory now;
+	struct uvs_sock *s;
 
-	for (unsigned int i = 0; s == NULL && i < BUCKETS; i++)
-		s = p->bucket[i] != NULL ? p->bucket[i]->sock : NULL;
+	for (unsigned int i = 0; p->any == NULL && i < BUCKETS; i++)
+		p->any = p->bucket[i] != NULL ? p->bucket[i]->sock : NULL;
+	s = p->any;
 	if (s == NULL || (now = uvs_native_memory(s)) == p->told)
 		return 0;
 	p->told = now;

@@ -319,6 +319,7 @@ do_send(void *arg)
 {
 	const struct op *o = arg;
 
+	o->s->in->tx_later = (o->flags & UVSTACK_SOON) != 0;
 	return o->s->type == SOCK_STREAM ? send_stream(o) : send_datagrams(o);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * TCP sockets between two hosts. */
+#include "stack/sock/native.h"
 #include "stack/sock/tests/pair.h"
 
 #include "stack/core/clock.h"
@@ -1042,6 +1043,36 @@ test_connects_before_arp(void)
 	uvs_sock_put(l);
 }
 
+/* Natively sent "soon": with what is sent next, or when somebody polls. */
+static void
+test_answers_leave_together(void)
+{
+	struct uvs_sock *c[2], *s[2];
+	struct uvstack_seg seg;
+	char byte;
+
+	for (int i = 0; i < 2; i++)
+		pair_connect(&c[i], &s[i]);
+	pair_run(1);
+	for (int flags = UVSTACK_SOON, i = 0; i < 2; i++, flags = 0) {
+		CHECK_EQ(uvs_native_get(c[i], &seg, 1), 0);
+		seg.len = 1;
+		CHECK_EQ(uvs_native_send(c[i], &seg, 1, NULL, 0, flags), 1);
+		CHECK_EQ(hosts[0]->port.tx_n, flags == UVSTACK_SOON ? 1 : 0);
+	}
+	CHECK_EQ(uvs_native_get(c[0], &seg, 1), 0);
+	seg.len = 1;
+	CHECK_EQ(uvs_native_send(c[0], &seg, 1, NULL, 0, UVSTACK_SOON), 1);
+	pair_poll();
+	CHECK_EQ(hosts[0]->port.tx_n, 0);
+	pair_run(1);
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(pair_recv(s[i], &byte, 1), 1);
+		uvs_sock_put(c[i]);
+		uvs_sock_put(s[i]);
+	}
+}
+
 #define PORTS (UVS_EPHEMERAL_LAST - UVS_EPHEMERAL_FIRST + 1)
 
 /* connect()'s or, without a peer, bind()'s choice of a port. */
@@ -1503,6 +1534,7 @@ static const struct {
 	{"lost_syn", test_lost_syn},
 	{"connects_before_arp", test_connects_before_arp},
 	{"more_connections_than_ports", test_more_connections_than_ports},
+	{"answers_leave_together", test_answers_leave_together},
 	{"connect_times_out", test_connect_times_out},
 	{"keepalive_finds_the_dead", test_keepalive_finds_the_dead},
 	{"notsent_lowat", test_notsent_lowat},
