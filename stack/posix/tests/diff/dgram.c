@@ -191,7 +191,7 @@ errors(int family)
 
 	/* Not connected, and not asked for: nobody hears of it. */
 	CALL(sendto(s, "lost", 4, 0, &to.sa, to.len));
-	usleep(20000);
+	diff_settle();
 	POLL(s, POLLIN | POLLOUT, 0);
 	CALL(recv(s, buf, 10, MSG_DONTWAIT));
 	receive(s, MSG_ERRQUEUE, 100, &to);
@@ -204,7 +204,7 @@ errors(int family)
 	printf("%s\n", strerrorname_np(err));
 	POLL(s, POLLIN | POLLOUT, 0);
 	CALL(sendto(s, "second", 6, 0, &to.sa, to.len));
-	usleep(20000);
+	diff_settle();
 	receive(s, MSG_ERRQUEUE, 5, &to);
 	POLL(s, POLLIN | POLLOUT, 0);
 	CALL(recv(s, buf, 10, MSG_DONTWAIT));
@@ -438,10 +438,9 @@ CASE(udp_reuseport)
 		for (i = 0; i < 2; i++)
 			if (sendto(c, "x", 1, 0, &n.sa, n.len) != 1)
 				diff_die("sendto");
-		usleep(200);
 		close(c);
 	}
-	usleep(20000);
+	diff_settle();
 	for (i = 0; i < SHARERS; i++) {
 		while (recv(s[i], buf, 10, MSG_DONTWAIT) == 1)
 			got[i]++;

@@ -200,6 +200,51 @@ diff_readable(int fd, int bytes)
 		printf("!! %d bytes of %d came\n", have, bytes);
 }
 
+/* Datagrams of a host to itself arrive in the order in which they were sent. */
+void
+diff_settle(void)
+{
+	char c;
+	int a, b;
+
+	diff_udp_pair(&a, &b);
+	if (send(a, "x", 1, 0) != 1)
+		diff_die("send");
+	diff_until(b, POLLIN);
+	if (recv(b, &c, 1, 0) != 1)
+		diff_die("recv");
+	close(a);
+	close(b);
+}
+
+static size_t
+send_all(int fd)
+{
+	static char data[65536];
+	size_t n = 0;
+	ssize_t r;
+
+	while ((r = send(fd, data, sizeof(data), 0)) > 0)
+		n += (size_t)r;
+	return n;
+}
+
+#define FULL_MS 50 /* no room for so long: the peer's buffer is full, too */
+
+size_t
+diff_fill(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	size_t n = 0, more;
+
+	diff_nonblock(fd);
+	do {
+		more = send_all(fd);
+		n += more;
+	} while (poll(&p, 1, FULL_MS) == 1 || more > 0);
+	return n;
+}
+
 void
 diff_nonblock(int fd)
 {

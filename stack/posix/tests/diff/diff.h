@@ -34,6 +34,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../asleep.h"
+
 struct diff_case {
 	const char *name;
 	void (*run)(void);
@@ -77,6 +79,8 @@ void diff_udp_pair(int *a, int *b);       /* two UDP sockets connected to each o
 int diff_udp(int *port);
 void diff_until(int fd, short events); /* wait until poll says so, at most 5 s */
 void diff_readable(int fd, int bytes); /* until FIONREAD says so many */
+void diff_settle(void);                /* until all that was sent before has arrived */
+size_t diff_fill(int fd);              /* a stream whose peer does not read; how many bytes */
 void diff_nonblock(int fd);
 uint64_t diff_ms(void);
 void diff_die(const char *what);

@@ -86,23 +86,19 @@ CASE(epoll_edge)
 CASE(epoll_edge_out)
 {
 	int c, s, ep = epoll_create1(0);
-	size_t n = 0;
+	size_t n;
 	ssize_t r;
 
 	diff_pair(&c, &s);
-	diff_nonblock(c);
 	ADD(ep, c, EPOLLIN | EPOLLOUT | EPOLLET, 1);
 	WAIT(ep, 8, 1000);
 	WAIT(ep, 8, 30);
-	while ((r = send(c, buf, sizeof(buf), 0)) > 0 || (usleep(20000), 0) ||
-	       (r = send(c, buf, sizeof(buf), 0)) > 0)
-		n += (size_t)r;
+	n = diff_fill(c);
 	printf("full %d\n", n > 0);
 	while (n > 0 && (r = read(s, buf, sizeof(buf))) > 0)
 		n -= (size_t)r;
 	WAIT(ep, 8, 1000);
-	usleep(50000);
-	while (epoll_wait(ep, (struct epoll_event[4]){0}, 4, 0) > 0)
+	while (epoll_wait(ep, (struct epoll_event[4]){0}, 4, 50) > 0)
 		;
 	put(s, c, 5, 5);
 	WAIT(ep, 8, 1000);
@@ -177,7 +173,6 @@ CASE(epoll_mixed)
 	put(c, s, 1, 1);
 	WAIT(ep, 8, 1000);
 	CALL(write(pp[1], "x", 1));
-	usleep(1000);
 	CALL(eventfd_write(e, 1));
 	/* The kernel is looked at now and then while the stack keeps us busy: give it three calls.
 	 */
@@ -255,7 +250,7 @@ CASE(epoll_nested)
 static void *
 later(void *arg)
 {
-	usleep(60000);
+	wait_asleep(getpid());
 	if (send(*(int *)arg, "y", 1, 0) != 1)
 		diff_die("send");
 	return NULL;
@@ -368,6 +363,7 @@ CASE(epoll_fresh_listener)
 
 struct sleeper {
 	int ep, timeout, got;
+	_Atomic pid_t tid;
 	pthread_t t;
 };
 
@@ -377,8 +373,18 @@ sleep_in(void *arg)
 	struct sleeper *s = arg;
 	struct epoll_event ev;
 
+	s->tid = gettid();
 	s->got = epoll_wait(s->ep, &ev, 1, s->timeout);
 	return NULL;
+}
+
+static void
+let_sleep(struct sleeper *s)
+{
+	pthread_create(&s->t, NULL, sleep_in, s);
+	while (s->tid == 0)
+		sched_yield();
+	wait_asleep(s->tid);
 }
 
 /* One event, several threads on one instance: one of them gets it. */
@@ -390,10 +396,9 @@ CASE(epoll_threads)
 	diff_pair(&c, &s);
 	ADD(ep, s, EPOLLIN | EPOLLET, 1);
 	for (i = 0; i < 4; i++) {
-		t[i] = (struct sleeper){.ep = ep, .timeout = 400};
-		pthread_create(&t[i].t, NULL, sleep_in, &t[i]);
+		t[i] = (struct sleeper){.ep = ep, .timeout = 1000};
+		let_sleep(&t[i]);
 	}
-	usleep(100000);
 	put(c, s, 1, 1);
 	for (i = 0; i < 4; i++) {
 		pthread_join(t[i].t, NULL);
@@ -408,8 +413,7 @@ CASE(epoll_add_to_sleeper)
 	struct sleeper t = {.ep = epoll_create1(0), .timeout = 10000};
 	int c, s;
 
-	pthread_create(&t.t, NULL, sleep_in, &t);
-	usleep(50000);
+	let_sleep(&t);
 	diff_pair(&c, &s);
 	put(c, s, 1, 1);
 	ADD(t.ep, s, EPOLLIN, 1);
@@ -449,7 +453,7 @@ CASE(epoll_udp)
 	diff_until(b, POLLIN);
 	WAIT(ep, 8, 1000);
 	send(a, "2", 1, 0);
-	usleep(50000);
+	diff_settle();
 	WAIT(ep, 8, 1000);
 	recv(b, buf, 10, 0);
 	WAIT(ep, 8, 30);

@@ -70,7 +70,7 @@ CASE(poll_many)
 static void *
 later(void *arg)
 {
-	usleep(60000);
+	wait_asleep(getpid());
 	if (write(*(int *)arg, "y", 1) != 1)
 		diff_die("write");
 	return NULL;

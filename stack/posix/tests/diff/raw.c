@@ -209,7 +209,7 @@ CASE(raw_protocol_unreachable)
 	CALL(setsockopt(t, IPPROTO_IP, IP_RECVERR, &one, sizeof(one)));
 	ip.daddr = to.sin_addr.s_addr;
 	CALL(sendto(t, &ip, sizeof(ip), 0, (struct sockaddr *)&to, sizeof(to)));
-	usleep(20000);
+	diff_settle();
 	CALL(recvmsg(t, &m, MSG_ERRQUEUE)); /* it is another protocol's */
 }
 

@@ -16,15 +16,18 @@ hit(int sig)
 	hits++;
 }
 
-/* Signals the sleeper after 60 ms, and lets it go with a byte after 160. */
+/* Signals the sleeper, which is the main thread, and lets it go with a byte when it sleeps again.
+ */
 static void *
 disturb(void *arg)
 {
 	(void)arg;
-	usleep(60000);
+	wait_asleep(getpid());
 	pthread_kill(sleeper, SIGUSR1);
 	if (wake_fd >= 0) {
-		usleep(100000);
+		while (hits == 0)
+			sched_yield();
+		wait_asleep(getpid());
 		if (write(wake_fd, "w", 1) != 1)
 			diff_die("write");
 	}

@@ -392,16 +392,13 @@ CASE(tcp_nonblock_shared_by_dup)
 
 CASE(tcp_fill_and_drain)
 {
-	size_t sent = 0, got = 0;
+	size_t sent, got = 0;
 	ssize_t r;
 	int c, s;
 
 	diff_pair(&c, &s);
-	diff_nonblock(c);
-	while ((r = send(c, buf, sizeof(buf), 0)) > 0 || (usleep(20000), 0) ||
-	       (r = send(c, buf, sizeof(buf), 0)) > 0)
-		sent += (size_t)r;
-	printf("full: %s\n", strerrorname_np(errno));
+	sent = diff_fill(c);
+	CALL(send(c, buf, sizeof(buf), 0));
 	POLL(c, POLLOUT, 0);
 	diff_nonblock(s);
 	while (got < sent) {

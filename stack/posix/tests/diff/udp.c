@@ -132,8 +132,7 @@ CASE(udp_many)
 	printf("%u %u %u\n", m[0].msg_len, m[1].msg_len, m[2].msg_len);
 	for (i = 0; i < 4; i++)
 		iov[i].iov_len = 100;
-	diff_until(b, POLLIN);
-	usleep(50000);
+	diff_settle();
 	CALL(recvmmsg(b, m, 2, 0, NULL));
 	printf("%u %u\n", m[0].msg_len, m[1].msg_len);
 	CALL(recvmmsg(b, m, 4, MSG_WAITFORONE, NULL));

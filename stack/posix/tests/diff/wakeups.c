@@ -8,7 +8,7 @@ static int target;
 static void *
 shut(void *arg)
 {
-	usleep(60000);
+	wait_asleep(getpid());
 	shutdown(target, *(int *)arg);
 	return NULL;
 }
@@ -16,7 +16,7 @@ shut(void *arg)
 static void *
 peer_closes(void *arg)
 {
-	usleep(60000);
+	wait_asleep(getpid());
 	close(*(int *)arg);
 	return NULL;
 }
@@ -80,9 +80,9 @@ static int other_end;
 static void *
 close_then_send(void *arg)
 {
-	usleep(60000);
+	wait_asleep(getpid());
 	close(*(int *)arg);
-	usleep(60000);
+	wait_asleep(getpid());
 	if (write(other_end, "late", 4) != 4)
 		diff_die("write");
 	return NULL;

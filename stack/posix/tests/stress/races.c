@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  * Wake-ups, reuse of numbers, cancellation. */
 #include "stress.h"
+#include "../asleep.h"
 
 #include <sys/syscall.h>
 
@@ -164,6 +165,7 @@ CASE(fd_reuse)
 /* ------------------------------------------------------------------- 9: cancellation */
 
 static int victim;
+static _Atomic pid_t victim_tid; /* who uses it; 0: not yet */
 static atomic_int cleaned;
 
 static void
@@ -224,6 +226,7 @@ static void *
 cancelled(void *arg)
 {
 	pthread_cleanup_push(clean, NULL);
+	atomic_store(&victim_tid, gettid());
 	(*(void (**)(void))arg)();
 	pthread_cleanup_pop(0);
 	return NULL;
@@ -240,9 +243,13 @@ CASE(cancellation)
 	for (i = 0; i < 2 * n; i++) {
 		pair(&c, &s);
 		victim = s;
+		atomic_store(&victim_tid, 0);
 		t = start(cancelled, (void *)&calls[i / 2]);
-		if (i % 2)
-			usleep(30000);
+		if (i % 2) {
+			while (atomic_load(&victim_tid) == 0)
+				sched_yield();
+			wait_asleep(victim_tid);
+		}
 		CHECK(pthread_cancel(t) == 0);
 		CHECK(pthread_join(t, &how) == 0);
 		CHECK(how == PTHREAD_CANCELED);
