@@ -19,8 +19,11 @@ from uvnet_harness.plugin import build_directory
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FENCE = re.compile(r"(?:^<!-- (?P<mark>run|not run: .{10,}?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+FENCE = re.compile(r"(?:^ *<!-- (?P<mark>run|not run: .{10,}?) -->\n)?^ *```(?P<kind>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 HEADING = re.compile(r"^#{1,6} (.+)$", re.M)
+PROGRAM = r"(?:uvbridge|uvrun|uvstackd?|pytest|meson|ninja|(?:\./)?(?:ci|build|stack|pytests)/\S+)"
+COMMAND = re.compile(rf"^ *{PROGRAM}(?! .*[A-Z]{{3}}| \[)(?: .*)?$", re.M)
+"""A call of one of ours; a synopsis has METAVARIABLES or [brackets]."""
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -141,6 +144,13 @@ def test_files_and_programs_it_names_exist(page):
     prefixes = "stack|uvbridge|uveth|harness|pytests|ci|docs"
     for name in re.findall(rf"`(?:\./)?((?:{prefixes})/[\w./-]+)", page.text):
         assert (ROOT / name).exists(), f"{page.name}: there is no {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_called_so(page):
+    """In ```sh, where they are run: not in a block of no kind."""
+    hidden = [found.group(0) for block in page.blocks if not block.kind for found in COMMAND.finditer(block.text)]
+    assert not hidden, f"{page.name}: ```sh is for commands: {hidden}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
