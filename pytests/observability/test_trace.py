@@ -6,6 +6,10 @@ import re
 import subprocess
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+
+from uvnet_harness import Flow
 
 pytestmark = pytest.mark.uvnet(ports=3, capture=False)
 
@@ -63,3 +67,39 @@ def test_off_unless_asked_for(net):
     assert host.run("redis-server", "--version", set={"trace_dir": traces}).ok
     assert not traces.exists()
     assert "there is no trace" in run(net.build.uvstack, "trace", net.folder, status=1)
+
+
+ECHO = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind((sys.argv[1], 7))
+print("bound", flush=True)
+data = b""
+while data != b"end":
+    data, peer = sock.recvfrom(100)
+    sock.sendto(data, peer)
+"""
+
+
+def test_steering(net):
+    """Of two stacks one claims the port, and has from the other what the NIC gave that one: as the flows predict."""
+    server, wire = net.host("server", queues=2, stacks=2), net.wire("wire")
+    traces = net.folder / "traces"
+    app = server.start("/usr/bin/python3", "-c", ECHO, server.ip, set={"trace": "uvstack.steer.*", "trace_dir": traces})
+    app.process.wait_output("bound")
+    wire.arp(server.ip)
+    sports = range(5000, 5016)
+    queues = [server.rss.queue_of(Flow(wire.ip, server.ip, sport, 7, "udp")) for sport in sports]
+    sent = [b"x" * number for number in range(4, 19)] + [b"end"]
+    for sport, data in zip(sports, sent):
+        wire.sr1(wire.ether(server.mac) / IP(src=wire.ip, dst=server.ip) / UDP(sport=sport, dport=7) / data)
+    assert app.wait(timeout=10) == 0
+
+    lines = [json.loads(line) for line in run(net.build.uvstack, "trace", "--json", traces).splitlines()]
+    claims = [line["fields"] for line in lines if line["event"] == "uvstack.steer.claim"]
+    assert [claim["result"] for claim in claims if claim["port"] == 7] == [0], claims
+    forwards = [line["fields"] for line in lines if line["event"] == "uvstack.steer.forward"]
+    (slot,) = {forward["slot"] for forward in forwards}
+    headers = len(Ether() / IP() / UDP())
+    expected = [headers + len(data) for queue, data in zip(queues, sent) if queue != slot - 1]  # slots count from 1
+    assert 0 < len(expected) < len(sent) and [forward["len"] for forward in forwards] == expected
