@@ -183,11 +183,13 @@ def test_time_wait_ends(net, program):
     app.kill()
 
 
-def test_idle_timeout_of_nginx(net):
-    """keepalive_timeout of 75 s: the connection of a client that asks no more is closed then."""
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_idle_timeout_of_nginx(net, workers):
+    """keepalive_timeout of 75 s: the connection of a client that asks no more is closed then, by the one process
+    or by the worker, a child of it."""
     server, client = net.host("server"), net.host("client")
     (net.folder / "page").write_text("hello")
-    apps.nginx(server, net.folder, workers=0)
+    apps.nginx(server, net.folder, workers=workers)
     code = (
         "import socket, time\n"
         f"c = socket.create_connection(('{server.ip}', 80)); c.send(b'GET /page HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"

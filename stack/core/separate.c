@@ -19,6 +19,7 @@
  * deadlines. Every thread that sleeps is in the lot, and a runner is kicked when one enters it.
  * The port's word of the clock is written under the lot's lock. */
 #include "stack/core/call.h"
+#include "stack/core/family.h"
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
 #include "stack/core/nap.h"
@@ -165,6 +166,7 @@ tell_clock(struct uvs_runner *r, uint64_t now, uint64_t until)
 
 	if (first == 0)
 		uvs_lot_interrupt(&sep.lot);
+	first = RTE_MIN(first, uvs_family_next(now));
 	first = RTE_MIN(first, uvs_lot_deadline(&sep.lot, now));
 	uvs_lock_take(&sep.lot.lock);
 	r->idle_until = until;

@@ -16,6 +16,7 @@
  *
  * Lock order: an instance, then `lot`. Wake-ups (eventfd) may be sent under both. */
 #include "stack/core/clock.h"
+#include "stack/core/family.h"
 #include "stack/core/fds.h"
 #include "stack/core/log.h"
 #include "stack/core/model.h"
@@ -259,7 +260,7 @@ nearest_nap(uint64_t now)
 
 	if (first == 0)
 		uvs_lot_interrupt(&drive.lot);
-	return first;
+	return RTE_MIN(first, uvs_family_next(now));
 }
 
 /* Arm, look once more, sleep. UVS_SLEEP_AGAIN: woken by packets or timers, or there was something.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "stack/core/sleep.h"
+#include "stack/core/family.h"
 #include "stack/core/sys.h"
 
 #include <errno.h>
@@ -106,7 +107,9 @@ uvs_sleep_for_kernel_only(struct uvs_sleep *s)
 
 		s->now = uvs_clock_ns();
 		if (uvs_waiter_doze(s->w, UVS_W_WOKEN | UVS_W_INTERRUPTED)) {
+			uvs_family_waits(s->deadline);
 			kernel = uvs_sleep_in_kernel(s, NULL, 0, s->deadline);
+			uvs_family_waits(UINT64_MAX);
 			uvs_waiter_rouse(s->w);
 			kernel = kernel == 0 ? UVS_SLEEP_AGAIN : kernel;
 		}

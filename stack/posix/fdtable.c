@@ -7,6 +7,7 @@
  * Closing goes entry first, kernel number second, reference last: while the number can be given out
  * again, the table no longer speaks about it.
  */
+#include "stack/core/family.h"
 #include "stack/posix/inherit.h"
 
 #include <sys/resource.h>
@@ -457,6 +458,7 @@ uvp_table_init(void)
 void
 uvp_table_fork_prepare(void)
 {
+	uvs_family_prepare();
 	uvp_inherit_prepare();
 	pthread_mutex_lock(&uvp_table_lock);
 	pthread_mutex_lock(&uvp_topo_lock);

@@ -9,6 +9,7 @@
  * vfork is a fork that waits: a child that borrows the parent's memory would close the parent's
  * entries. The parent goes on when the child has called exec or exit, as it may expect.
  */
+#include "stack/core/family.h"
 #include "stack/posix/inherit.h"
 
 void
@@ -23,6 +24,7 @@ uvp_fork_child(void)
 	uvp_table_fork_child();
 	uvp_thread_fork_child();
 	uvp_timers_fork_child();
+	uvs_family_join();
 	UVP_IN_VOID(uvs_stack_forget());
 }
 
@@ -81,7 +83,10 @@ vfork(void)
 static void
 before_exec(const char *path)
 {
-	if (uvp_table_size == 0 || (path && access(path, X_OK) < 0))
+	if (path && access(path, X_OK) < 0)
+		return;
+	uvs_family_leave();
+	if (uvp_table_size == 0)
 		return;
 	uvp_inherit_exec();
 	if (!uvs_stack_running())
@@ -123,6 +128,8 @@ execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	char path[PATH_MAX];
 
+	uvs_family_leave(); /* even if there is nothing to execute: it is then unknown to the clock
+			     */
 	if (uvp_table_size != 0 && (uvs_stack_running() || uvp_heir)) {
 		if (strchr(file, '/'))
 			before_exec(file);

@@ -14,6 +14,7 @@
  * hears exactly what the kernel would have told an edge-triggered watcher. Whoever waits or calls
  * uvs_progress() drives them.
  */
+#include "stack/core/family.h"
 #include "stack/core/log.h"
 #include "stack/core/nap.h"
 #include "stack/core/sys.h"
@@ -583,6 +584,21 @@ uvs_stack_watch_clock(void)
 
 void
 uvs_stack_join_clock(void)
+{
+}
+
+void
+uvs_family_prepare(void)
+{
+}
+
+void
+uvs_family_join(void)
+{
+}
+
+void
+uvs_family_leave(void)
 {
 }
 
