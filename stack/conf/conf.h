@@ -7,7 +7,7 @@
  *
  * A file is lines of `key = value`; `#` begins a comment where a word could begin; blank lines are
  * skipped; a key may stand once. Values are not quoted. Errors name the place and the reason:
- * "host.conf:7: mtu: 90000 is not between 68 and 9600".
+ * "host.conf:7: mtu: 90000 is not between 68 and 9216".
  *
  * Threads: pure functions over the caller's struct. A struct uvs_conf is plain data: copy it
  * freely.

@@ -157,8 +157,8 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"route", UVS_CONF_ROUTE, AT(routes), "", 0, 0, NULL, "Network",
 	 "Networks behind other routers, both families: 10.9.0.0/16 via 10.0.0.3, fd09::/48 via fe80::3. "
 	 "The longest prefix wins.", NULL},
-	{"mtu", UVS_CONF_UINT, AT(mtu), "1500", 68, 1500, NULL, "Network",
-	 "Largest IP packet in bytes.", NULL},
+	{"mtu", UVS_CONF_UINT, AT(mtu), "1500", 68, 9216, NULL, "Network",
+	 "Largest IP packet in bytes. Above 1900 packet buffers grow with it.", NULL},
 	{"loopback", UVS_CONF_ENUM, AT(loopback), "kernel", 0, 0, names_loopback, "Network",
 	 "Who owns 127.0.0.0/8. kernel: sockets for it are ordinary kernel sockets; "
 	 "stack: they are the stack's.", NULL},
@@ -205,7 +205,7 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"memory_mb", UVS_CONF_UINT, AT(memory_mb), "0", 0, 65536, NULL, "Memory",
 	 "Megabytes for DPDK. 0: as much as mbufs and the queues need.", NULL},
 	{"mbufs", UVS_CONF_UINT, AT(mbufs), "0", 0, 4194304, NULL, "Memory",
-	 "Packet buffers, about 2.4 KB each. 0: 8192, and more with more queues. With mode = shared "
+	 "Packet buffers, about 2.4 KB each, with mtu above 1900 mtu and 600 bytes. 0: 8192, and more with more queues. With mode = shared "
 	 "or several stacks: of each slot or stack; 0: 4096.", NULL},
 	{"hugepages", UVS_CONF_ENUM, AT(hugepages), "auto", 0, 0, names_tristate, "Memory",
 	 "Huge pages for DPDK's memory. auto: if enough are free. mode = shared needs them.", NULL},

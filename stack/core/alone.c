@@ -65,7 +65,7 @@ make_slot(struct uvs_host *h, uint32_t slot, uint32_t mbufs)
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "uvs_%u_%u", alone.port.id, slot);
-	s->pool = uvs_mem_make(name, mbufs, slot);
+	s->pool = uvs_mem_make(name, mbufs, alone.port.mtu, slot);
 	s->lwip = lines(uvl_size(), &failed);
 	s->seen = lines(sizeof(struct uvs_seen), &failed);
 	label_at = lines(mbufs * sizeof(*label_at), &failed);

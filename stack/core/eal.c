@@ -57,7 +57,7 @@ memory_needed(const struct uvs_conf *c)
 		return c->memory_mb;
 	if (c->stacks > 1)
 		mbufs = c->stacks * (c->mbufs != 0 ? c->mbufs : UVS_SLOT_MBUFS);
-	return 26 + 2 * c->queues + (unsigned int)(uvs_mem_bytes(mbufs) >> 20);
+	return 26 + 2 * c->queues + (unsigned int)(uvs_mem_bytes(mbufs, c->mtu) >> 20);
 }
 
 long

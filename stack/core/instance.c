@@ -380,7 +380,7 @@ start_pool(struct uvs_instance *in)
 	int r;
 
 	snprintf(name, sizeof(name), "uvs_%u", in->port.id);
-	r = uvs_mem_init(&in->mem, name, mbufs, reserve);
+	r = uvs_mem_init(&in->mem, name, mbufs, in->conf->mtu, reserve);
 	in->mem.depot = (uint64_t)in->conf->depot_mb << 20;
 	if (r < 0)
 		uvs_log(UVS_LOG_ERROR, "no memory for %u mbufs: %s (memory_mb, mbufs)", mbufs,

@@ -139,14 +139,33 @@ set_marks(struct uvs_mem *m, uint32_t total, uint32_t reserve)
 	m->low = reserve + (total - reserve) / 4;
 }
 
-#define DATA_ROOM (UVS_MBUF_DATA_ROOM + RTE_PKTMBUF_HEADROOM)
-#define OBJECT    (sizeof(struct rte_mbuf) + PRIV_SIZE + DATA_ROOM)
+/* Ethernet with two tags and its checksum. */
+#define LINK_ROOM 26u
+
+/* struct pbuf and what lwIP leaves before an IP packet fit the headroom. */
+_Static_assert(sizeof(struct pbuf) + PBUF_LINK_ENCAPSULATION_HLEN + PBUF_LINK_HLEN + MEM_ALIGNMENT <
+		       RTE_PKTMBUF_HEADROOM,
+	       "an IP packet of the MTU, made here");
+
+uint32_t
+uvs_mem_room(uint32_t mtu)
+{
+	return RTE_MAX((uint32_t)UVS_MBUF_DATA_ROOM,
+		       (uint32_t)RTE_ALIGN(mtu + LINK_ROOM, RTE_CACHE_LINE_SIZE));
+}
+
+static uint32_t
+object_size(uint32_t mtu)
+{
+	return (uint32_t)(sizeof(struct rte_mbuf) + PRIV_SIZE) + RTE_PKTMBUF_HEADROOM +
+	       uvs_mem_room(mtu);
+}
 
 size_t
-uvs_mem_bytes(uint32_t mbufs)
+uvs_mem_bytes(uint32_t mbufs, uint32_t mtu)
 {
 	/* A fiftieth for what is left over at the ends of pages. */
-	return (size_t)mbufs * rte_mempool_calc_obj_size(OBJECT, 0, NULL) / 50 * 51;
+	return (size_t)mbufs * rte_mempool_calc_obj_size(object_size(mtu), 0, NULL) / 50 * 51;
 }
 
 /* Without huge pages no device reads physical memory, and a buffer may lie across pages: else each
@@ -159,14 +178,14 @@ pool_flags(void)
 
 /* Its objects are still to be made. config NULL: this process's alone. NULL, rte_errno. */
 static struct rte_mempool *
-make_pool(const char *name, uint32_t mbufs, struct lifo_config *config)
+make_pool(const char *name, uint32_t mbufs, uint32_t mtu, struct lifo_config *config)
 {
 	struct rte_pktmbuf_pool_private room = {
-		.mbuf_data_room_size = DATA_ROOM,
+		.mbuf_data_room_size = (uint16_t)(RTE_PKTMBUF_HEADROOM + uvs_mem_room(mtu)),
 		.mbuf_priv_size = PRIV_SIZE,
 	};
-	struct rte_mempool *mp = rte_mempool_create_empty(name, mbufs, OBJECT, 0, sizeof(room),
-							  SOCKET_ID_ANY, pool_flags());
+	struct rte_mempool *mp = rte_mempool_create_empty(
+		name, mbufs, object_size(mtu), 0, sizeof(room), SOCKET_ID_ANY, pool_flags());
 	int r;
 
 	if (mp == NULL)
@@ -185,10 +204,10 @@ make_pool(const char *name, uint32_t mbufs, struct lifo_config *config)
 }
 
 int
-uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reserve)
+uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t mtu, uint32_t reserve)
 {
-	m->data_room = DATA_ROOM;
-	m->pool = make_pool(name, mbufs, NULL);
+	m->data_room = RTE_PKTMBUF_HEADROOM + uvs_mem_room(mtu);
+	m->pool = make_pool(name, mbufs, mtu, NULL);
 	if (m->pool == NULL)
 		return -rte_errno;
 	rte_mempool_obj_iter(m->pool, rte_pktmbuf_init, NULL);
@@ -220,10 +239,10 @@ make_buffer(struct rte_mempool *mp, void *slot, void *obj, unsigned int i)
 }
 
 struct rte_mempool *
-uvs_mem_make(const char *name, uint32_t mbufs, uint32_t slot)
+uvs_mem_make(const char *name, uint32_t mbufs, uint32_t mtu, uint32_t slot)
 {
 	struct lifo_config config = {.slot = slot};
-	struct rte_mempool *mp = make_pool(name, mbufs, &config);
+	struct rte_mempool *mp = make_pool(name, mbufs, mtu, &config);
 
 	if (mp != NULL)
 		rte_mempool_obj_iter(mp, make_buffer, &slot);

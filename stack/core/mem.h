@@ -91,17 +91,22 @@ struct uvs_mem {
 
 #define UVS_MBUF_DATA_ROOM 2048
 
+/* Bytes of a buffer behind the headroom: any frame of an interface with that MTU fits into one, and
+ * so does any packet that is made here, struct pbuf included. */
+uint32_t uvs_mem_room(uint32_t mtu);
+
 /* What a pool of so many takes of DPDK's memory. Needs no EAL. */
-size_t uvs_mem_bytes(uint32_t mbufs);
+size_t uvs_mem_bytes(uint32_t mbufs, uint32_t mtu);
 
 /* EAL must be up. name is unique in the process. 0 or a negative errno. */
-int uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t reserve);
+int uvs_mem_init(struct uvs_mem *m, const char *name, uint32_t mbufs, uint32_t mtu,
+		 uint32_t reserve);
 void uvs_mem_fini(struct uvs_mem *m);
 
 /* ------------------------------------------------------- pools of slots, in shared memory */
 
 /* By the manager, at the start: an mbuf pool for a slot. NULL, rte_errno. */
-struct rte_mempool *uvs_mem_make(const char *name, uint32_t mbufs, uint32_t slot);
+struct rte_mempool *uvs_mem_make(const char *name, uint32_t mbufs, uint32_t mtu, uint32_t slot);
 
 /* By the manager, for a slot that nobody has: what is at home is free again, as new; nothing else
  * is. Returns how many. */

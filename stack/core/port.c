@@ -118,6 +118,11 @@ uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 	p->mtu = (uint16_t)c->mtu;
 	p->rx_desc = p->tx_desc = WANT_DESC;
 	apply_quirks(p);
+	if (c->mtu > info.max_mtu) {
+		uvs_log(UVS_LOG_ERROR, "port %u (%s) has no room for mtu = %u: %u is the most", id,
+			p->driver, c->mtu, info.max_mtu);
+		return -EINVAL;
+	}
 	if (p->queues == 0) {
 		uvs_log(UVS_LOG_ERROR, "port %u (%s) has no queues", id, p->driver);
 		return -ENODEV;

@@ -86,17 +86,22 @@ void uvl_free(void *mem);
 #define SO_REUSE 1
 
 /* ---- TCP ------------------------------------------------------------------------------------- */
-#define TCP_MSS            1460
-#define LWIP_WND_SCALE     1
-#define TCP_RCV_SCALE      5
-#define TCP_WND            (1024 * 1024)
-#define TCP_SND_BUF        (1024 * 1024)
-#define TCP_SND_QUEUELEN   8192  /* pbufs; u16_t */
-#define TCP_SNDLOWAT       32768 /* must stay below 0xFFFF - 4 * MSS */
-#define TCP_SNDQUEUELOWAT  4096
-#define TCP_OVERSIZE       TCP_MSS
-#define LWIP_TCP_KEEPALIVE 1
-#define LWIP_TCP_SACK_OUT  1
+/* The most that any interface has room for: UVL_MTU_MAX less headers. A connection's follows the
+ * MTU and what its peer says. */
+#define UVL_MTU_MAX       9216
+#define TCP_MSS           (UVL_MTU_MAX - 40)
+#define LWIP_WND_SCALE    1
+#define TCP_RCV_SCALE     5
+#define TCP_WND           (1024 * 1024)
+#define TCP_SND_BUF       (1024 * 1024)
+#define TCP_SND_QUEUELEN  8192  /* pbufs; u16_t */
+#define TCP_SNDLOWAT      16384 /* must stay below 0xFFFF - 4 * MSS */
+#define TCP_SNDQUEUELOWAT 4096
+#define TCP_OVERSIZE      TCP_MSS
+/* Read as much, and the peer hears of it. Where it is used, pcb is the connection. */
+#define TCP_WND_UPDATE_THRESHOLD (4u * LWIP_MAX(pcb->mss, 1460))
+#define LWIP_TCP_KEEPALIVE       1
+#define LWIP_TCP_SACK_OUT        1
 /* RFC 6928: ten segments. */
 #define LWIP_TCP_CALC_INITIAL_CWND(mss) \
 	((tcpwnd_size_t)LWIP_MIN(10U * (mss), LWIP_MAX(2U * (mss), 14600U)))

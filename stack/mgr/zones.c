@@ -34,7 +34,7 @@ size_t
 zones_bytes(const struct mgr *m)
 {
 	uint32_t slots = m->conf.slots;
-	size_t mbuf = sizeof(struct rte_mbuf) + sizeof(struct uvs_mbuf_priv) + UVS_MBUF_DATA_ROOM +
+	size_t mbuf = sizeof(struct rte_mbuf) + sizeof(struct uvs_mbuf_priv) + uvs_mem_room(m->conf.mtu) +
 		      RTE_PKTMBUF_HEADROOM + 4 * RTE_CACHE_LINE_SIZE + 2 * sizeof(void *);
 	size_t pcbs = m->conf.connections * (sizeof(struct tcp_pcb) + sizeof(uint32_t));
 
@@ -71,7 +71,7 @@ make_pool(struct mgr *m, uint32_t slot)
 	char name[32];
 
 	snprintf(name, sizeof(name), "uvs_pool_%u", slot);
-	m->host->slot[slot].pool = uvs_mem_make(name, zones_mbufs(m), slot);
+	m->host->slot[slot].pool = uvs_mem_make(name, zones_mbufs(m), m->conf.mtu, slot);
 	label_at = zone("uvs_label", slot, zones_mbufs(m) * sizeof(*label_at), &failed);
 	if (m->host->slot[slot].pool == NULL || failed)
 		return false;
