@@ -41,7 +41,8 @@ def receive(address, port):
     """Accept one connection and read it to its end."""
     digest, total = hashlib.sha256(), 0
     buffer = memoryview(bytearray(BLOCK))
-    with socket.create_server((address, port)) as server:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family) as server:
         print("listening", flush=True)
         connection, _ = server.accept()
         with connection:

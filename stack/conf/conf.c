@@ -117,6 +117,8 @@ set_net(void *out, const struct uvs_conf_key *k, const char *value, struct uvs_c
 		r = uvs_conf_nets_parse(out, AF_INET6, value, why, sizeof(why));
 	else if (k->type == UVS_CONF_ROUTE)
 		r = uvs_conf_routes_parse(out, value, why, sizeof(why));
+	else if (k->type == UVS_CONF_VLAN)
+		r = uvs_conf_vlans_parse(out, value, why, sizeof(why));
 	else if (value[0] != '\0')
 		r = uvs_conf_ip_parse(out, AF_INET6, value, why, sizeof(why));
 	else
@@ -172,6 +174,7 @@ set_value(struct uvs_conf *c, const struct uvs_conf_key *k, const char *value,
 	case UVS_CONF_NETS6:
 	case UVS_CONF_ADDR6:
 	case UVS_CONF_ROUTE:
+	case UVS_CONF_VLAN:
 		if (set_net(to, k, value, err) < 0)
 			return -1;
 		note_first_address(c);
@@ -430,39 +433,13 @@ check_keys(const struct uvs_conf *c, const char *name, struct uvs_conf_error *er
 	return 0;
 }
 
-/* One of the host's networks has it. */
-static bool
-on_link4(const struct uvs_conf *c, struct in_addr addr)
-{
-	for (unsigned int i = 0; i < c->addresses.n; i++) {
-		const struct uvs_conf_net *n = &c->addresses.net[i];
-		uint32_t mask = htonl(0xffffffffu << (32 - n->prefix));
-
-		if (n->prefix != 0 && ((n->v4.s_addr ^ addr.s_addr) & mask) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Link-local routers always are; and who can tell what will be, before routers advertise it? */
 static bool
 on_link6(const struct uvs_conf *c, const struct in6_addr *addr)
 {
 	if (IN6_IS_ADDR_LINKLOCAL(addr) || c->addresses6.automatic)
 		return true;
-	for (unsigned int i = 0; i < c->addresses6.n; i++)
-		if (uvs_conf_within6(&c->addresses6.net[i], addr))
-			return true;
-	return false;
-}
-
-static bool
-is_own(const struct uvs_conf *c, struct in_addr addr)
-{
-	for (unsigned int i = 0; i < c->addresses.n; i++)
-		if (c->addresses.net[i].v4.s_addr == addr.s_addr)
-			return true;
-	return false;
+	return uvs_conf_on_link6(&c->addresses6, addr);
 }
 
 static const char *
@@ -472,9 +449,10 @@ bad_gateway(const struct uvs_conf *c)
 		return NULL;
 	if (c->addresses.automatic)
 		return "comes from DHCP when address is dhcp";
-	if (!on_link4(c, c->gateway.addr))
+	if (!uvs_conf_on_link4(&c->addresses, c->gateway.addr))
 		return "is not within address's prefix";
-	return is_own(c, c->gateway.addr) ? "is the host's own address" : NULL;
+	return uvs_conf_is_one4(&c->addresses, c->gateway.addr) ? "is the host's own address"
+								: NULL;
 }
 
 static const char *
@@ -495,11 +473,20 @@ bad_route(const struct uvs_conf *c)
 
 		if (via->family == AF_INET6 && !uvs_conf_has_ipv6(c))
 			return "a route for IPv6 needs address6";
-		if (via->family == AF_INET6 ? !on_link6(c, &via->v6)
-					    : !on_link4(c, via->v4) && !c->addresses.automatic)
+		if (via->family == AF_INET6
+			    ? !on_link6(c, &via->v6)
+			    : !uvs_conf_on_link4(&c->addresses, via->v4) && !c->addresses.automatic)
 			return "a router is in none of the host's networks";
 	}
 	return NULL;
+}
+
+/* Who shares a port learns of its frames by their addresses, of which two VLANs may have the same.
+ */
+static const char *
+bad_vlan(const struct uvs_conf *c)
+{
+	return c->vlans.n != 0 && c->mode == UVS_MODE_SHARED ? "not with mode = shared" : NULL;
 }
 
 static int
@@ -512,6 +499,7 @@ check_networks(const struct uvs_conf *c, const char *name, struct uvs_conf_error
 		{"gateway", bad_gateway},
 		{"gateway6", bad_gateway6},
 		{"route", bad_route},
+		{"vlan", bad_vlan},
 	};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {

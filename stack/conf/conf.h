@@ -31,6 +31,7 @@
 #define UVS_CONF_TEXT     2048 /* the longest value as text */
 #define UVS_CONF_NETS     8
 #define UVS_CONF_ROUTES   16
+#define UVS_CONF_VLANS    8
 #define UVS_CONF_MAX_KEYS 64
 
 enum uvs_conf_model { UVS_MODEL_SHARED, UVS_MODEL_SEPARATE };
@@ -73,6 +74,18 @@ struct uvs_conf_routes {
 	uint8_t n;
 };
 
+/* An interface for the frames of a VLAN. */
+struct uvs_conf_vlan {
+	uint16_t id;
+	struct uvs_conf_nets addresses, addresses6; /* neither is automatic */
+	struct uvs_conf_net via, via6;              /* routers; family 0: none */
+};
+
+struct uvs_conf_vlans {
+	struct uvs_conf_vlan vlan[UVS_CONF_VLANS];
+	uint8_t n;
+};
+
 struct uvs_conf_mac {
 	uint8_t bytes[6];
 	bool set;
@@ -91,6 +104,7 @@ struct uvs_conf {
 	struct uvs_conf_cidr gateway;    /* prefix unused */
 	struct uvs_conf_net gateway6;
 	struct uvs_conf_routes routes;
+	struct uvs_conf_vlans vlans;
 	uint32_t mtu;
 	uint32_t loopback; /* enum uvs_conf_loopback */
 
@@ -150,6 +164,7 @@ enum uvs_conf_type {
 	UVS_CONF_ADDR,   /* struct uvs_conf_cidr, a.b.c.d */
 	UVS_CONF_ADDR6,  /* struct uvs_conf_net, a:b::c */
 	UVS_CONF_ROUTE,  /* struct uvs_conf_routes: DESTINATION/n via ROUTER, ... */
+	UVS_CONF_VLAN,   /* struct uvs_conf_vlans: ID ADDRESS/n ... via ROUTER, ... */
 	UVS_CONF_MAC,    /* struct uvs_conf_mac */
 };
 
@@ -169,8 +184,19 @@ struct uvs_conf_key {
 static inline bool
 uvs_conf_has_ipv6(const struct uvs_conf *c)
 {
-	return c->addresses6.n != 0 || c->addresses6.automatic;
+	if (c->addresses6.n != 0 || c->addresses6.automatic)
+		return true;
+	for (unsigned int i = 0; i < c->vlans.n; i++)
+		if (c->vlans.vlan[i].addresses6.n != 0)
+			return true;
+	return false;
 }
+
+/* Is the IPv4 address one of these, or on the link of one of them? */
+bool uvs_conf_is_one4(const struct uvs_conf_nets *nets, struct in_addr addr);
+bool uvs_conf_on_link4(const struct uvs_conf_nets *nets, struct in_addr addr);
+bool uvs_conf_is_one6(const struct uvs_conf_nets *nets, const struct in6_addr *addr);
+bool uvs_conf_on_link6(const struct uvs_conf_nets *nets, const struct in6_addr *addr);
 
 /* Is the IPv6 address in the network? */
 bool uvs_conf_within6(const struct uvs_conf_net *net, const struct in6_addr *addr);

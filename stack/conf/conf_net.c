@@ -41,12 +41,52 @@ uvs_conf_within6(const struct uvs_conf_net *net, const struct in6_addr *addr)
 	return bits == 0 || (net->v6.s6_addr[bytes] ^ addr->s6_addr[bytes]) >> (8 - bits) == 0;
 }
 
+bool
+uvs_conf_is_one4(const struct uvs_conf_nets *nets, struct in_addr addr)
+{
+	for (unsigned int i = 0; i < nets->n; i++)
+		if (nets->net[i].v4.s_addr == addr.s_addr)
+			return true;
+	return false;
+}
+
+bool
+uvs_conf_on_link4(const struct uvs_conf_nets *nets, struct in_addr addr)
+{
+	for (unsigned int i = 0; i < nets->n; i++) {
+		const struct uvs_conf_net *n = &nets->net[i];
+
+		if (n->prefix != 0 &&
+		    ((addr.s_addr ^ n->v4.s_addr) & htonl(0xffffffffu << (32 - n->prefix))) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
+uvs_conf_is_one6(const struct uvs_conf_nets *nets, const struct in6_addr *addr)
+{
+	for (unsigned int i = 0; i < nets->n; i++)
+		if (IN6_ARE_ADDR_EQUAL(&nets->net[i].v6, addr))
+			return true;
+	return false;
+}
+
+bool
+uvs_conf_on_link6(const struct uvs_conf_nets *nets, const struct in6_addr *addr)
+{
+	for (unsigned int i = 0; i < nets->n; i++)
+		if (uvs_conf_within6(&nets->net[i], addr))
+			return true;
+	return false;
+}
+
 /* ------------------------------------------------------------------------------------ elements */
 
-/* The next element of a list, trimmed; NULL: no more. *item holds ITEM bytes; longer is cut, which
- * no address survives. */
+/* The next element of a list, trimmed; NULL: no more. What does not fit is cut, which no address
+ * survives. */
 static const char *
-next_item(const char *list, char *item)
+next_item(const char *list, char *item, size_t room)
 {
 	size_t n;
 
@@ -54,7 +94,7 @@ next_item(const char *list, char *item)
 	if (*list == '\0')
 		return NULL;
 	n = strcspn(list, ",");
-	snprintf(item, ITEM, "%.*s", (int)n, list);
+	snprintf(item, room, "%.*s", (int)n, list);
 	list += n;
 	for (n = strlen(item); n > 0 && strchr(" \t", item[n - 1]) != NULL; n--)
 		item[n - 1] = '\0';
@@ -106,7 +146,7 @@ uvs_conf_nets_parse(struct uvs_conf_nets *out, int family, const char *value, ch
 	char item[ITEM];
 
 	memset(out, 0, sizeof(*out));
-	while ((value = next_item(value, item)) != NULL) {
+	while ((value = next_item(value, item, sizeof(item))) != NULL) {
 		if (strcmp(item, automatic(family)) == 0) {
 			out->automatic = true;
 			continue;
@@ -152,11 +192,75 @@ uvs_conf_routes_parse(struct uvs_conf_routes *out, const char *value, char *why,
 	char item[ITEM];
 
 	memset(out, 0, sizeof(*out));
-	while ((value = next_item(value, item)) != NULL) {
+	while ((value = next_item(value, item, sizeof(item))) != NULL) {
 		if (out->n == UVS_CONF_ROUTES)
 			return no(why, len, "more than %d routes", UVS_CONF_ROUTES);
 		if (parse_route(&out->route[out->n++], item, why, len) < 0)
 			return -1;
+	}
+	return 0;
+}
+
+static int
+add_to_vlan(struct uvs_conf_vlan *v, const char *word, bool via, char *why, size_t len)
+{
+	int family = strchr(word, ':') != NULL ? AF_INET6 : AF_INET;
+	struct uvs_conf_nets *nets = family == AF_INET ? &v->addresses : &v->addresses6;
+
+	if (via)
+		return uvs_conf_ip_parse(family == AF_INET ? &v->via : &v->via6, family, word, why,
+					 len);
+	if (nets->n == UVS_CONF_NETS)
+		return no(why, len, "more than %d addresses", UVS_CONF_NETS);
+	if (!parse_net(&nets->net[nets->n++], family, word))
+		return bad_net(family, word, why, len);
+	return 0;
+}
+
+static int
+parse_vlan(struct uvs_conf_vlan *v, char *item, char *why, size_t len)
+{
+	char *rest = item, *word = strsep(&rest, " \t"), *end;
+	unsigned long id = strtoul(word, &end, 10);
+	bool via = false;
+
+	if (*end != '\0' || id < 1 || id > 4094)
+		return no(why, len, "\"%s\" is not the number of a VLAN, 1 to 4094", word);
+	v->id = (uint16_t)id;
+	while ((word = strsep(&rest, " \t")) != NULL) {
+		if (*word == '\0')
+			continue;
+		if (!via && strcmp(word, "via") == 0)
+			via = true;
+		else if (add_to_vlan(v, word, via, why, len) < 0)
+			return -1;
+	}
+	if (v->addresses.n == 0 && v->addresses6.n == 0)
+		return no(why, len, "VLAN %u has no address", v->id);
+	if ((v->via.family != 0 && !uvs_conf_on_link4(&v->addresses, v->via.v4)) ||
+	    (v->via6.family != 0 && !IN6_IS_ADDR_LINKLOCAL(&v->via6.v6) &&
+	     !uvs_conf_on_link6(&v->addresses6, &v->via6.v6)))
+		return no(why, len, "the router of VLAN %u is in none of its networks", v->id);
+	return 0;
+}
+
+int
+uvs_conf_vlans_parse(struct uvs_conf_vlans *out, const char *value, char *why, size_t len)
+{
+	char item[ITEM * 4];
+
+	memset(out, 0, sizeof(*out));
+	while ((value = next_item(value, item, sizeof(item))) != NULL) {
+		struct uvs_conf_vlan *v = &out->vlan[out->n];
+
+		if (out->n == UVS_CONF_VLANS)
+			return no(why, len, "more than %d VLANs", UVS_CONF_VLANS);
+		if (parse_vlan(v, item, why, len) < 0)
+			return -1;
+		for (unsigned int i = 0; i < out->n; i++)
+			if (out->vlan[i].id == v->id)
+				return no(why, len, "VLAN %u twice", v->id);
+		out->n++;
 	}
 	return 0;
 }
@@ -212,5 +316,37 @@ uvs_conf_routes_format(const struct uvs_conf_routes *routes, char *buf, size_t l
 		add_net(&routes->route[i].dest, buf, len);
 		uvs_conf_ip_format(&routes->route[i].via, via, sizeof(via));
 		add(buf, len, " via %s", via);
+	}
+}
+
+static void
+add_via(const struct uvs_conf_net *via, bool *first, char *buf, size_t len)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	if (via->family == 0)
+		return;
+	uvs_conf_ip_format(via, text, sizeof(text));
+	add(buf, len, "%s %s", *first ? " via" : "", text);
+	*first = false;
+}
+
+void
+uvs_conf_vlans_format(const struct uvs_conf_vlans *vlans, char *buf, size_t len)
+{
+	buf[0] = '\0';
+	for (unsigned int i = 0; i < vlans->n; i++) {
+		const struct uvs_conf_vlan *v = &vlans->vlan[i];
+		const struct uvs_conf_nets *nets[] = {&v->addresses, &v->addresses6};
+		bool first = true;
+
+		add(buf, len, "%s%u", i > 0 ? ", " : "", v->id);
+		for (unsigned int j = 0; j < nets[0]->n + nets[1]->n; j++) {
+			add(buf, len, " ");
+			add_net(j < nets[0]->n ? &nets[0]->net[j] : &nets[1]->net[j - nets[0]->n],
+				buf, len);
+		}
+		add_via(&v->via, &first, buf, len);
+		add_via(&v->via6, &first, buf, len);
 	}
 }

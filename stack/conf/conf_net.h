@@ -14,6 +14,9 @@ int uvs_conf_ip_parse(struct uvs_conf_net *out, int family, const char *value, c
 		      size_t len);
 int uvs_conf_routes_parse(struct uvs_conf_routes *out, const char *value, char *why, size_t len);
 
+int uvs_conf_vlans_parse(struct uvs_conf_vlans *out, const char *value, char *why, size_t len);
+
+void uvs_conf_vlans_format(const struct uvs_conf_vlans *vlans, char *buf, size_t len);
 void uvs_conf_nets_format(const struct uvs_conf_nets *nets, int family, char *buf, size_t len);
 void uvs_conf_ip_format(const struct uvs_conf_net *net, char *buf, size_t len);
 void uvs_conf_routes_format(const struct uvs_conf_routes *routes, char *buf, size_t len);

@@ -75,6 +75,9 @@ uvs_conf_format(const struct uvs_conf *c, const struct uvs_conf_key *k, char *bu
 	case UVS_CONF_ROUTE:
 		uvs_conf_routes_format(from, buf, len);
 		break;
+	case UVS_CONF_VLAN:
+		uvs_conf_vlans_format(from, buf, len);
+		break;
 	case UVS_CONF_MAC:
 		format_mac(from, buf, len);
 		break;
@@ -126,6 +129,9 @@ format_choices(const struct uvs_conf_key *k, char *buf, size_t len)
 		break;
 	case UVS_CONF_ROUTE:
 		snprintf(buf, len, "DEST/n via ROUTER, ...");
+		break;
+	case UVS_CONF_VLAN:
+		snprintf(buf, len, "ID ADDRESS/n ... via ROUTER, ...");
 		break;
 	case UVS_CONF_MAC:
 		snprintf(buf, len, "aa:bb:cc:dd:ee:ff");

@@ -157,6 +157,9 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"route", UVS_CONF_ROUTE, AT(routes), "", 0, 0, NULL, "Network",
 	 "Networks behind other routers, both families: 10.9.0.0/16 via 10.0.0.3, fd09::/48 via fe80::3. "
 	 "The longest prefix wins.", NULL},
+	{"vlan", UVS_CONF_VLAN, AT(vlans), "", 0, 0, NULL, "Network",
+	 "Interfaces for tagged frames, uv0.ID, each with addresses of both families and routers: "
+	 "100 10.1.0.5/24 fd01::5/64 via 10.1.0.1, 200 10.2.0.5/24. Not with mode = shared.", NULL},
 	{"mtu", UVS_CONF_UINT, AT(mtu), "1500", 68, 9216, NULL, "Network",
 	 "Largest IP packet in bytes. Above 1900 packet buffers grow with it.", NULL},
 	{"loopback", UVS_CONF_ENUM, AT(loopback), "kernel", 0, 0, names_loopback, "Network",

@@ -34,22 +34,20 @@ uvl_on_conflict(const ip4_addr_t *addr, const u8_t *mac, bool kept)
 		kept ? "it is kept and defended here" : "it is not used here");
 }
 
-/* The first of those that nobody else has is the interface's own. */
+/* The first of those that nobody else has is the interface's own. ask: whether somebody has them. */
 static void
-use_ip4(struct netif *n)
+use_nets(struct netif *n, const struct uvs_conf_nets *nets, struct in_addr router, bool ask)
 {
-	const struct uvs_instance *in = n->state;
-	const struct uvs_conf *c = in->conf;
-	ip4_addr_t gw = {c->gateway.addr.s_addr};
+	ip4_addr_t gw = {router.s_addr};
 	bool first = true;
 
-	for (unsigned int i = 0; i < c->addresses.n; i++) {
-		ip4_addr_t addr = {c->addresses.net[i].v4.s_addr};
-		ip4_addr_t mask = mask_of(c->addresses.net[i].prefix);
+	for (unsigned int i = 0; i < nets->n; i++) {
+		ip4_addr_t addr = {nets->net[i].v4.s_addr};
+		ip4_addr_t mask = mask_of(nets->net[i].prefix);
 
 		if (uvl_claim_lost(&addr))
 			continue;
-		if (!c->address_probe)
+		if (ask)
 			uvl_claim_ask(n, &addr);
 		if (first) {
 			/* Announces the address, the interface being up: gratuitous ARP. */
@@ -60,6 +58,15 @@ use_ip4(struct netif *n)
 		}
 		first = false;
 	}
+}
+
+static void
+use_ip4(struct netif *n)
+{
+	const struct uvs_instance *in = n->state;
+	const struct uvs_conf *c = in->conf;
+
+	use_nets(n, &c->addresses, c->gateway.addr, !c->address_probe);
 }
 
 static void
@@ -151,6 +158,16 @@ on_change(struct netif *n, netif_nsc_reason_t reason, const netif_ext_callback_a
 }
 
 static void
+add_ip6_addresses(struct netif *n, const struct uvs_conf_nets *nets)
+{
+	netif_create_ip6_linklocal_address(n, 1);
+	use_ip6(n, 0);
+	n->rs_count = 0;
+	for (unsigned int i = 0; i < nets->n; i++)
+		add_ip6_address(n, &nets->net[i]);
+}
+
+static void
 add_ip6(struct uvs_instance *in)
 {
 	const struct uvs_conf *c = in->conf;
@@ -161,11 +178,7 @@ add_ip6(struct uvs_instance *in)
 	if (!uvs_conf_has_ipv6(c))
 		return;
 	uvs_port_hear(&in->port, &all_nodes);
-	netif_create_ip6_linklocal_address(n, 1);
-	use_ip6(n, 0);
-	n->rs_count = 0;
-	for (unsigned int i = 0; i < c->addresses6.n; i++)
-		add_ip6_address(n, &c->addresses6.net[i]);
+	add_ip6_addresses(n, &c->addresses6);
 	if (c->addresses6.automatic || c->gateway6.family == 0) {
 		netif_set_ip6_autoconfig_enabled(n, c->addresses6.automatic);
 		n->rs_count = LWIP_ND6_MAX_MULTICAST_SOLICIT;
@@ -211,12 +224,22 @@ ip_of(const struct uvs_conf_net *net, struct netif *n)
 				       : (ip_addr_t)IPADDR4_INIT(net->v4.s_addr);
 }
 
+/* For all that is on no link. */
+static void
+add_router(struct netif *n, const struct uvs_conf_net *router)
+{
+	struct uvs_conf_net all = {.family = router->family};
+	ip_addr_t dest = ip_of(&all, n), via = ip_of(router, n);
+
+	if (router->family != 0)
+		uvl_route_add(n, &dest, 0, &via);
+}
+
 static void
 add_routes(struct uvs_instance *in)
 {
 	const struct uvs_conf *c = in->conf;
 	struct netif *n = &in->netif;
-	static const ip_addr_t all6 = IPADDR6_INIT(0, 0, 0, 0);
 
 	for (unsigned int i = 0; i < c->routes.n; i++) {
 		ip_addr_t dest = ip_of(&c->routes.route[i].dest, n);
@@ -224,11 +247,19 @@ add_routes(struct uvs_instance *in)
 
 		uvl_route_add(n, &dest, c->routes.route[i].dest.prefix, &via);
 	}
-	if (c->gateway6.family != 0) {
-		ip_addr_t via = ip_of(&c->gateway6, n);
+	add_router(n, &c->gateway6);
+}
 
-		uvl_route_add(n, &all6, 0, &via);
-	}
+/* Behind those of the port itself, which go first where both would do. */
+static void
+add_vlan(struct netif *n, const struct uvs_conf_vlan *v)
+{
+	use_nets(n, &v->addresses, v->via.v4, true);
+	add_router(n, &v->via);
+	if (v->addresses6.n == 0)
+		return;
+	add_ip6_addresses(n, &v->addresses6);
+	add_router(n, &v->via6);
 }
 
 void
@@ -239,4 +270,6 @@ uvs_addresses_add(struct uvs_instance *in)
 	add_ip4(in);
 	add_ip6(in);
 	add_routes(in);
+	for (unsigned int i = 0; i < in->nvlans; i++)
+		add_vlan(&in->vlan[i].netif, &in->conf->vlans.vlan[i]);
 }

@@ -261,6 +261,8 @@ poll_queue(struct uvs_instance *in, uint16_t queue)
 
 		if (uvs_latency_on(in) && n != 0)
 			uvs_latency_received(in, burst, n);
+		if (unlikely(in->nvlans != 0))
+			uvs_vlan_strip(&in->port, burst, n);
 		for (uint16_t j = 0; j < n; j++)
 			rte_prefetch0(rte_pktmbuf_mtod(burst[j], void *));
 		if (n > 1 && in->lwip->guard.pcbs > CROWD)

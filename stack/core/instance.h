@@ -21,6 +21,7 @@
 #include "stack/core/lock.h"
 #include "stack/core/mem.h"
 #include "stack/core/port.h"
+#include "stack/core/vlan.h"
 #include "stack/seen/seen.h"
 
 #include "lwip/netif.h"
@@ -30,6 +31,7 @@
 /* Interfaces as applications number them, and zones of IPv6 addresses. */
 #define UVS_IFINDEX_LO   1
 #define UVS_IFINDEX_PORT 2
+#define UVS_IFINDEX_VLAN 3 /* of the first */
 
 /* Of a socket, which sock/ knows; not less. */
 #define UVS_SOCK_SIZE 640u
@@ -52,7 +54,9 @@ struct uvs_instance {
 
 	struct uvs_port port;
 	struct uvs_mem mem;
-	struct netif netif;             /* the port */
+	struct netif netif; /* the port */
+	struct uvs_vlan vlan[UVS_CONF_VLANS];
+	uint8_t nvlans;
 	struct netif lo;                /* 127.0.0.1 and ::1, with loopback = stack */
 	netif_ext_callback_t on_change; /* addresses.c */
 	struct uvs_starved *starved;

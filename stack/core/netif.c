@@ -36,13 +36,18 @@ checks_left(const struct rte_mbuf *m)
 void
 uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
 {
-	struct netif *n = &in->netif;
+	struct netif *n = in->nvlans == 0 ? &in->netif : uvs_vlan_netif(in, m);
 	struct pbuf *p;
 
 	in->seen->port.rx_packets++;
 	in->seen->port.rx_bytes += m->pkt_len;
 	if (unlikely(uvs_sums_bad(m->ol_flags))) {
 		uvs_inst_lost(in, UVS_LOST_RX_BAD_CHECKSUM, m);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (unlikely(n == NULL)) {
+		uvs_inst_lost(in, UVS_LOST_RX_VLAN, m);
 		rte_pktmbuf_free(m);
 		return;
 	}
@@ -101,9 +106,11 @@ uvl_loop_input(struct pbuf *p, struct netif *n)
 bool
 uvs_netif_hairpin(struct uvs_instance *in)
 {
-	bool port = hairpin(&in->netif), lo = hairpin(&in->lo);
+	bool any = hairpin(&in->netif) | hairpin(&in->lo);
 
-	return port || lo;
+	for (unsigned int i = 0; i < in->nvlans; i++)
+		any |= hairpin(&in->vlan[i].netif);
+	return any;
 }
 
 /* ----------------------------------------------------------------------------------- transmit */
@@ -226,6 +233,8 @@ link_output(struct netif *n, struct pbuf *p)
 	if (m == NULL)
 		return ERR_MEM;
 	offload(&in->port, m, p->flags & UVS_PBUF_SUMMED);
+	if (n != &in->netif)
+		uvs_vlan_tag(&in->port, m, container_of(n, struct uvs_vlan, netif)->id);
 	uvs_port_send(&in->port, m);
 	return ERR_OK;
 }
@@ -301,6 +310,33 @@ netif_init_port(struct netif *n)
 }
 
 static err_t
+netif_init_vlan(struct netif *n)
+{
+	const struct uvs_instance *in = n->state;
+	const struct uvs_vlan *v = container_of(n, struct uvs_vlan, netif);
+	err_t e = netif_init_port(n);
+
+	n->num = (uint8_t)(UVS_IFINDEX_VLAN - 1 + (v - in->vlan));
+	return e;
+}
+
+static int
+add_vlans(struct uvs_instance *in)
+{
+	for (unsigned int i = 0; i < in->conf->vlans.n; i++) {
+		struct uvs_vlan *v = &in->vlan[i];
+
+		v->id = in->conf->vlans.vlan[i].id;
+		if (netif_add(&v->netif, NULL, NULL, NULL, in, netif_init_vlan, ethernet_input) ==
+		    NULL)
+			return -ENOMEM;
+		netif_set_up(&v->netif);
+		in->nvlans++;
+	}
+	return 0;
+}
+
+static err_t
 lo_output(struct netif *n, struct pbuf *p, const ip4_addr_t *to)
 {
 	(void)to;
@@ -353,6 +389,8 @@ uvs_netif_add(struct uvs_instance *in)
 		return -ENOMEM;
 	netif_set_default(&in->netif);
 	netif_set_up(&in->netif);
+	if (add_vlans(in) < 0)
+		return -ENOMEM;
 	uvs_addresses_add(in);
 	return in->conf->loopback == UVS_LOOPBACK_STACK ? add_lo(in) : 0;
 }

@@ -113,6 +113,10 @@ uvs_port_probe(struct uvs_port *p, uint16_t id, const struct uvs_conf *c)
 	if (c->latency && uvs_eal_symbol(UVB_PORT_CLOCK) != NULL)
 		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TIMESTAMP;
 	p->tx_offloads = info.tx_offload_capa & WANT_TX_OFFLOADS;
+	if (c->vlans.n != 0) {
+		p->rx_offloads |= info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+		p->tx_offloads |= info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
+	}
 	choose_super_frames(p, &info, c->mode == UVS_MODE_EXCLUSIVE && c->stacks == 1);
 	limit_chains(p, &info);
 	p->mtu = (uint16_t)c->mtu;

@@ -15,9 +15,9 @@ struct segment {
 };
 
 static inline bool
-is_ipv4(const struct rte_ether_hdr *eth)
+is_ipv4(const struct rte_mbuf *m)
 {
-	return eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
+	return (m->ol_flags & RTE_MBUF_F_TX_IPV4) != 0;
 }
 
 static inline unsigned int
@@ -69,6 +69,13 @@ follows_tcp(const struct rte_tcp_hdr *a, const struct rte_tcp_hdr *b)
 	       memcmp(a + 1, b + 1, tcp_length(a) - sizeof(*a)) == 0;
 }
 
+/* One that the NIC is to make. */
+static bool
+same_tag(const struct rte_mbuf *a, const struct rte_mbuf *b)
+{
+	return (a->ol_flags & RTE_MBUF_F_TX_VLAN) == 0 || a->vlan_tci == b->vlan_tci;
+}
+
 static bool
 follows(const struct uvs_tso *t, const struct segment *b)
 {
@@ -78,7 +85,8 @@ follows(const struct uvs_tso *t, const struct segment *b)
 
 	return rte_be_to_cpu_32(b->tcp->sent_seq) == t->next_seq && b->payload <= t->payload &&
 	       memcmp(eth, b->eth, t->head->l2_len) == 0 &&
-	       (is_ipv4(eth) ? follows_ipv4(ip_a, ip_b, t->segments) : follows_ipv6(ip_a, ip_b)) &&
+	       (is_ipv4(t->head) ? follows_ipv4(ip_a, ip_b, t->segments)
+				 : follows_ipv6(ip_a, ip_b)) &&
 	       follows_tcp(tcp, b->tcp);
 }
 
@@ -94,7 +102,7 @@ describe(struct rte_mbuf *head, uint16_t payload)
 	head->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
 	head->tso_segsz = payload;
 	head->l4_len = tcp_length(tcp);
-	if (is_ipv4(eth)) {
+	if (is_ipv4(head)) {
 		((struct rte_ipv4_hdr *)ip)->total_length = rte_cpu_to_be_16((uint16_t)len);
 		tcp->cksum = rte_ipv4_phdr_cksum(ip, head->ol_flags);
 	} else {
@@ -136,9 +144,9 @@ uvs_tso_join(struct uvs_tso *t, struct rte_mbuf *m)
 {
 	struct segment s;
 
-	if (!parse(&s, m) || t->head->ol_flags != m->ol_flags || t->head->pool != m->pool ||
-	    !follows(t, &s) || t->head->pkt_len + s.payload > UVS_SUPER_FRAME ||
-	    t->head->nb_segs == t->most)
+	if (!parse(&s, m) || t->head->ol_flags != m->ol_flags || !same_tag(t->head, m) ||
+	    t->head->pool != m->pool || !follows(t, &s) ||
+	    t->head->pkt_len + s.payload > UVS_SUPER_FRAME || t->head->nb_segs == t->most)
 		return false;
 	append(t, m, &s);
 	if (s.payload < t->payload)

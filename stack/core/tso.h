@@ -8,9 +8,10 @@
  * segments it was made of. Nothing is copied: a segment's buffer keeps the bytes of its headers,
  * and whoever sends it again uses them.
  *
- * Joined is only what a port's headers would say again: the same addresses, TOS, TTL, fragment bits
- * and following identifications; the same ports, acknowledgment, window and options; full segments
- * before the last. SYN, FIN, RST, URG and CWR go by themselves. PSH of any is PSH of the last.
+ * Joined is only what a port's headers would say again: the same tag, addresses, TOS, TTL, fragment
+ * bits and following identifications; the same ports, acknowledgment, window and options; full
+ * segments before the last. SYN, FIN, RST, URG and CWR go by themselves. PSH of any is PSH of the
+ * last.
  *
  * Threads: all under the instance.
  */

@@ -155,22 +155,65 @@ find_route(u8_t type, const u32_t *dest, const struct netif *netif)
 	return NULL;
 }
 
-struct netif *
-uvl_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest)
+/* The interface that has a network with dest. */
+static struct netif *
+link_of(const ip4_addr_t *dest)
 {
-	const struct uvl_route *r;
+	struct netif *n;
 
-	if (uvl_self->ip4_aliases_ == 0 && uvl_self->nroutes_ == 0)
-		return NULL;
 	for (unsigned int i = 0; i < uvl_self->ip4_aliases_; i++) {
 		const struct uvl_ip4_alias *a = &uvl_self->ip4_alias_[i];
 
 		if (((a->addr.addr ^ dest->addr) & a->mask.addr) == 0)
 			return a->netif;
 	}
-	(void)src;
+	NETIF_FOREACH(n)
+	{
+		if (!ip4_addr_isany_val(*netif_ip4_addr(n)) &&
+		    ip4_addr_netcmp(dest, netif_ip4_addr(n), netif_ip4_netmask(n)))
+			return n;
+	}
+	return NULL;
+}
+
+/* The interface, but for the default one, that has this address. */
+static struct netif *
+owner_of(const ip4_addr_t *addr)
+{
+	struct netif *n;
+
+	if (addr == NULL || ip4_addr_isany(addr))
+		return NULL;
+	NETIF_FOREACH(n)
+	{
+		if (n != netif_default &&
+		    (ip4_addr_cmp(addr, netif_ip4_addr(n)) || is_alias(n, addr)))
+			return n;
+	}
+	return NULL;
+}
+
+/* What is on no link goes by a router of the interface whose address it comes from, if that has
+ * one; else as the routes say, the default interface's own router before those of others. */
+struct netif *
+uvl_ip4_route(const ip4_addr_t *src, const ip4_addr_t *dest)
+{
+	const struct uvl_route *r;
+	struct netif *n;
+
+	if (uvl_self->ip4_aliases_ == 0 && uvl_self->nroutes_ == 0)
+		return NULL;
+	n = link_of(dest);
+	if (n != NULL)
+		return n;
+	n = owner_of(src);
+	if (n != NULL && find_route(IPADDR_TYPE_V4, &dest->addr, n) != NULL)
+		return n;
 	r = find_route(IPADDR_TYPE_V4, &dest->addr, NULL);
-	return r != NULL ? r->netif : NULL;
+	if (r == NULL || (r->prefix == 0 && r->netif != netif_default && netif_default != NULL &&
+			  !ip4_addr_isany_val(*netif_ip4_gw(netif_default))))
+		return NULL;
+	return r->netif;
 }
 
 const ip4_addr_t *
@@ -193,9 +236,17 @@ struct netif *
 uvl_ip6_route(const ip6_addr_t *src, const ip6_addr_t *dest)
 {
 	const struct uvl_route *r = find_route(IPADDR_TYPE_V6, dest->addr, NULL);
+	struct netif *n;
 
-	(void)src;
-	return r != NULL ? r->netif : NULL;
+	if (r == NULL || !r->gateway)
+		return r != NULL ? r->netif : NULL;
+	NETIF_FOREACH(n)
+	{
+		if (netif_get_ip6_addr_match(n, src) >= 0 &&
+		    find_route(IPADDR_TYPE_V6, dest->addr, n) != NULL)
+			return n;
+	}
+	return r->netif;
 }
 
 const ip6_addr_t *

@@ -45,6 +45,7 @@ void uvl_free(void *mem);
 #define LWIP_SUPPORT_CUSTOM_PBUF       1 /* received mbufs */
 #define LWIP_NETIF_TX_SINGLE_PBUF      1 /* one pbuf, one mbuf */
 #define LWIP_CHECKSUM_CTRL_PER_NETIF   1 /* what the port does, lwIP leaves out */
+#define PBUF_LINK_ENCAPSULATION_HLEN   4 /* a VLAN tag */
 #define LWIP_NETIF_HWADDRHINT          1 /* a PCB remembers its place in the ARP table */
 #define LWIP_NETIF_STATUS_CALLBACK     1
 #define LWIP_NETIF_LINK_CALLBACK       1

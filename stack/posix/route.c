@@ -57,6 +57,14 @@ adds_up(int level, int name)
 	return name >= IP_ADD_MEMBERSHIP && name <= IP_DROP_SOURCE_MEMBERSHIP;
 }
 
+/* To an interface of the stack's: that decides. */
+static bool
+to_device(int level, int name, const void *val, socklen_t len)
+{
+	return level == SOL_SOCKET && name == SO_BINDTODEVICE && val &&
+	       uvs_stack_has_interface(val, len);
+}
+
 /* An interface that the kernel does not have may be the stack's. */
 static bool
 of_another_side(int level, int name, int r)
@@ -176,6 +184,8 @@ undecided_set(struct uvp_file *f, int level, int name, const void *val, socklen_
 {
 	int fd, r = 0;
 
+	if (to_device(level, name, val, len))
+		return opt_remember(f, level, name, val, len);
 	if (f->oracle >= 0 || len < sizeof(int) || !val || !is_switch(f, level, name)) {
 		fd = oracle_locked(f);
 		if (fd < 0)
@@ -197,16 +207,18 @@ uvp_opt_set(struct uvp_file *f, int fd, int level, int name, const void *val, so
 		if (uvp_state(f) == UVP_UNDECIDED) {
 			r = undecided_set(f, level, name, val, len);
 			pthread_mutex_unlock(&f->lock);
-			return r;
+			return r == 0 && to_device(level, name, val, len) ? uvp_to_stack(f) : r;
 		}
 		pthread_mutex_unlock(&f->lock);
 	}
 	if (uvp_state(f) == UVP_KERNEL)
 		return (int)uvp_neg(R(setsockopt)(fd, level, name, val, len));
 	r = UVP_IN(uvs_sock_setsockopt(f->sock, level, name, val, len));
+	if (r == 0 && to_device(level, name, val, len))
+		return uvp_to_stack(f);
 	if (uvp_state(f) == UVP_BOTH) {
 		k = (int)uvp_neg(R(setsockopt)(fd, level, name, val, len));
-		r = r == -ENOPROTOOPT ? k : r;
+		r = r == -ENOPROTOOPT || (r == -ENODEV && k == 0) ? k : r;
 	}
 	return r;
 }

@@ -62,6 +62,7 @@
 	N("port", "rx_joined", UVS_UNIT_PACKETS, SEEN(port.rx_joined), "frames received that are several TCP segments (LRO)") \
 	D("dropped", "rx_bad_checksum", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_RX_BAD_CHECKSUM].count), "the NIC found a checksum bad", UVS_LOST_RX_BAD_CHECKSUM, "netif receive") \
 	D("dropped", "rx_refused", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_RX_REFUSED].count), "lwIP did not take it", UVS_LOST_RX_REFUSED, "netif receive") \
+	D("dropped", "rx_vlan", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_RX_VLAN].count), "tagged for a VLAN that the host is not in", UVS_LOST_RX_VLAN, "netif receive") \
 	D("dropped", "tx_full", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_TX_FULL].count), "the transmit buffer was full: the NIC takes nothing", UVS_LOST_TX_FULL, "port send") \
 	D("dropped", "tx_no_mbuf", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_TX_NO_MBUF].count), "a copy was needed and there was no mbuf", UVS_LOST_TX_NO_MBUF, "netif transmit") \
 	D("dropped", "udp_rcvbuf_full", UVS_UNIT_PACKETS, SEEN(lost[UVS_LOST_UDP_RCVBUF_FULL].count), "the socket's receive buffer was full", UVS_LOST_UDP_RCVBUF_FULL, "udp socket") \

@@ -2,9 +2,12 @@
 #include "stack/sock/addr.h"
 
 #include "stack/core/instance.h"
+#include "stack/sock/stack.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lwip/nd6.h"
@@ -149,11 +152,47 @@ uvs_addr_is_local(const ip_addr_t *ip)
 	return false;
 }
 
+void
+uvs_addr_interface_name(const struct netif *n, char *name)
+{
+	const struct uvs_instance *in = n->state;
+
+	if (n == &in->lo)
+		snprintf(name, IFNAMSIZ, "lo");
+	else if (n == &in->netif)
+		snprintf(name, IFNAMSIZ, UVS_IFNAME);
+	else
+		snprintf(name, IFNAMSIZ, UVS_IFNAME ".%u",
+			 ((const struct uvs_vlan *)(const void *)n)->id);
+}
+
+struct netif *
+uvs_addr_interface_named(const char *name)
+{
+	char other[IFNAMSIZ];
+	struct netif *n;
+
+	NETIF_FOREACH(n)
+	{
+		uvs_addr_interface_name(n, other);
+		if (strncmp(name, other, IFNAMSIZ) == 0)
+			return n;
+	}
+	return NULL;
+}
+
+struct netif *
+uvs_addr_interface(int index)
+{
+	return index > 0 && index <= UINT8_MAX ? netif_get_by_index((u8_t)index) : NULL;
+}
+
 int
-uvs_addr_source(const ip_addr_t *local, const ip_addr_t *to, struct netif **out, ip_addr_t *from)
+uvs_addr_source(int device, const ip_addr_t *local, const ip_addr_t *to, struct netif **out,
+		ip_addr_t *from)
 {
 	bool any = uvs_addr_is_any(local) || ip_addr_ismulticast(local);
-	struct netif *n = ip_route(any ? to : local, to);
+	struct netif *n = device != 0 ? uvs_addr_interface(device) : ip_route(any ? to : local, to);
 	const ip_addr_t *ip6;
 
 	if (n == NULL)

@@ -35,10 +35,17 @@ bool uvs_addr_overlap(const ip_addr_t *a, const ip_addr_t *b);
 /* Under the instance. Is it an address of this host, or a group? */
 bool uvs_addr_is_local(const ip_addr_t *ip);
 
-/* Under the instance. Which way to `to`, and with which address of this host; local: the one asked
- * for, or any. 0 or -ENETUNREACH. */
-int uvs_addr_source(const ip_addr_t *local, const ip_addr_t *to, struct netif **out,
+/* Under the instance. Which way to `to`, and with which address of this host; device: index of the
+ * interface to take, 0 any; local: the address asked for, or any. 0 or -ENETUNREACH. */
+int uvs_addr_source(int device, const ip_addr_t *local, const ip_addr_t *to, struct netif **out,
 		    ip_addr_t *from);
+
+/* Under the instance. Interfaces by index, NULL: there is none; and by name, which need not end
+ * within IFNAMSIZ. Those of VLANs have their number in their name: uv0.100. */
+struct netif *uvs_addr_interface(int index);
+struct netif *uvs_addr_interface_named(const char *name);
+/* name: IFNAMSIZ bytes */
+void uvs_addr_interface_name(const struct netif *n, char *name);
 
 /* Under the instance. The largest packet that fits the way to `to`. */
 uint16_t uvs_addr_mtu(const struct netif *n, const ip_addr_t *to);

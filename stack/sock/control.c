@@ -161,17 +161,33 @@ take_tos4(const struct cmsghdr *c, int *out)
 	return 0;
 }
 
+/* -EINVAL if the socket is bound to another one. */
+static int
+take_interface(struct uvs_dest *d, int index)
+{
+	if (index == 0)
+		return 0;
+	if (uvs_addr_interface(index) == NULL)
+		return -ENODEV;
+	if (d->device != 0 && d->device != index)
+		return -EINVAL;
+	d->device = index;
+	return 0;
+}
+
 /* The source; -EINVAL if it is none of this host's. */
 static int
 take_pktinfo4(const struct cmsghdr *c, struct uvs_dest *d)
 {
 	struct in_pktinfo info;
+	int r;
 
 	if (!holds(c, sizeof(info)))
 		return -EINVAL;
 	memcpy(&info, CMSG_DATA(c), sizeof(info));
-	if (info.ipi_spec_dst.s_addr == 0)
-		return 0;
+	r = take_interface(d, info.ipi_ifindex);
+	if (r < 0 || info.ipi_spec_dst.s_addr == 0)
+		return r;
 	d->from = (ip_addr_t)IPADDR4_INIT(info.ipi_spec_dst.s_addr);
 	return uvs_addr_is_local(&d->from) ? 0 : -EINVAL;
 }
@@ -189,8 +205,9 @@ take_pktinfo6(const struct cmsghdr *c, struct uvs_dest *d)
 	memcpy(&info, CMSG_DATA(c), sizeof(info));
 	a.sin6_addr = info.ipi6_addr;
 	a.sin6_scope_id = info.ipi6_ifindex;
-	if (IN6_IS_ADDR_UNSPECIFIED(&info.ipi6_addr))
-		return 0;
+	r = take_interface(d, (int)info.ipi6_ifindex);
+	if (r < 0 || IN6_IS_ADDR_UNSPECIFIED(&info.ipi6_addr))
+		return r;
 	r = uvs_addr_from(&from, AF_INET6, true, (struct sockaddr *)&a, sizeof(a));
 	if (r < 0)
 		return r;

@@ -157,7 +157,7 @@ uvs_dgram_dest(struct uvs_sock *s, const struct msghdr *msg, struct uvs_dest *d)
 {
 	int r = uvs_sock_take_error(s);
 
-	*d = (struct uvs_dest){.from = s->local.ip, .tos = -1, .ttl = -1};
+	*d = (struct uvs_dest){.device = s->opt.device, .from = s->local.ip, .tos = -1, .ttl = -1};
 	d->segment = (uint32_t)s->opt.segment;
 	if (r == 0 && s->shut_wr)
 		r = -EPIPE;
@@ -167,7 +167,7 @@ uvs_dgram_dest(struct uvs_sock *s, const struct msghdr *msg, struct uvs_dest *d)
 		r = -EACCES;
 	if (r == 0 && msg->msg_controllen != 0 && msg->msg_control != NULL)
 		r = uvs_control_read(s, msg, d);
-	return r < 0 ? r : uvs_addr_source(&d->from, &d->to.ip, &d->netif, &d->from);
+	return r < 0 ? r : uvs_addr_source(d->device, &d->from, &d->to.ip, &d->netif, &d->from);
 }
 
 static int

@@ -43,6 +43,7 @@ uint32_t uvs_dgram_unsent(const struct uvs_sock *s);
  */
 struct uvs_dest {
 	struct uvs_addr to;
+	int device; /* index of the interface to send by; 0: any */
 	struct netif *netif;
 	ip_addr_t from;
 	int tos, ttl;     /* -1: the socket's */

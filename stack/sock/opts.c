@@ -534,7 +534,7 @@ get_mtu(struct uvs_sock *s, void *val, socklen_t *len)
 
 	if (!s->proto->has_peer(s))
 		return -ENOTCONN;
-	r = uvs_addr_source(&s->local.ip, &s->remote.ip, &n, &from);
+	r = uvs_addr_source(s->opt.device, &s->local.ip, &s->remote.ip, &n, &from);
 	return r < 0 ? r : put_int(uvs_addr_mtu(n, &s->remote.ip), val, len);
 }
 
@@ -542,6 +542,37 @@ static int
 get_mcast_if(struct uvs_sock *s, void *val, socklen_t *len)
 {
 	return put_bytes(&s->opt.mcast_if, sizeof(s->opt.mcast_if), val, len);
+}
+
+static int
+get_device(struct uvs_sock *s, void *val, socklen_t *len)
+{
+	const struct netif *n = uvs_addr_interface(s->opt.device);
+	char name[IFNAMSIZ] = "";
+
+	if (n == NULL) {
+		*len = 0;
+		return 0;
+	}
+	if (*len < IFNAMSIZ)
+		return -EINVAL;
+	uvs_addr_interface_name(n, name);
+	return put_bytes(name, strlen(name) + 1, val, len);
+}
+
+/* No name: any interface again. */
+static int
+set_device(struct uvs_sock *s, const void *val, socklen_t len)
+{
+	char name[IFNAMSIZ] = "";
+	struct netif *n;
+
+	memcpy(name, val, MIN((size_t)len, sizeof(name) - 1));
+	n = uvs_addr_interface_named(name);
+	if (n == NULL && name[0] != '\0')
+		return -ENODEV;
+	s->opt.device = n != NULL ? netif_get_index(n) : 0;
+	return 0;
 }
 
 /* There is one way out: it must be that. */
@@ -593,6 +624,7 @@ static const struct opt table[] = {
 	{SOL_SOCKET, SO_PRIORITY, 0, V(priority), 0, 6, NULL, NULL},		       /* no effect */
 	{SOL_SOCKET, SO_RCVLOWAT, 0, V(rcvlowat), INT_MIN, INT_MAX, NULL, NULL},
 	{SOL_SOCKET, SO_BUSY_POLL, 0, V(busy_poll), 0, INT_MAX, NULL, NULL},	       /* no effect */
+	{SOL_SOCKET, SO_BINDTODEVICE, 0, 0, 0, 0, get_device, set_device},
 	{SOL_SOCKET, SO_ERROR, READ_ONLY, 0, 0, 0, get_error, NULL},
 	{SOL_SOCKET, SO_TYPE, READ_ONLY, 0, 0, 0, get_type, NULL},
 	{SOL_SOCKET, SO_DOMAIN, READ_ONLY, 0, 0, 0, get_domain, NULL},

@@ -39,6 +39,7 @@ struct uvs_opts {
 	uint32_t icmp_filter[8]; /* raw ICMP, ICMPv6: a bit for each type that is not wanted */
 	const struct uvl_tcp_cc *congestion;
 	struct in_addr mcast_if;
+	int device;         /* index; 0: none (SO_BINDTODEVICE) */
 	bool sndbuf_chosen; /* by SO_SNDBUF: it does not grow with the window */
 };
 

@@ -47,7 +47,7 @@ ping_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 		return -EACCES;
 	r = autobind(s);
 	if (r == 0)
-		r = uvs_addr_source(&s->local.ip, &a->ip, &n, &from);
+		r = uvs_addr_source(s->opt.device, &s->local.ip, &a->ip, &n, &from);
 	if (r < 0)
 		return r;
 	s->remote = *a;

@@ -115,7 +115,7 @@ raw_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 		to.ip = uvs_addr_self(s->domain, true);
 	if (uvs_dgram_is_broadcast(s, &to.ip) && !s->opt.broadcast)
 		return -EACCES;
-	r = uvs_addr_source(&s->local.ip, &to.ip, &n, &from);
+	r = uvs_addr_source(s->opt.device, &s->local.ip, &to.ip, &n, &from);
 	if (r < 0)
 		return r;
 	s->remote = to;

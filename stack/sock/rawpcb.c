@@ -26,6 +26,7 @@ uvs_rawpcb_close(struct uvs_sock *s)
 void
 uvs_rawpcb_apply(struct uvs_sock *s)
 {
+	s->raw.pcb->netif_idx = (u8_t)s->opt.device;
 	if (s->opt.broadcast)
 		ip_set_option(s->raw.pcb, SOF_BROADCAST);
 	else

@@ -786,32 +786,32 @@ static int
 ioctl_ifreq(struct uvs_instance *in, unsigned long req, struct ifreq *ifr)
 {
 	struct sockaddr_in *a = (struct sockaddr_in *)(void *)&ifr->ifr_addr;
+	const struct netif *n = uvs_addr_interface_named(ifr->ifr_name);
 
-	if (strncmp(ifr->ifr_name, UVS_IFNAME, IFNAMSIZ) != 0)
+	if (n == NULL || n == &in->lo)
 		return -ENODEV;
 	memset(&ifr->ifr_ifru, 0, sizeof(ifr->ifr_ifru));
 	switch (req) {
 	case SIOCGIFADDR:
 		*a = (struct sockaddr_in){.sin_family = AF_INET,
-					  .sin_addr.s_addr = netif_ip4_addr(&in->netif)->addr};
+					  .sin_addr.s_addr = netif_ip4_addr(n)->addr};
 		return 0;
 	case SIOCGIFNETMASK:
 		a->sin_family = AF_INET;
-		a->sin_addr.s_addr = netif_ip4_netmask(&in->netif)->addr;
+		a->sin_addr.s_addr = netif_ip4_netmask(n)->addr;
 		return 0;
 	case SIOCGIFBRDADDR:
 		a->sin_family = AF_INET;
-		a->sin_addr.s_addr =
-			netif_ip4_addr(&in->netif)->addr | ~netif_ip4_netmask(&in->netif)->addr;
+		a->sin_addr.s_addr = netif_ip4_addr(n)->addr | ~netif_ip4_netmask(n)->addr;
 		return 0;
 	case SIOCGIFMTU:
-		ifr->ifr_mtu = (int)in->conf->mtu;
+		ifr->ifr_mtu = n->mtu;
 		return 0;
 	case SIOCGIFFLAGS:
 		ifr->ifr_flags = IFF_UP | IFF_RUNNING | IFF_BROADCAST | IFF_MULTICAST;
 		return 0;
 	case SIOCGIFINDEX:
-		ifr->ifr_ifindex = UVS_IFINDEX;
+		ifr->ifr_ifindex = netif_get_index(n);
 		return 0;
 	case SIOCGIFHWADDR:
 		ifr->ifr_hwaddr.sa_family = 1; /* ARPHRD_ETHER */

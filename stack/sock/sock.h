@@ -43,6 +43,10 @@ struct uvs_sock;
  * reason logged once. */
 int uvs_stack_start(void);
 
+/* Is it the name of an interface of the stack's, by the configuration? len: of name, which need not
+ * end. Starts nothing. */
+bool uvs_stack_has_interface(const char *name, size_t len);
+
 /* True once uvs_stack_start() has succeeded. */
 bool uvs_stack_running(void);
 

@@ -14,6 +14,7 @@
 #include "stack/sock/sock_priv.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -586,16 +587,43 @@ loopback_route(const struct uvs_conf *c)
 	return c->loopback == UVS_LOOPBACK_STACK ? UVS_ROUTE_STACK : UVS_ROUTE_KERNEL;
 }
 
-static bool
-on_link(const struct uvs_conf *c, uint32_t addr)
+bool
+uvs_stack_has_interface(const char *name, size_t len)
 {
-	for (unsigned int i = 0; i < c->addresses.n; i++) {
-		const struct uvs_conf_net *n = &c->addresses.net[i];
+	const struct uvs_conf *c = uvs_stack_conf();
+	char given[IFNAMSIZ] = "", vlan[IFNAMSIZ];
 
-		if (((addr ^ n->v4.s_addr) & htonl(0xffffffffu << (32 - n->prefix))) == 0)
+	memcpy(given, name, len < sizeof(given) ? len : sizeof(given) - 1);
+	if (c == NULL || strcmp(given, UVS_IFNAME) == 0)
+		return c != NULL;
+	for (unsigned int i = 0; i < c->vlans.n; i++) {
+		snprintf(vlan, sizeof(vlan), UVS_IFNAME ".%u", c->vlans.vlan[i].id);
+		if (strcmp(given, vlan) == 0)
 			return true;
 	}
 	return false;
+}
+
+static bool
+on_link(const struct uvs_conf *c, uint32_t addr)
+{
+	struct in_addr a = {addr};
+	bool on = uvs_conf_on_link4(&c->addresses, a);
+
+	for (unsigned int i = 0; i < c->vlans.n && !on; i++)
+		on = uvs_conf_on_link4(&c->vlans.vlan[i].addresses, a);
+	return on;
+}
+
+static bool
+has_router(const struct uvs_conf *c, int family)
+{
+	bool has = family == AF_INET ? c->gateway.addr.s_addr != 0 : c->gateway6.family != 0;
+
+	for (unsigned int i = 0; i < c->vlans.n && !has; i++)
+		has = (family == AF_INET ? &c->vlans.vlan[i].via : &c->vlans.vlan[i].via6)
+			      ->family != 0;
+	return has;
 }
 
 static bool
@@ -608,7 +636,7 @@ routed4(const struct uvs_conf *c, uint32_t addr)
 		if (n->family == AF_INET && ((addr ^ n->v4.s_addr) & mask) == 0)
 			return true;
 	}
-	return c->gateway.addr.s_addr != 0 || c->addresses.automatic;
+	return has_router(c, AF_INET) || c->addresses.automatic;
 }
 
 static enum uvs_route
@@ -624,6 +652,16 @@ route_remote_v4(const struct uvs_conf *c, uint32_t addr)
 	return routed4(c, addr) ? UVS_ROUTE_STACK : UVS_ROUTE_KERNEL;
 }
 
+static bool
+is_own4(const struct uvs_conf *c, struct in_addr addr)
+{
+	bool own = uvs_conf_is_one4(&c->addresses, addr);
+
+	for (unsigned int i = 0; i < c->vlans.n && !own; i++)
+		own = uvs_conf_is_one4(&c->vlans.vlan[i].addresses, addr);
+	return own;
+}
+
 static enum uvs_route
 route_local_v4(const struct uvs_conf *c, uint32_t addr)
 {
@@ -635,21 +673,18 @@ route_local_v4(const struct uvs_conf *c, uint32_t addr)
 		return loopback_route(c);
 	if (host >> 28 == 0xe || c->addresses.automatic)
 		return UVS_ROUTE_STACK;
-	for (unsigned int i = 0; i < c->addresses.n; i++)
-		if (addr == c->addresses.net[i].v4.s_addr)
-			return UVS_ROUTE_STACK;
-	return UVS_ROUTE_KERNEL;
+	return is_own4(c, (struct in_addr){addr}) ? UVS_ROUTE_STACK : UVS_ROUTE_KERNEL;
 }
 
 /* Who has router advertisements, or a router, has no addresses that are elsewhere. */
 static bool
 routed6(const struct uvs_conf *c, const struct in6_addr *a)
 {
-	if (c->addresses6.automatic || c->gateway6.family != 0 || IN6_IS_ADDR_LINKLOCAL(a) ||
-	    IN6_IS_ADDR_MULTICAST(a))
+	if (c->addresses6.automatic || has_router(c, AF_INET6) || IN6_IS_ADDR_LINKLOCAL(a) ||
+	    IN6_IS_ADDR_MULTICAST(a) || uvs_conf_on_link6(&c->addresses6, a))
 		return true;
-	for (unsigned int i = 0; i < c->addresses6.n; i++)
-		if (uvs_conf_within6(&c->addresses6.net[i], a))
+	for (unsigned int i = 0; i < c->vlans.n; i++)
+		if (uvs_conf_on_link6(&c->vlans.vlan[i].addresses6, a))
 			return true;
 	for (unsigned int i = 0; i < c->routes.n; i++)
 		if (c->routes.route[i].dest.family == AF_INET6 &&
@@ -676,8 +711,10 @@ route_local_v6(const struct uvs_conf *c, const struct in6_addr *a)
 	/* Addresses that routers advertise cannot be told from strangers' yet: the stack knows. */
 	if (c->addresses6.automatic || IN6_IS_ADDR_LINKLOCAL(a) || IN6_IS_ADDR_MULTICAST(a))
 		return UVS_ROUTE_STACK;
-	for (unsigned int i = 0; i < c->addresses6.n; i++)
-		if (IN6_ARE_ADDR_EQUAL(&c->addresses6.net[i].v6, a))
+	if (uvs_conf_is_one6(&c->addresses6, a))
+		return UVS_ROUTE_STACK;
+	for (unsigned int i = 0; i < c->vlans.n; i++)
+		if (uvs_conf_is_one6(&c->vlans.vlan[i].addresses6, a))
 			return UVS_ROUTE_STACK;
 	return UVS_ROUTE_KERNEL;
 }

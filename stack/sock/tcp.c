@@ -387,6 +387,7 @@ tcp_apply(struct uvs_sock *s)
 		uvs_ports_share(s->use, s->opt.reuseaddr != 0, s->opt.reuseport != 0);
 	if (pcb == NULL)
 		return;
+	pcb->netif_idx = (u8_t)s->opt.device;
 	pcb->tos = uvs_opts_tos(&s->opt, &s->remote.ip);
 	pcb->ttl = uvs_opts_ttl(&s->opt, &s->remote.ip);
 	if (s->opt.keepalive)
@@ -794,7 +795,7 @@ choose_source(struct uvs_sock *s, const struct uvs_addr *to)
 {
 	struct uvs_addr from = {.port = 0};
 	struct netif *n;
-	int r = uvs_addr_source(&s->local.ip, &to->ip, &n, &from.ip);
+	int r = uvs_addr_source(s->opt.device, &s->local.ip, &to->ip, &n, &from.ip);
 
 	if (r < 0)
 		return r;

@@ -118,7 +118,12 @@ uvl_udp_find(const ip_addr_t *local, u16_t local_port, const ip_addr_t *remote, 
 	struct uvs_sock_tables *t = uvs_tables(uvs_self);
 	struct uvs_port_use *u = t != NULL ? uvs_ports_find(&t->udp, &l, &r) : NULL;
 
-	return u != NULL ? ((struct uvs_sock *)u->owner)->udp.pcb : NULL;
+	const struct uvs_sock *s = u != NULL ? u->owner : NULL;
+
+	if (s == NULL ||
+	    (s->opt.device != 0 && s->opt.device != netif_get_index(ip_current_input_netif())))
+		return NULL;
+	return s->udp.pcb;
 }
 
 static void flush_cork(struct uvs_sock *s);
@@ -132,6 +137,7 @@ udp_apply(struct uvs_sock *s)
 		uvs_ports_share(s->use, s->opt.reuseaddr != 0, s->opt.reuseport != 0);
 	if (pcb == NULL)
 		return;
+	pcb->netif_idx = (u8_t)s->opt.device;
 	if (s->opt.broadcast)
 		ip_set_option(pcb, SOF_BROADCAST);
 	else
@@ -235,7 +241,7 @@ udp_connect_to(struct uvs_sock *s, const struct uvs_addr *a)
 		to.ip = uvs_addr_self(s->domain, s->opt.v6only);
 	if (uvs_dgram_is_broadcast(s, &to.ip) && !s->opt.broadcast)
 		return -EACCES;
-	r = uvs_addr_source(&s->local.ip, &to.ip, &n, &from.ip);
+	r = uvs_addr_source(s->opt.device, &s->local.ip, &to.ip, &n, &from.ip);
 	if (r == 0)
 		r = autobind_towards(s, &from, &to);
 	if (r == 0)

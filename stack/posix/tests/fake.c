@@ -103,6 +103,14 @@ setup(void)
 					    : UVS_ROUTE_KERNEL;
 }
 
+bool
+uvs_stack_has_interface(const char *name, size_t len)
+{
+	(void)name;
+	(void)len;
+	return false;
+}
+
 int
 uvs_stack_start(void)
 {
