@@ -34,6 +34,8 @@ class Peer:
         self.sport, self.dport = sport, dport
         self.seq, self.ack = seq, 0
         self.window = 65535
+        self.tos = 0
+        """of the IP header: 3 is a mark of congestion"""
         self.iss = 0
         """of the host, once it is known"""
 
@@ -45,7 +47,7 @@ class Peer:
         for name in ("seq", "ack"):
             fields[name] = fields.get(name, here[name]) % MODULUS
         header = TCP(sport=self.sport, dport=self.dport, flags=flags, **{**here, **fields})
-        packet = self.wire.ether(self.mac) / IP(src=self.wire.ip, dst=self.ip) / header
+        packet = self.wire.ether(self.mac) / IP(src=self.wire.ip, dst=self.ip, tos=self.tos) / header
         return packet / payload if payload else packet
 
     def send(self, flags: str, payload: bytes = b"", **fields: Any) -> None:

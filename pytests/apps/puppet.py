@@ -28,7 +28,7 @@ def info(sock):
     names = ("rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets", "last_data_sent",
              "last_ack_sent", "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar",
              "snd_ssthresh", "snd_cwnd")  # fmt: skip
-    return {"state": STATES[words[0]], **dict(zip(names, words[8:]))}
+    return {"state": STATES[words[0]], "options": words[5], **dict(zip(names, words[8:]))}
 
 
 def state(sock):

@@ -133,6 +133,7 @@ struct uvs_conf {
 	/* sockets */
 	uint32_t tcp_sndbuf, tcp_rcvbuf, udp_sndbuf, udp_rcvbuf;
 	uint32_t tcp_congestion; /* enum uvs_conf_congestion */
+	uint32_t tcp_ecn;        /* UVL_ECN_... of stack/lwip/uvl_tcp.h, Linux' 0, 1 and 2 */
 	uint32_t somaxconn;
 	uint32_t exit_linger_ms;
 

@@ -10,6 +10,7 @@ static const char *const names_app_cpus[] = {"any", "others", NULL};
 static const char *const names_app_clock[] = {"fabric", "kernel", NULL};
 static const char *const names_mode[] = {"exclusive", "shared", NULL};
 static const char *const names_congestion[] = {"cubic", "reno", NULL};
+static const char *const names_ecn[] = {"no", "yes", "if-asked", NULL};
 static const char *const names_poll[] = {"adaptive", "busy", "interrupt", NULL};
 static const char *const names_loopback[] = {"kernel", "stack", NULL};
 static const char *const names_tristate[] = {"auto", "no", "yes", NULL};
@@ -223,6 +224,10 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"tcp_congestion", UVS_CONF_ENUM, AT(tcp_congestion), "cubic", 0, 0, names_congestion, "Sockets",
 	 "Congestion control of a new TCP socket (TCP_CONGESTION changes it): cubic (RFC 9438) or reno "
 	 "(RFC 5681).", NULL},
+	{"tcp_ecn", UVS_CONF_ENUM, AT(tcp_ecn), "if-asked", 0, 0, names_ecn, "Sockets",
+	 "Explicit congestion notification (RFC 3168). yes: connections made here ask for it; if-asked: "
+	 "those of peers that ask have it; no: none has. As Linux's net.ipv4.tcp_ecn: 1, 2 and 0.",
+	 NULL},
 	{"udp_sndbuf", UVS_CONF_SIZE, AT(udp_sndbuf), "208k", 4096, 16777216, NULL, "Sockets",
 	 "SO_SNDBUF of a new UDP socket.", NULL},
 	{"udp_rcvbuf", UVS_CONF_SIZE, AT(udp_rcvbuf), "208k", 4096, 16777216, NULL, "Sockets",

@@ -401,6 +401,7 @@ set_limits(struct uvl *lwip, const struct uvs_instance *in)
 						   : RTE_MAX(in->mem.total / 8, 1u);
 	l->time_wait = c->tcp_max_tw_buckets;
 	l->synack_retries = (uint8_t)c->tcp_synack_retries;
+	lwip->tcp_ecn = (uint8_t)c->tcp_ecn;
 }
 
 /* Where tools find it: in the slot, or behind the page. */

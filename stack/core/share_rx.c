@@ -202,6 +202,18 @@ throw_away(struct uvs_instance *in, const struct uvs_frame *f)
 	rte_pktmbuf_free(f->tag);
 }
 
+/* Who has received a frame says what is wrong with it; who has a copy does not say it again. */
+static void
+receive(struct uvs_instance *in, struct rte_mbuf *m)
+{
+	uvl_self->silent = uvs_mbuf_priv(m)->trail == UVS_TRAIL_END;
+	if (unlikely(uvs_mbuf_priv(m)->way == UVS_WAY_LOOP))
+		uvs_netif_receive_lo(in, m);
+	else
+		uvs_netif_receive(in, m);
+	uvl_self->silent = false;
+}
+
 static void
 carry_out(struct uvs_instance *in, const struct uvs_frame *f)
 {
@@ -220,10 +232,8 @@ carry_out(struct uvs_instance *in, const struct uvs_frame *f)
 	}
 	if (!here)
 		throw_away(in, f);
-	else if (unlikely(uvs_mbuf_priv(m)->way == UVS_WAY_LOOP))
-		uvs_netif_receive_lo(in, m);
 	else
-		uvs_netif_receive(in, m);
+		receive(in, m);
 }
 
 static void

@@ -520,6 +520,8 @@ uvl_icmp_may_complain(void)
 	struct uvl *self = uvl_self;
 	u32_t now = sys_now(), earned = now - self->icmp_since_;
 
+	if (self->silent)
+		return false;
 	/* One a millisecond, and a burst. */
 	self->icmp_since_ = now;
 	self->icmp_left_ = (u16_t)LWIP_MIN(self->icmp_left_ + (u64_t)earned, UVL_ICMP_BURST);

@@ -34,6 +34,8 @@
 #define UVL_TCP_PCB_HOOKS 1
 /* And for what a host sends to itself. */
 #define UVL_LOOP_HOOK 1
+/* Routers hear of groups in IGMPv3 and MLDv2. */
+#define UVL_MCAST_REPORTS 1
 /* Sockets are found by the socket layer, and hear of ICMP (uvl.h). */
 #define UVL_SOCKET_HOOKS 1
 

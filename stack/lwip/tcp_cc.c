@@ -28,6 +28,77 @@ reno_shrink(struct tcp_pcb *pcb)
 	return pcb->cwnd / 2;
 }
 
+/* ---- HyStart++: RFC 9406, whose names these are -------------------------------------------------
+ *
+ * The first slow start ends when round trips grow, which they do before a queue overflows.
+ */
+
+#define MIN_RTT_THRESH     4000u /* us */
+#define MAX_RTT_THRESH     16000u
+#define MIN_RTT_DIVISOR    8
+#define N_RTT_SAMPLE       8
+#define CSS_GROWTH_DIVISOR 4
+#define CSS_ROUNDS         5
+
+enum { SLOW, CONSERVATIVE, OVER };
+
+struct hystart {
+	u32_t window_end;        /* of this round */
+	u32_t last_min, now_min; /* round trip of the last round and of this one; 0: unknown */
+	u32_t base_min;          /* when conservative slow start began */
+	u8_t samples, rounds, phase;
+	bool begun;
+};
+
+static void
+hystart_round(struct tcp_pcb *pcb, struct hystart *h)
+{
+	if (h->begun && TCP_SEQ_LT(pcb->lastack, h->window_end))
+		return;
+	if (h->phase == CONSERVATIVE && ++h->rounds >= CSS_ROUNDS)
+		pcb->ssthresh = pcb->cwnd;
+	h->last_min = h->now_min;
+	h->now_min = 0;
+	h->samples = 0;
+	h->window_end = pcb->snd_nxt;
+	h->begun = true;
+}
+
+static void
+hystart_sample(struct hystart *h, s32_t rtt)
+{
+	u32_t thresh =
+		LWIP_MIN(LWIP_MAX(h->last_min / MIN_RTT_DIVISOR, MIN_RTT_THRESH), MAX_RTT_THRESH);
+
+	if (rtt <= 0)
+		return;
+	if (h->now_min == 0 || (u32_t)rtt < h->now_min)
+		h->now_min = (u32_t)rtt;
+	if (h->samples < N_RTT_SAMPLE)
+		h->samples++;
+	if (h->samples < N_RTT_SAMPLE)
+		return;
+	if (h->phase == SLOW && h->last_min != 0 && h->now_min >= h->last_min + thresh) {
+		h->phase = CONSERVATIVE;
+		h->base_min = h->now_min;
+		h->rounds = 0;
+	} else if (h->phase == CONSERVATIVE && h->now_min < h->base_min) {
+		h->phase = SLOW; /* it was a coincidence */
+	}
+}
+
+static void
+hystart_grow(struct tcp_pcb *pcb, struct hystart *h, u32_t acked)
+{
+	if (h->phase == OVER) {
+		reno_grow(pcb, acked);
+		return;
+	}
+	hystart_round(pcb, h);
+	hystart_sample(h, uvl_self->tcp_ack_.rtt_last);
+	reno_grow(pcb, h->phase == CONSERVATIVE ? acked / CSS_GROWTH_DIVISOR : acked);
+}
+
 /* ---- CUBIC: RFC 9438, whose names these are -----------------------------------------------------
  *
  * In bytes and milliseconds, without fractions: C is 0.4 segments per second cubed, beta 0.7.
@@ -39,6 +110,7 @@ struct cubic {
 	u32_t epoch;               /* sys_now() when this growth began; 0: it has not */
 	u32_t last;                /* sys_now() when it was last looked at */
 	u32_t w_est, est_acked;    /* what Reno would have, and bytes towards its next segment */
+	struct hystart start;
 };
 
 _Static_assert(sizeof(struct cubic) <= sizeof(((struct uvl_tcp_rec *)0)->cc_data),
@@ -108,7 +180,7 @@ cubic_grow(struct tcp_pcb *pcb, u32_t acked)
 	u32_t now = sys_now(), target;
 
 	if (pcb->cwnd < pcb->ssthresh) {
-		reno_grow(pcb, acked);
+		hystart_grow(pcb, &c->start, acked);
 		return;
 	}
 	if (c->epoch == 0)
@@ -130,6 +202,7 @@ cubic_shrink(struct tcp_pcb *pcb)
 	u32_t cwnd = pcb->cwnd;
 
 	c->epoch = 0;
+	c->start.phase = OVER;
 	c->w_max_before = c->w_max;
 	/* Fast convergence: who has less than before leaves room for others. */
 	c->w_max = cwnd < c->w_max ? (u32_t)((u64_t)cwnd * 17 / 20) : cwnd;

@@ -357,6 +357,16 @@ uvl_tcp_ack_begin(struct tcp_pcb *pcb, u32_t ackno)
 		uvl_tcp_sack_blocks(pcb, ackno);
 }
 
+/* RFC 3168, 6.1.2: as for a loss, but nothing is to be sent again. */
+static void
+shrink_for_marks(struct tcp_pcb *pcb)
+{
+	uvl_tcp_reduce(pcb);
+	pcb->cwnd = LWIP_MIN(pcb->cwnd, pcb->ssthresh);
+	pcb->bytes_acked = 0;
+	pcb->rec.may_undo = false;
+}
+
 /* Was the window what kept more from being on its way? Only then it may grow (RFC 7661). */
 static bool
 window_in_use(const struct tcp_pcb *pcb, u32_t pipe)
@@ -399,7 +409,9 @@ uvl_tcp_ack_end(struct tcp_pcb *pcb, u32_t ackno, bool data)
 		in_repair(pcb, ackno, advanced);
 	else if (r->state == UVL_TCP_TIMEDOUT)
 		in_time_out(pcb, ackno);
-	if (r->state != UVL_TCP_REPAIR && advanced && window_in_use(pcb, a->pipe))
+	if (uvl_ecn_congested(pcb, ackno))
+		shrink_for_marks(pcb);
+	else if (r->state != UVL_TCP_REPAIR && advanced && window_in_use(pcb, a->pipe))
 		uvl_tcp_cc(pcb)->grow(pcb, ackno - a->una);
 	uvl_tcp_react(pcb);
 }

@@ -125,6 +125,28 @@ struct uvl_claims {
 	struct uvl_claim claim[UVL_CLAIMS];
 };
 
+/* Sources that are wanted of a group, or not: mcast_report.c. */
+#define UVL_MCAST_SOURCES 64
+
+struct uvl_mcast_filter {
+	struct uvl_mcast_filter *next;
+	struct netif *netif;
+	ip_addr_t group;
+	bool include; /* from these alone; else from all but these */
+	u8_t n;
+	ip_addr_t source[UVL_MCAST_SOURCES];
+};
+
+struct uvl_mcast {
+	struct uvl_mcast_filter *filters; /* groups without one: all sources are wanted */
+	bool old[2];                      /* IGMP's and MLD's: an older querier was heard ... */
+	u32_t old_since[2];               /* ... last at this time, sys_now() */
+};
+
+#ifndef UVL_MCAST_REPORTS
+#define UVL_MCAST_REPORTS 0
+#endif
+
 /* When IPv4 packets say "don't fragment". */
 enum uvl_df { UVL_DF_NEVER, UVL_DF_IF_IT_FITS, UVL_DF_ALWAYS };
 
@@ -190,6 +212,7 @@ struct uvl {
 
 	/* recovery: uvl_tcp.h, tcp_rack.c */
 	struct uvl_tcp_ack tcp_ack_;
+	u8_t tcp_ecn; /* UVL_ECN_...; the configuration's */
 	struct tcp_pcb *fine_[UVL_FINE_SLOTS];
 	u32_t fine_at_; /* ms: when the wheel is looked at next, if it is */
 	bool fine_armed_;
@@ -218,11 +241,15 @@ struct uvl {
 	struct uvl_pmtu pmtu_[UVL_PMTUS];     /* of IPv4; ND's destinations have IPv6's */
 	u32_t icmp_since_;
 	u16_t icmp_left_;
+	bool silent; /* what is received now is a copy: no ICMP errors about it */
 	u8_t ip4_aliases_, nroutes_, pmtus_;
 	u8_t ip4_df_; /* enum uvl_df, of what is sent now; whoever changes it puts it back */
 
 	/* arp_claim.c */
 	struct uvl_claims claims;
+
+	/* mcast_report.c */
+	struct uvl_mcast mcast;
 
 	/* netif.c */
 	struct netif *netif_list_;
@@ -459,6 +486,26 @@ void uvl_claim_ask(struct netif *netif, const ip4_addr_t *addr);
  * been defended; the packet is no news. */
 bool uvl_arp_conflicts(struct netif *netif, const ip4_addr_t *from, const ip4_addr_t *about,
 		       const u8_t *mac);
+
+/* ---- groups: mcast_report.c ---------------------------------------------------------------------
+ */
+
+/* What the host wants of a group, all its sockets together: for whoever has joined it with lwIP, or
+ * is about to (silently: joining says it). Its next is not looked at. */
+void uvl_mcast_filter(const struct uvl_mcast_filter *is, bool silently);
+void uvl_mcast_forget_all(void);
+
+/* lwIP's questions. Something is to be said about a group; false: in the older language, by lwIP.
+ */
+enum uvl_mcast_word { UVL_MCAST_JOINED, UVL_MCAST_MEMBER, UVL_MCAST_LEFT };
+bool uvl_mcast_say(struct netif *netif, const ip_addr_t *group, enum uvl_mcast_word word);
+/* A query has come. */
+void uvl_mcast_queried(bool v6, bool old);
+bool uvl_mcast_is_old(bool v6);
+u16_t uvl_mcast_delay(u16_t code, unsigned int bits);
+/* group_state of a group whose timer runs, in igmp.c and mld6.c. */
+#define UVL_IGMP_DELAYING 1
+#define UVL_MLD_DELAYING  1
 
 /* nd6.c, by rule: ask whether somebody else has this address; tell that it is ours. */
 void uvl_nd6_probe(struct netif *netif, s16_t addr_idx);

@@ -12,6 +12,7 @@
  *  - reaction (tcp_recovery.c): recovery and loss states, PRR (RFC 6937), round-trip times and the
  *    retransmission time-out (RFC 6298), spurious recoveries undone by timestamps (RFC 4015), by
  *    DSACK (RFC 3708) and by what is acknowledged after a time-out (RFC 5682).
+ *  - marks instead of losses (tcp_ecn.c): RFC 3168.
  *  - congestion control (tcp_cc.c): what the window does between losses, and how far it shrinks.
  * A peer without SACK is served by the same code: each duplicate acknowledgment says that some
  * segment has arrived (RFC 6582).
@@ -58,6 +59,22 @@ struct uvl_tcp_range {
 };
 
 #define UVL_TCP_SACKS 4 /* as many fit into a header */
+
+/* struct uvl's tcp_ecn, as Linux numbers them: who uses explicit congestion notification. */
+enum { UVL_ECN_NEVER, UVL_ECN_ALWAYS, UVL_ECN_IF_ASKED };
+
+/* What a connection knows of it: rec.ecn. */
+enum {
+	UVL_ECN_OK = 1,       /* both ends use it */
+	UVL_ECN_ASKED = 2,    /* our SYN has asked for it */
+	UVL_ECN_ECHO = 4,     /* a mark has come: tell the peer until it says CWR */
+	UVL_ECN_CWR = 8,      /* the window has shrunk: tell the peer */
+	UVL_ECN_REDUCED = 16, /* because the peer said so: not again up to ecn_until */
+	UVL_ECN_SEEN = 32,    /* a mark has come, once */
+};
+
+/* Flags of a segment without data. */
+#define UVL_TCP_ACK_FLAGS(pcb) (u8_t)(TCP_ACK | ((pcb)->rec.ecn & UVL_ECN_ECHO ? TCP_ECE : 0))
 
 struct uvl_tcp_cc;
 
@@ -111,7 +128,11 @@ struct uvl_tcp_rec {
 
 	/* congestion control */
 	const struct uvl_tcp_cc *cc; /* NULL: the default */
-	u32_t cc_data[8];            /* its own */
+	u32_t cc_data[14];           /* its own */
+
+	/* explicit congestion notification: tcp_ecn.c */
+	u32_t ecn_until;
+	u8_t ecn;
 
 	/* statistics, and what getsockopt(TCP_INFO) tells */
 	u32_t delivered;            /* bytes acknowledged in any way, wrapping */
@@ -168,6 +189,13 @@ void uvl_tcp_sent(struct tcp_pcb *pcb, struct tcp_seg *seg);
 /* After output: see that a timer runs. */
 void uvl_tcp_output_done(struct tcp_pcb *pcb);
 
+/* The SYN at hand, of which pcb has been made, may ask for it; a segment of the peer's may be
+ * marked, or tell that ours were. */
+void uvl_ecn_asked(struct tcp_pcb *pcb);
+void uvl_ecn_heard(struct tcp_pcb *pcb);
+/* A segment leaves, again or not: sets its flags; its traffic class. */
+u8_t uvl_ecn_segment(struct tcp_pcb *pcb, struct tcp_seg *seg, bool again);
+
 /* The retransmission timer has run out. Not ERR_OK: there is nothing to send, or not now. */
 s8_t uvl_tcp_timed_out(struct tcp_pcb *pcb);
 /* The first segment is to go again at once. */
@@ -202,6 +230,9 @@ void uvl_tcp_rack_recovered(struct tcp_pcb *pcb);
 bool uvl_tcp_probe_acked(struct tcp_pcb *pcb, u32_t ackno, bool data);
 /* Set the fine timer for what is needed next; detect: as uvl_tcp_rack_detect() returned. */
 void uvl_tcp_fine_arm(struct tcp_pcb *pcb, u32_t detect);
+
+/* The acknowledgment at hand says that packets were marked, and the window is to shrink for it. */
+bool uvl_ecn_congested(struct tcp_pcb *pcb, u32_t ackno);
 
 /* Something was found lost, in state open or not. */
 void uvl_tcp_react(struct tcp_pcb *pcb);

@@ -184,12 +184,20 @@ turn_round(struct uvs_flow *f)
 static void
 quoted(struct uvs_parsed *p, struct uvs_flow *f, const struct rest *r)
 {
-	if (!is_transport(f->proto) || !ports(f, r))
+	if (!is_transport(f->proto)) {
+		p->kind = UVS_KIND_EVERYONE; /* whoever has sent an echo request, or has a raw
+						socket */
+		return;
+	}
+	if (!ports(f, r))
 		return;
 	turn_round(f);
 	p->flow = *f;
 	p->kind = UVS_KIND_ERROR;
 }
+
+#define ICMP4_ECHO_REPLY 0
+#define ICMP6_ECHO_REPLY 129
 
 /* RFC 792: destination unreachable, source quench, redirect, time exceeded, parameter problem. */
 static void
@@ -198,6 +206,8 @@ icmp4(struct uvs_parsed *p, struct rest r)
 	struct uvs_flow f = {0};
 	uint32_t header;
 
+	if (r.len >= ICMP_LEN && r.at[0] == ICMP4_ECHO_REPLY)
+		p->kind = UVS_KIND_EVERYONE;
 	if (r.len < ICMP_LEN ||
 	    !(r.at[0] == 3 || r.at[0] == 4 || r.at[0] == 5 || r.at[0] == 11 || r.at[0] == 12))
 		return;
@@ -219,7 +229,7 @@ icmp6(struct uvs_parsed *p, struct rest r)
 
 	if (r.len < ICMP_LEN)
 		return;
-	if ((r.at[0] >= 130 && r.at[0] <= 137) || r.at[0] == 143) {
+	if ((r.at[0] >= ICMP6_ECHO_REPLY && r.at[0] <= 137) || r.at[0] == 143) {
 		p->kind = UVS_KIND_EVERYONE;
 		return;
 	}
@@ -268,8 +278,8 @@ ip4(struct uvs_parsed *p, struct rest r, bool group)
 		transport(p, &r, group);
 	else if (p->flow.proto == IPPROTO_ICMP)
 		icmp4(p, r);
-	else if (p->flow.proto == IPPROTO_IGMP)
-		p->kind = UVS_KIND_EVERYONE;
+	else
+		p->kind = UVS_KIND_EVERYONE; /* IGMP, and what only raw sockets know */
 }
 
 static void
@@ -288,6 +298,8 @@ ip6(struct uvs_parsed *p, struct rest r, bool group)
 		transport(p, &r, group);
 	else if (w.proto == IPPROTO_ICMPV6)
 		icmp6(p, r);
+	else if (w.proto != IPPROTO_NONE)
+		p->kind = UVS_KIND_EVERYONE;
 }
 
 void

@@ -21,10 +21,11 @@ struct uvs_flow {
 };
 
 enum uvs_kind {
-	UVS_KIND_OTHER,    /* answered by whoever receives it: echo, unknown protocols, nonsense */
+	UVS_KIND_OTHER,    /* answered by whoever receives it: echo requests, nonsense */
 	UVS_KIND_FLOW,     /* TCP or UDP to one host */
 	UVS_KIND_ERROR,    /* an ICMP error; `flow` is the one it is about */
-	UVS_KIND_EVERYONE, /* ARP, neighbour discovery, IGMP, MLD */
+	UVS_KIND_EVERYONE, /* ARP, neighbour discovery, IGMP, MLD; echo replies, other protocols and
+			    * errors about either, for raw sockets are in no table */
 	UVS_KIND_GROUP,    /* UDP to a multicast or broadcast address */
 	UVS_KIND_FRAGMENT, /* not the first one: no ports */
 };

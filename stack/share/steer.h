@@ -50,10 +50,12 @@
  * queue the NIC spreads the SYNs, and each keeps its own; where one has none (more stacks than
  * queues), all of them are spread by rendezvous hash.
  *
- *   ARP, neighbour discovery, IGMP, MLD   to every live slot (a copy each)
+ *   ARP, neighbour discovery, IGMP, MLD,  to every live slot (a copy each)
+ *   echo replies, other protocols, ICMP
+ *   errors about either
  *   group addresses, broadcast            to the members that hold the port
  *   ICMP errors                           to the owner of the packet they quote
- *   echo requests, everything else        HERE
+ *   echo requests, nonsense               HERE
  *   fragments                             where the datagram's first fragment went; the NIC sends
  * all of a datagram to one queue, since it cannot hash ports that are not there, so the receiver
  * can remember

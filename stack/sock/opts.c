@@ -270,6 +270,10 @@ info_of_recovery(const struct tcp_pcb *pcb, struct tcp_info *i)
 	i->tcpi_reordering = 3;
 	if (pcb->flags & TF_TIMESTAMP)
 		i->tcpi_options |= TCPI_OPT_TIMESTAMPS;
+	if (r->ecn & UVL_ECN_OK)
+		i->tcpi_options |= TCPI_OPT_ECN;
+	if (r->ecn & UVL_ECN_SEEN)
+		i->tcpi_options |= TCPI_OPT_ECN_SEEN;
 }
 
 static void
@@ -805,6 +809,14 @@ uint8_t
 uvs_opts_tos(const struct uvs_opts *o, const ip_addr_t *to)
 {
 	return (uint8_t)(IP_IS_V6(to) ? or_default(o->v6_tclass, 0) : o->tos);
+}
+
+void
+uvs_opts_no_ecn(struct uvs_opts *o)
+{
+	o->tos &= ~3;
+	if (o->v6_tclass > 0)
+		o->v6_tclass &= ~3;
 }
 
 uint8_t

@@ -47,6 +47,8 @@ void uvs_opts_init(struct uvs_opts *o, const struct uvs_conf *c, int type);
 
 /* Type of service or traffic class, time to live or hop limit, of what goes to `to`. */
 uint8_t uvs_opts_tos(const struct uvs_opts *o, const ip_addr_t *to);
+/* The two bits of both that TCP uses itself. */
+void uvs_opts_no_ecn(struct uvs_opts *o);
 uint8_t uvs_opts_ttl(const struct uvs_opts *o, const ip_addr_t *to);
 
 /* Under the instance. */

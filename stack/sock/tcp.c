@@ -385,6 +385,7 @@ tcp_apply(struct uvs_sock *s)
 
 	if (s->use != NULL)
 		uvs_ports_share(s->use, s->opt.reuseaddr != 0, s->opt.reuseport != 0);
+	uvs_opts_no_ecn(&s->opt); /* the protocol's: RFC 3168, 20.1 */
 	if (pcb == NULL)
 		return;
 	pcb->netif_idx = (u8_t)s->opt.device;

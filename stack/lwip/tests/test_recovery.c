@@ -481,15 +481,58 @@ test_bad_days(void)
 	}
 }
 
+/* Packets that do not fit into the queue in the first second, at 100 Mbit/s and 20 ms: 166 are
+ * under way, 200 more may wait, and 700 would be sent. */
+static unsigned int
+overshoot(const char *method)
+{
+	struct sim sim;
+	struct sim_stream s;
+	unsigned int dropped;
+
+	sim_init(&sim, 1);
+	for (int i = 0; i < 2; i++) {
+		sim.host[i].out.delay = 10 * MSEC;
+		sim.host[i].out.mbit = 20;
+		sim.host[i].out.queue = 200;
+	}
+	sim_stream_open(&s, &sim.host[0], &sim.host[1], 0);
+	uvl_tcp_cc_set(s.client, uvl_tcp_cc_find(method));
+	s.want = 1u << 30;
+	sim_enter(&sim.host[0]);
+	sim_stream_fill(&s);
+	sim_run(&sim, 1000 * MSEC, NULL, NULL);
+	dropped = (unsigned int)sim.host[0].out.dropped;
+	CHECK(s.received > 1500000, "%s: %u bytes in the first second", method,
+	      (unsigned int)s.received);
+	simtest_no_asserts(&sim);
+	sim_stream_close(&s);
+	sim_exit(&sim);
+	return dropped;
+}
+
+/* Round trips grow before the queue overflows (RFC 9406). */
+static void
+test_slow_start_ends_in_time(void)
+{
+	unsigned int with = overshoot("cubic"), without = overshoot("reno");
+
+	CHECK(with < without / 2, "%u packets did not fit, and %u without HyStart++", with,
+	      without);
+}
+
 #define TEST(name)                 \
 	{                          \
 #name, test_##name \
 	}
 static const struct simtest tests[] = {
-	TEST(lost_segment), TEST(many_lost),           TEST(lost_tail), TEST(lost_window),
-	TEST(lost_acks),    TEST(reordering),          TEST(reneging),  TEST(time_out_for_nothing),
-	TEST(without_sack), TEST(back_off_to_the_end), TEST(nonsense),  TEST(bad_days),
-	TEST(cubic),
+	TEST(lost_segment), TEST(many_lost),
+	TEST(lost_tail),    TEST(lost_window),
+	TEST(lost_acks),    TEST(reordering),
+	TEST(reneging),     TEST(time_out_for_nothing),
+	TEST(without_sack), TEST(back_off_to_the_end),
+	TEST(nonsense),     TEST(bad_days),
+	TEST(cubic),        TEST(slow_start_ends_in_time),
 };
 
 int
