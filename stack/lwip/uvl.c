@@ -108,6 +108,7 @@ uvl_exit(struct uvl *mem)
 #endif
 	while (netif_list != NULL)
 		netif_remove(netif_list);
+	uvl_mcast_forget_all();
 	/* Each tick ages what waits for its fragments, and nothing new can come. */
 	while (mem->ip_reassdatagrams_ != NULL)
 		ip_reass_tmr();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Multicast groups of a socket, with source filters (RFC 3678; ip(7), ipv6(7)). The host is in a
- * group as long as one of its sockets is: lwIP counts and tells the routers (IGMPv2, MLDv1) and the
- * port. Which sources a socket wants is decided here, when a datagram has arrived. */
+ * group as long as one of its sockets is, and wants what one of them does: routers and the port
+ * hear of that. Which sources a socket wants is decided here, when a datagram has arrived. */
 #include "stack/sock/dgram.h"
 
 #include <stdlib.h>
@@ -14,8 +14,19 @@
 #define MAX_GROUPS4 20
 #define MAX_SOURCES 10
 
+/* A group of an instance, with all sockets that are in it. */
+struct uvs_mcast_group {
+	struct uvs_mcast_group *next;
+	struct netif *netif;
+	ip_addr_t addr;
+	struct uvs_membership *members;
+	bool joined; /* with lwIP */
+};
+
 struct uvs_membership {
 	struct uvs_membership *next;
+	struct uvs_mcast_group *of;
+	struct uvs_membership *beside; /* of the same group */
 	struct netif *netif;
 	ip_addr_t group;
 	bool include;  /* from these sources alone; else from all but these */
@@ -52,22 +63,20 @@ count4(const struct uvs_sock *s)
 	return n;
 }
 
-static int
-host_joins(struct netif *n, const ip_addr_t *group)
+static err_t
+host_joins(const struct uvs_mcast_group *g)
 {
-	err_t err = IP_IS_V6(group) ? mld6_joingroup_netif(n, ip_2_ip6(group))
-				    : igmp_joingroup_netif(n, ip_2_ip4(group));
-
-	return uvs_errno(err);
+	return IP_IS_V6_VAL(g->addr) ? mld6_joingroup_netif(g->netif, ip_2_ip6(&g->addr))
+				     : igmp_joingroup_netif(g->netif, ip_2_ip4(&g->addr));
 }
 
 static void
-host_leaves(const struct uvs_membership *m)
+host_leaves(const struct uvs_mcast_group *g)
 {
-	if (IP_IS_V6_VAL(m->group))
-		mld6_leavegroup_netif(m->netif, ip_2_ip6(&m->group));
+	if (IP_IS_V6_VAL(g->addr))
+		mld6_leavegroup_netif(g->netif, ip_2_ip6(&g->addr));
 	else
-		igmp_leavegroup_netif(m->netif, ip_2_ip4(&m->group));
+		igmp_leavegroup_netif(g->netif, ip_2_ip4(&g->addr));
 }
 
 /* The host is always in 224.0.0.1 and ff02::1. */
@@ -78,40 +87,180 @@ is_all_hosts(const ip_addr_t *group)
 			       : ip4_addr_cmp(ip_2_ip4(group), &uvl_self->allsystems_);
 }
 
+/* ----------------------------------------------------------- what all sockets of a group want */
+
+static unsigned int
+place_of(const ip_addr_t *source, unsigned int n, const ip_addr_t *one)
+{
+	unsigned int i = 0;
+
+	while (i < n && !ip_addr_cmp(&source[i], one))
+		i++;
+	return i;
+}
+
+static bool
+wants(const struct uvs_membership *m, const ip_addr_t *source)
+{
+	return (place_of(m->source, m->n, source) < m->n) == m->include;
+}
+
+static bool
+anybody_wants(const struct uvs_mcast_group *g, const ip_addr_t *source)
+{
+	for (const struct uvs_membership *m = g->members; m != NULL; m = m->beside)
+		if (wants(m, source))
+			return true;
+	return false;
+}
+
+static bool
+all_include(const struct uvs_mcast_group *g)
+{
+	for (const struct uvs_membership *m = g->members; m != NULL; m = m->beside)
+		if (!m->include)
+			return false;
+	return true;
+}
+
+/* RFC 3376, 3.2: who wants all but some makes the host one that does; of sources that any socket
+ * has named, those are on the list that are wanted, or those that nobody wants. Too many: all are
+ * wanted, and dropped here. */
+static struct uvl_mcast_filter
+together(const struct uvs_mcast_group *g)
+{
+	struct uvl_mcast_filter f = {
+		.netif = g->netif, .group = g->addr, .include = all_include(g)};
+
+	for (const struct uvs_membership *m = g->members; m != NULL; m = m->beside)
+		for (unsigned int i = 0; i < m->n; i++) {
+			if (anybody_wants(g, &m->source[i]) != f.include ||
+			    place_of(f.source, f.n, &m->source[i]) < f.n)
+				continue;
+			if (f.n == UVL_MCAST_SOURCES)
+				return (struct uvl_mcast_filter){.netif = g->netif,
+								 .group = g->addr};
+			f.source[f.n++] = m->source[i];
+		}
+	return f;
+}
+
+/* Tell the routers, and join or leave, when something has changed. */
+static int
+update(struct uvs_mcast_group *g)
+{
+	struct uvl_mcast_filter f = together(g), all = {.netif = g->netif, .group = g->addr};
+	bool member = !f.include || f.n != 0;
+	err_t err;
+
+	if (member && !g->joined) {
+		uvl_mcast_filter(&f, true);
+		err = host_joins(g);
+		if (err != ERR_OK)
+			return uvs_errno(err);
+	} else if (member) {
+		uvl_mcast_filter(&f, false);
+	} else if (g->joined) {
+		host_leaves(g);
+		uvl_mcast_filter(&all, true);
+	}
+	g->joined = member;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------ join and leave */
+
+static struct uvs_mcast_group **
+groups(struct uvs_sock *s)
+{
+	return &uvs_tables(s->in)->groups;
+}
+
+static struct uvs_mcast_group *
+group_of(struct uvs_sock *s, const struct request *r)
+{
+	struct uvs_mcast_group *g = *groups(s);
+
+	while (g != NULL && (g->netif != r->netif || !ip_addr_cmp(&g->addr, &r->group)))
+		g = g->next;
+	if (g != NULL)
+		return g;
+	g = calloc(1, sizeof(*g));
+	if (g == NULL)
+		return NULL;
+	*g = (struct uvs_mcast_group){.next = *groups(s), .netif = r->netif, .addr = r->group};
+	*groups(s) = g;
+	return g;
+}
+
+static void
+forget_group(struct uvs_sock *s, const struct uvs_mcast_group *g)
+{
+	struct uvs_mcast_group **at = groups(s);
+
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
+}
+
+static int
+tell_host(struct uvs_mcast_group *g)
+{
+	return is_all_hosts(&g->addr) ? 0 : update(g);
+}
+
+static void
+drop(struct uvs_sock *s, struct uvs_membership **at)
+{
+	struct uvs_membership *m = *at, **beside = &m->of->members;
+	struct uvs_mcast_group *g = m->of;
+
+	*at = m->next;
+	while (*beside != m)
+		beside = &(*beside)->beside;
+	*beside = m->beside;
+	free(m);
+	tell_host(g);
+	if (g->members == NULL) {
+		forget_group(s, g);
+		free(g);
+	}
+}
+
+/* With the first source, if there is one: routers hear of both at once. */
 static int
 join(struct uvs_sock *s, const struct request *r, bool include)
 {
 	struct uvs_membership *m;
-	int e = 0;
+	struct uvs_mcast_group *g;
+	int e;
 
 	if (*find(s, r->netif, &r->group) != NULL)
 		return -EADDRINUSE;
 	if (IP_IS_V4_VAL(r->group) && count4(s) >= MAX_GROUPS4)
 		return -ENOBUFS;
 	m = calloc(1, sizeof(*m));
-	if (m == NULL)
-		return -ENOBUFS;
-	*m = (struct uvs_membership){
-		.next = s->dgram.groups, .netif = r->netif, .group = r->group, .include = include};
-	if (!is_all_hosts(&m->group))
-		e = host_joins(r->netif, &m->group);
-	if (e < 0) {
+	g = m != NULL ? group_of(s, r) : NULL;
+	if (g == NULL) {
 		free(m);
-		return e;
+		return -ENOBUFS;
 	}
+	*m = (struct uvs_membership){.next = s->dgram.groups,
+				     .of = g,
+				     .beside = g->members,
+				     .netif = r->netif,
+				     .group = r->group,
+				     .include = include};
+	if (include) {
+		m->source[m->n++] = r->source;
+		m->filtered = true;
+	}
+	g->members = m;
 	s->dgram.groups = m;
-	return 0;
-}
-
-static void
-drop(struct uvs_membership **at)
-{
-	struct uvs_membership *m = *at;
-
-	*at = m->next;
-	if (!is_all_hosts(&m->group))
-		host_leaves(m);
-	free(m);
+	e = tell_host(g);
+	if (e < 0)
+		drop(s, &s->dgram.groups);
+	return e;
 }
 
 static int
@@ -121,7 +270,7 @@ leave(struct uvs_sock *s, const struct request *r)
 
 	if (*m == NULL)
 		return -EADDRNOTAVAIL;
-	drop(m);
+	drop(s, m);
 	return 0;
 }
 
@@ -129,45 +278,36 @@ void
 uvs_mcast_close(struct uvs_sock *s)
 {
 	while (s->dgram.groups != NULL)
-		drop(&s->dgram.groups);
+		drop(s, &s->dgram.groups);
 }
 
 /* ------------------------------------------------------------------------------ source filters */
 
-static unsigned int
-place_of(const struct uvs_membership *m, const ip_addr_t *source)
-{
-	unsigned int i = 0;
-
-	while (i < m->n && !ip_addr_cmp(&m->source[i], source))
-		i++;
-	return i;
-}
-
 static int
 add_source(struct uvs_membership *m, const ip_addr_t *source)
 {
-	if (place_of(m, source) < m->n)
+	if (place_of(m->source, m->n, source) < m->n)
 		return -EADDRNOTAVAIL; /* as the kernel says it */
 	if (m->n == MAX_SOURCES)
 		return -ENOBUFS;
 	m->source[m->n++] = *source;
 	m->filtered = true;
-	return 0;
+	return tell_host(m->of);
 }
 
 /* The last source that was wanted takes the membership with it. */
 static int
-remove_source(struct uvs_membership **at, const ip_addr_t *source)
+remove_source(struct uvs_sock *s, struct uvs_membership **at, const ip_addr_t *source)
 {
 	struct uvs_membership *m = *at;
-	unsigned int i = place_of(m, source);
+	unsigned int i = place_of(m->source, m->n, source);
 
 	if (i == m->n)
 		return -EADDRNOTAVAIL;
 	m->source[i] = m->source[--m->n];
-	if (m->include && m->n == 0)
-		drop(at);
+	if (!m->include || m->n != 0)
+		return tell_host(m->of);
+	drop(s, at);
 	return 0;
 }
 
@@ -180,7 +320,7 @@ change_source(struct uvs_sock *s, const struct request *r, bool include, bool ad
 	if (*m == NULL || ((*m)->include != include && (*m)->filtered))
 		return -EINVAL;
 	(*m)->include = include;
-	return add ? add_source(*m, &r->source) : remove_source(m, &r->source);
+	return add ? add_source(*m, &r->source) : remove_source(s, m, &r->source);
 }
 
 static int
@@ -188,7 +328,7 @@ join_source(struct uvs_sock *s, const struct request *r)
 {
 	int e = join(s, r, true);
 
-	return e < 0 && e != -EADDRINUSE ? e : change_source(s, r, true, true);
+	return e == -EADDRINUSE ? change_source(s, r, true, true) : e;
 }
 
 bool
@@ -202,7 +342,7 @@ uvs_mcast_wants(struct uvs_sock *s, const ip_addr_t *group, const ip_addr_t *sou
 	m = *find(s, n, group);
 	if (m == NULL)
 		return IP_IS_V6(group) ? s->opt.v6_mcast_all : s->opt.mcast_all;
-	return (place_of(m, source) < m->n) == m->include;
+	return wants(m, source);
 }
 
 /* -------------------------------------------------------------------------------------- options */

@@ -157,6 +157,7 @@ struct uvs_sock_tables {
 	struct uvs_ports ping[2];
 	struct uvs_sock_ports *own; /* nobody else's: freed with it; NULL */
 	struct raw_pcb *icmp;
+	struct uvs_mcast_group *groups; /* mcast.c */
 };
 
 struct uvs_sock_tables *uvs_tables(struct uvs_instance *in);
