@@ -64,7 +64,7 @@ def test_rules_in_the_nic(net, family):
     host = net.shared_host("web", queues=3, ipv6=family == "ip6")
     address = getattr(host, family)
     first, second = (server(host, "tcp", 7000, name, address) for name in "ab")
-    app, names = asker(net.host("client", ipv6=family == "ip6"), host, 7000, 24, address)
+    app, names = asker(net.host("client", ipv6=family == "ip6"), host, 7000, 64, address)
     assert set(names) == {"a", "b"}
     server(host, "tcp", 7001, "beside", address)  # a third of what arrives comes to its queue now
 

@@ -88,8 +88,7 @@ host_new(uint32_t nb_slots)
 		return NULL;
 	h->nb_slots = nb_slots;
 	uvs_crossbar_init(&h->x, nb_slots, x);
-	h->steer = (struct uvs_steer_size){
-		.nb_slots = nb_slots, .rules4 = NO_RULES, .rules6 = NO_RULES};
+	h->steer = (struct uvs_steer_size){.nb_slots = nb_slots, .rules = NO_RULES};
 	if (getrandom(&h->steer.secret, sizeof(h->steer.secret), 0) < 0)
 		failed = true;
 	h->steer_memory = pages(uvs_steer_size(&h->steer), &failed);

@@ -144,7 +144,7 @@ happen(uint32_t slot, enum uvs_lease_event event)
 static void
 set_up(uint32_t nic_room)
 {
-	size_t size = uvs_rules_size(64, 64, SLOTS);
+	size_t size = uvs_rules_size(64, SLOTS);
 
 	memset(nic, 0, sizeof(nic));
 	memset(lease, 0, sizeof(lease));
@@ -154,7 +154,7 @@ set_up(uint32_t nic_room)
 	memory = aligned_alloc(64, (size + 63) / 64 * 64);
 	CHECK(memory != NULL);
 	memset(memory, 0, size);
-	uvs_rules_map(&rules, 64, 64, SLOTS, 0x5eed, memory);
+	uvs_rules_map(&rules, 64, SLOTS, 0x5eed, memory);
 	CHECK_EQ(uvs_rules_adopt(&writer, &rules, &claims), 0);
 	uvs_nicrules_start(&nicrules, 0, &host, &writer);
 	go_live(1);

@@ -14,8 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define RULES4 65536
-#define RULES6 4096
+#define RULES 65536
 
 uint32_t
 zones_mbufs(const struct mgr *m)
@@ -26,8 +25,7 @@ zones_mbufs(const struct mgr *m)
 static struct uvs_steer_size
 steer_size(const struct mgr *m)
 {
-	return (struct uvs_steer_size){
-		.nb_slots = m->conf.slots + 1, .rules4 = RULES4, .rules6 = RULES6};
+	return (struct uvs_steer_size){.nb_slots = m->conf.slots + 1, .rules = RULES};
 }
 
 size_t

@@ -166,8 +166,7 @@ open_lane(struct host *h, uint32_t slot)
 void
 host_open(struct host *h, uint32_t lanes, uint32_t rules)
 {
-	struct uvs_steer_size size = {
-		.nb_slots = LANES, .rules4 = rules, .rules6 = 64, .secret = SECRET};
+	struct uvs_steer_size size = {.nb_slots = LANES, .rules = rules, .secret = SECRET};
 
 	bench_calibrate();
 	*h = (struct host){.lanes = lanes};

@@ -8,70 +8,69 @@
 
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#define LINE_WORDS 8u
-#define EMPTY      0u
-#define USED       1u
-#define PASSED     2u
-#define BODY_MAX   4u
-#define GENERATION 0x3fffffu
+#define PER_LINE 8u
+#define EMPTY    0u
+#define USED     1u
+#define PASSED   2u
 
-/* head = ports 32 | generation 22 | proto 1 | slot 6 | state 2, from the top; bit 63 is free */
-#define HEAD_STATE(h) ((uint32_t)(h)&3u)
-#define HEAD_SLOT(h)  ((uint32_t)((h) >> 2) & 0x3fu)
-#define HEAD_GEN(h)   ((uint32_t)((h) >> 9) & GENERATION)
-#define HEAD_FLOW     (0xffffffffULL << 31 | 1ULL << 8)
+/* word = signature 56 | slot 6 | state 2, from the top */
+#define STATE(w)  ((uint32_t)(w)&3u)
+#define SLOT(w)   ((uint32_t)((w) >> 2) & 0x3fu)
+#define SLOT_BITS (0x3fULL << 2)
 
-_Static_assert(UVS_CLAIM_SLOTS <= 64, "a slot is six bits of a head");
+_Static_assert(UVS_CLAIM_SLOTS <= 64, "a slot is six bits of a word");
 
 /* -------------------------------------------------------------------------------------- layout */
 
-static size_t
-table_bytes(uint32_t rules, uint32_t per_line)
+static uint32_t
+lines_for(uint32_t rules)
 {
-	return (size_t)rules * 2 / per_line * LINE_WORDS * sizeof(uint64_t);
+	return rules * 2 / PER_LINE;
+}
+
+static size_t
+words_bytes(uint32_t rules)
+{
+	return (size_t)rules * 2 * sizeof(uint64_t);
+}
+
+static size_t
+flows_bytes(uint32_t rules)
+{
+	return (size_t)rules * 2 * sizeof(struct uvs_flow);
 }
 
 size_t
-uvs_rules_size(uint32_t rules4, uint32_t rules6, uint32_t nb_slots)
+uvs_rules_size(uint32_t rules, uint32_t nb_slots)
 {
-	return table_bytes(rules4, 4) + table_bytes(rules6, 1) +
-	       nb_slots * sizeof(struct uvs_requests);
-}
-
-static void
-table_map(struct uvs_rule_table *t, uint32_t rules, uint32_t per_line, void *memory)
-{
-	t->word = memory;
-	t->lines = rules * 2 / per_line;
-	t->per_line = per_line;
-	t->stride = LINE_WORDS / per_line;
+	return words_bytes(rules) + flows_bytes(rules) + nb_slots * sizeof(struct uvs_requests);
 }
 
 void
-uvs_rules_map(struct uvs_rules *r, uint32_t rules4, uint32_t rules6, uint32_t nb_slots,
-	      uint64_t secret, void *memory)
+uvs_rules_map(struct uvs_rules *r, uint32_t rules, uint32_t nb_slots, uint64_t secret, void *memory)
 {
 	char *at = memory;
 
-	table_map(&r->v4, rules4, 4, at);
-	at += table_bytes(rules4, 4);
-	table_map(&r->v6, rules6, 1, at);
-	at += table_bytes(rules6, 1);
+	r->word = (void *)at;
+	at += words_bytes(rules);
+	r->flow = (void *)at;
+	at += flows_bytes(rules);
 	r->ring = (void *)at;
+	r->lines = lines_for(rules);
 	r->nb_slots = nb_slots;
 	r->secret = secret;
 }
 
-static const struct uvs_rule_table *
-table_of(const struct uvs_rules *r, const struct uvs_flow *f)
+static uint32_t
+line_at(const struct uvs_rules *r, uint64_t line)
 {
-	return f->family == 6 ? &r->v6 : &r->v4;
+	return (uint32_t)(line & (r->lines - 1));
 }
 
 static _Atomic uint64_t *
-line_at(const struct uvs_rule_table *t, uint64_t line)
+words_of(const struct uvs_rules *r, uint64_t line)
 {
-	return &t->word[(line & (t->lines - 1)) * LINE_WORDS];
+	return &r->word[(size_t)line_at(r, line) * PER_LINE];
 }
 
 static uint64_t
@@ -86,120 +85,60 @@ store(_Atomic uint64_t *word, uint64_t value)
 	atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-/* ------------------------------------------------------------------------------------- entries */
+/* ------------------------------------------------------------------------------------- readers */
 
+/* The bits of the hash that do not say which line. */
 static uint64_t
-head_of(const struct uvs_flow *f)
+word_of(uint64_t hash, uint32_t slot)
 {
-	return ((uint64_t)f->lport << 16 | f->rport) << 31 |
-	       (f->proto == IPPROTO_TCP ? 1ULL << 8 : 0) | USED;
+	return (hash & ~0xffULL) | (uint64_t)slot << 2 | USED;
 }
 
+/* Which words of a line have the signature, a bit each. No branch depends on where it stands. */
 static uint32_t
-body_of(const struct uvs_flow *f, uint64_t body[BODY_MAX])
+matches(const _Atomic uint64_t *word, uint64_t want)
 {
-	if (f->family == 6) {
-		memcpy(body, f->local, 16);
-		memcpy(body + 2, f->remote, 16);
-		return 4;
-	}
-	body[0] = (uint64_t)f->local[0] << 32 | f->remote[0];
-	return 1;
-}
+	uint32_t match = 0;
 
-static void
-flow_of(struct uvs_flow *f, uint64_t head, const uint64_t *body, bool v6)
-{
-	*f = (struct uvs_flow){
-		.lport = (uint16_t)(head >> 47),
-		.rport = (uint16_t)(head >> 31),
-		.proto = head >> 8 & 1 ? IPPROTO_TCP : IPPROTO_UDP,
-		.family = v6 ? 6 : 4,
-	};
-	if (v6) {
-		memcpy(f->local, body, 16);
-		memcpy(f->remote, body + 2, 16);
-	} else {
-		f->local[0] = (uint32_t)(body[0] >> 32);
-		f->remote[0] = (uint32_t)body[0];
-	}
-}
-
-static bool
-body_is(const _Atomic uint64_t *entry, const uint64_t *body, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (load(&entry[1 + i]) != body[i])
-			return false;
-	return true;
-}
-
-/* Which entries of a line say that they are this flow, a bit each; *open: one of them is empty. No
- * branch depends on where in the line a flow stands. */
-static uint32_t
-matches(const struct uvs_rule_table *t, const _Atomic uint64_t *entry, uint64_t want, bool *open)
-{
-	uint32_t match = 0, empty = 0;
-
-	for (uint32_t i = 0; i < t->per_line; i++, entry += t->stride) {
-		uint64_t head = atomic_load_explicit(entry, memory_order_acquire);
-
-		match |= (uint32_t)(((head ^ want) & (HEAD_FLOW | 3)) == 0) << i;
-		empty |= head == EMPTY;
-	}
-	*open = empty != 0;
+	for (uint32_t i = 0; i < PER_LINE; i++)
+		match |= (uint32_t)(((load(&word[i]) ^ want) & ~SLOT_BITS) == 0) << i;
 	return match;
 }
 
-/* Is the entry that of the flow? *head: what its head said. */
 static bool
-verify(const _Atomic uint64_t *entry, uint64_t want, const uint64_t *body, uint32_t n,
-       uint64_t *head)
+is_open(const _Atomic uint64_t *word)
 {
-	*head = atomic_load_explicit(entry, memory_order_acquire);
-	if (((*head ^ want) & (HEAD_FLOW | 3)) != 0 || !body_is(entry, body, n))
-		return false;
-	/* The body that was read is this head's, if it still is there. */
-	atomic_thread_fence(memory_order_acquire);
-	return load(entry) == *head;
-}
-
-/* The entry of a flow; NULL. *head: what its head said. */
-static _Atomic uint64_t *
-seek(const struct uvs_rule_table *t, const struct uvs_flow *f, uint64_t hash, uint64_t *head)
-{
-	uint64_t want = head_of(f), body[BODY_MAX];
-	uint32_t n = body_of(f, body);
-
-	for (uint32_t probe = 0; probe < UVS_RULE_PROBES; probe++) {
-		_Atomic uint64_t *line = line_at(t, hash + probe);
-		bool open;
-		uint32_t match = matches(t, line, want, &open);
-
-		for (; match != 0; match &= match - 1) {
-			_Atomic uint64_t *entry = line + (uint32_t)__builtin_ctz(match) * t->stride;
-
-			if (verify(entry, want, body, n, head))
-				return entry;
-		}
-		if (open)
-			return NULL;
-	}
-	return NULL;
+	for (uint32_t i = 0; i < PER_LINE; i++)
+		if (load(&word[i]) == EMPTY)
+			return true;
+	return false;
 }
 
 void
-uvs_rules_prefetch(const struct uvs_rules *r, const struct uvs_flow *f, uint64_t hash)
+uvs_rules_prefetch(const struct uvs_rules *r, uint64_t hash)
 {
-	__builtin_prefetch((const void *)line_at(table_of(r, f), hash));
+	__builtin_prefetch((const void *)words_of(r, hash));
 }
 
 uint32_t
-uvs_rules_find(const struct uvs_rules *r, const struct uvs_flow *f, uint64_t hash)
+uvs_rules_find(const struct uvs_rules *r, uint64_t hash)
 {
-	uint64_t head;
+	uint64_t want = word_of(hash, 0);
 
-	return seek(table_of(r, f), f, hash, &head) != NULL ? HEAD_SLOT(head) : 0;
+	for (uint32_t probe = 0; probe < UVS_RULE_PROBES; probe++) {
+		const _Atomic uint64_t *word = words_of(r, hash + probe);
+		uint32_t match = matches(word, want);
+
+		/* It may have gone meanwhile. */
+		if (match != 0) {
+			uint64_t found = load(&word[__builtin_ctz(match)]);
+
+			return ((found ^ want) & ~SLOT_BITS) == 0 ? SLOT(found) : 0;
+		}
+		if (is_open(word))
+			return 0;
+	}
+	return 0;
 }
 
 /* ------------------------------------------------------------------------------------ requests */
@@ -285,84 +224,101 @@ uvs_rules_revoke(struct uvs_requester *q, const struct uvs_flow *f)
 
 /* ------------------------------------------------------------------------------------- writing */
 
-static uint16_t *
-passed_of(const struct uvs_rules_writer *w, const struct uvs_rule_table *t)
-{
-	return t == &w->r->v6 ? w->passed6 : w->passed4;
-}
+/* A place in the table: of its word, and of its flow. */
+#define NOWHERE UINT32_MAX
 
 static uint64_t
-line_of(const struct uvs_rule_table *t, const _Atomic uint64_t *entry)
+hash_of(const struct uvs_rules_writer *w, const struct uvs_flow *f)
 {
-	return (uint64_t)(entry - t->word) / LINE_WORDS;
+	return uvs_flow_hash(f, w->r->secret);
 }
 
-/* Lines that a rule at `entry` was put through; more than PROBES: it is not where it belongs. */
-static uint32_t
-distance(const struct uvs_rule_table *t, const _Atomic uint64_t *entry, uint64_t hash)
+static void
+publish(const struct uvs_rules_writer *w, uint32_t at, uint64_t word)
 {
-	return (uint32_t)((line_of(t, entry) - hash) & (t->lines - 1));
+	atomic_store_explicit(&w->r->word[at], word, memory_order_release);
+}
+
+/* Where the flow's rule stands. A signature that is another flow's as well is told apart here. */
+static uint32_t
+seek(const struct uvs_rules *r, const struct uvs_flow *f, uint64_t hash)
+{
+	for (uint32_t probe = 0; probe < UVS_RULE_PROBES; probe++) {
+		const _Atomic uint64_t *word = words_of(r, hash + probe);
+		uint32_t match = matches(word, word_of(hash, 0));
+
+		for (; match != 0; match &= match - 1) {
+			uint32_t at = (uint32_t)(word - r->word) + (uint32_t)__builtin_ctz(match);
+
+			if (memcmp(&r->flow[at], f, sizeof(*f)) == 0)
+				return at;
+		}
+		if (is_open(word))
+			return NOWHERE;
+	}
+	return NOWHERE;
+}
+
+/* Lines that a rule there was put through; more than PROBES: it is not where it belongs. */
+static uint32_t
+distance(const struct uvs_rules *r, uint32_t at, uint64_t hash)
+{
+	return line_at(r, at / PER_LINE - hash);
 }
 
 /* Nothing goes through this line any more: what was left for readers to pass is empty. */
 static void
-tidy_line(const struct uvs_rule_table *t, uint64_t line)
+tidy_line(const struct uvs_rules *r, uint64_t line)
 {
-	_Atomic uint64_t *entry = line_at(t, line);
+	_Atomic uint64_t *word = words_of(r, line);
 
-	for (uint32_t i = 0; i < t->per_line; i++, entry += t->stride)
-		if (HEAD_STATE(load(entry)) == PASSED)
-			atomic_store_explicit(entry, EMPTY, memory_order_release);
+	for (uint32_t i = 0; i < PER_LINE; i++)
+		if (STATE(load(&word[i])) == PASSED)
+			atomic_store_explicit(&word[i], EMPTY, memory_order_release);
 }
 
 static void
-put_through(struct uvs_rules_writer *w, const struct uvs_rule_table *t, uint64_t hash, uint32_t far)
+put_through(struct uvs_rules_writer *w, uint64_t hash, uint32_t far)
 {
-	uint16_t *passed = passed_of(w, t);
-
 	for (uint32_t i = 0; i < far; i++)
-		passed[(hash + i) & (t->lines - 1)]++;
+		w->passed[line_at(w->r, hash + i)]++;
 }
 
 static void
-taken_back(struct uvs_rules_writer *w, const struct uvs_rule_table *t, uint64_t hash, uint32_t far)
+taken_back(struct uvs_rules_writer *w, uint64_t hash, uint32_t far)
 {
-	uint16_t *passed = passed_of(w, t);
-
 	for (uint32_t i = 0; i < far; i++) {
-		uint16_t *n = &passed[(hash + i) & (t->lines - 1)];
+		uint16_t *n = &w->passed[line_at(w->r, hash + i)];
 
 		if (*n != 0 && --*n == 0)
-			tidy_line(t, hash + i);
+			tidy_line(w->r, hash + i);
 	}
 }
 
 static void
-erase(struct uvs_rules_writer *w, const struct uvs_rule_table *t, _Atomic uint64_t *entry,
-      uint64_t hash)
+erase(struct uvs_rules_writer *w, uint32_t at, uint64_t hash)
 {
-	bool passed = passed_of(w, t)[line_of(t, entry)] != 0;
-	uint32_t far = distance(t, entry, hash), slot = HEAD_SLOT(load(entry));
+	uint32_t far = distance(w->r, at, hash), slot = SLOT(load(&w->r->word[at]));
 
-	atomic_store_explicit(entry, passed ? PASSED : EMPTY, memory_order_release);
+	publish(w, at, w->passed[at / PER_LINE] != 0 ? PASSED : EMPTY);
 	if (far < UVS_RULE_PROBES)
-		taken_back(w, t, hash, far);
+		taken_back(w, hash, far);
 	if (slot < UVS_CLAIM_SLOTS && w->nb_rules[slot] != 0)
 		w->nb_rules[slot]--;
 }
 
 /* The first place that nothing stands at. */
-static _Atomic uint64_t *
-vacant(const struct uvs_rule_table *t, uint64_t hash)
+static uint32_t
+vacant(const struct uvs_rules *r, uint64_t hash)
 {
 	for (uint32_t probe = 0; probe < UVS_RULE_PROBES; probe++) {
-		_Atomic uint64_t *entry = line_at(t, hash + probe);
+		const _Atomic uint64_t *word = words_of(r, hash + probe);
 
-		for (uint32_t i = 0; i < t->per_line; i++, entry += t->stride)
-			if (HEAD_STATE(load(entry)) != USED)
-				return entry;
+		for (uint32_t i = 0; i < PER_LINE; i++)
+			if (STATE(load(&word[i])) != USED)
+				return (uint32_t)(word - r->word) + i;
 	}
-	return NULL;
+	return NOWHERE;
 }
 
 static void
@@ -372,35 +328,27 @@ tell(const struct uvs_rules_writer *w, const struct uvs_flow *f, uint32_t slot, 
 		w->changed(w->changed_arg, f, slot, there);
 }
 
-static uint64_t
-new_head(struct uvs_rules_writer *w, const struct uvs_flow *f, uint32_t slot)
-{
-	w->generation = (w->generation + 1) & GENERATION;
-	return head_of(f) | (uint64_t)w->generation << 9 | (uint64_t)slot << 2;
-}
-
 int
 uvs_rules_add(struct uvs_rules_writer *w, const struct uvs_flow *f, uint32_t slot)
 {
-	const struct uvs_rule_table *t = table_of(w->r, f);
-	uint64_t hash = uvs_flow_hash(f, w->r->secret), head, body[BODY_MAX];
-	_Atomic uint64_t *entry = seek(t, f, hash, &head);
-	uint32_t n = body_of(f, body);
+	uint64_t hash = hash_of(w, f);
+	uint32_t at = seek(w->r, f, hash);
 
-	if (entry != NULL) {
-		if (HEAD_SLOT(head) == slot)
+	if (at != NOWHERE) {
+		uint32_t before = SLOT(load(&w->r->word[at]));
+
+		if (before == slot)
 			return 0;
-		tell(w, f, HEAD_SLOT(head), false);
-		w->nb_rules[HEAD_SLOT(head)] -= w->nb_rules[HEAD_SLOT(head)] != 0;
+		tell(w, f, before, false);
+		w->nb_rules[before] -= w->nb_rules[before] != 0;
 	} else {
-		entry = vacant(t, hash);
-		if (entry == NULL)
+		at = vacant(w->r, hash);
+		if (at == NOWHERE)
 			return -ENOSPC;
-		put_through(w, t, hash, distance(t, entry, hash));
-		for (uint32_t i = 0; i < n; i++)
-			store(&entry[1 + i], body[i]);
+		put_through(w, hash, distance(w->r, at, hash));
+		w->r->flow[at] = *f;
 	}
-	atomic_store_explicit(entry, new_head(w, f, slot), memory_order_release);
+	publish(w, at, word_of(hash, slot));
 	w->nb_rules[slot]++;
 	tell(w, f, slot, true);
 	return 0;
@@ -409,99 +357,47 @@ uvs_rules_add(struct uvs_rules_writer *w, const struct uvs_flow *f, uint32_t slo
 int
 uvs_rules_delete(struct uvs_rules_writer *w, const struct uvs_flow *f, uint32_t slot)
 {
-	const struct uvs_rule_table *t = table_of(w->r, f);
-	uint64_t hash = uvs_flow_hash(f, w->r->secret), head;
-	_Atomic uint64_t *entry = seek(t, f, hash, &head);
+	uint64_t hash = hash_of(w, f);
+	uint32_t at = seek(w->r, f, hash);
 
-	if (entry == NULL || HEAD_SLOT(head) != slot)
+	if (at == NOWHERE || SLOT(load(&w->r->word[at])) != slot)
 		return -ENOENT;
-	erase(w, t, entry, hash);
+	erase(w, at, hash);
 	tell(w, f, slot, false);
 	return 0;
 }
 
-/* ------------------------------------------------------------------------------- whole tables */
-
-struct found {
-	const struct uvs_rule_table *t;
-	_Atomic uint64_t *entry;
-	struct uvs_flow flow;
-	uint32_t slot;
-};
-
-typedef void (*found_fn)(void *arg, const struct found *at);
-
-static void
-walk_table(const struct uvs_rule_table *t, bool v6, found_fn fn, void *arg)
-{
-	_Atomic uint64_t *entry = t->word;
-
-	for (uint32_t i = 0; i < t->lines * t->per_line; i++, entry += t->stride) {
-		uint64_t head = atomic_load_explicit(entry, memory_order_acquire), body[BODY_MAX];
-		struct found at = {.t = t, .entry = entry, .slot = HEAD_SLOT(head)};
-
-		if (HEAD_STATE(head) != USED)
-			continue;
-		for (uint32_t n = 0; n < (v6 ? 4u : 1u); n++)
-			body[n] = load(&entry[1 + n]);
-		flow_of(&at.flow, head, body, v6);
-		fn(arg, &at);
-	}
-}
-
-static void
-walk(const struct uvs_rules *r, found_fn fn, void *arg)
-{
-	walk_table(&r->v4, false, fn, arg);
-	walk_table(&r->v6, true, fn, arg);
-}
-
-struct outside {
-	void (*fn)(void *arg, const struct uvs_flow *f, uint32_t slot);
-	void *arg;
-};
-
-static void
-show(void *arg, const struct found *at)
-{
-	const struct outside *o = arg;
-
-	o->fn(o->arg, &at->flow, at->slot);
-}
+/* -------------------------------------------------------------------------------- whole tables */
 
 void
 uvs_rules_walk(const struct uvs_rules *r,
 	       void (*fn)(void *arg, const struct uvs_flow *f, uint32_t slot), void *arg)
 {
-	struct outside o = {fn, arg};
+	for (uint32_t at = 0; at < r->lines * PER_LINE; at++) {
+		uint64_t word = atomic_load_explicit(&r->word[at], memory_order_acquire);
 
-	walk(r, show, &o);
+		if (STATE(word) == USED)
+			fn(arg, &r->flow[at], SLOT(word));
+	}
 }
 
 /* A rule that the one before left: known, or, if it makes no sense, no more. */
 static void
-adopt(void *arg, const struct found *at)
+adopt(struct uvs_rules_writer *w, uint32_t at)
 {
-	struct uvs_rules_writer *w = arg;
-	uint64_t hash = uvs_flow_hash(&at->flow, w->r->secret);
-	uint32_t far = distance(at->t, at->entry, hash), gen = HEAD_GEN(load(at->entry));
+	uint64_t word = atomic_load_explicit(&w->r->word[at], memory_order_acquire);
+	uint64_t hash = hash_of(w, &w->r->flow[at]);
+	uint32_t far = distance(w->r, at, hash);
 
-	if (far >= UVS_RULE_PROBES || at->slot == 0 || at->slot >= w->r->nb_slots) {
-		atomic_store_explicit(at->entry, PASSED, memory_order_release);
+	if (STATE(word) != USED)
+		return;
+	if (word != word_of(hash, SLOT(word)) || far >= UVS_RULE_PROBES || SLOT(word) == 0 ||
+	    SLOT(word) >= w->r->nb_slots) {
+		publish(w, at, PASSED);
 		return;
 	}
-	put_through(w, at->t, hash, far);
-	w->nb_rules[at->slot]++;
-	if (gen > w->generation)
-		w->generation = gen;
-}
-
-static void
-tidy(const struct uvs_rule_table *t, const uint16_t *passed)
-{
-	for (uint32_t line = 0; line < t->lines; line++)
-		if (passed[line] == 0)
-			tidy_line(t, line);
+	put_through(w, hash, far);
+	w->nb_rules[SLOT(word)]++;
 }
 
 int
@@ -509,53 +405,42 @@ uvs_rules_adopt(struct uvs_rules_writer *w, const struct uvs_rules *r,
 		const struct uvs_claims *claims)
 {
 	*w = (struct uvs_rules_writer){.r = r, .claims = claims};
-	w->passed4 = calloc(r->v4.lines, sizeof(*w->passed4));
-	w->passed6 = calloc(r->v6.lines, sizeof(*w->passed6));
-	if (w->passed4 == NULL || w->passed6 == NULL) {
-		uvs_rules_close(w);
+	w->passed = calloc(r->lines, sizeof(*w->passed));
+	if (w->passed == NULL)
 		return -ENOMEM;
-	}
-	walk(r, adopt, w);
-	tidy(&r->v4, w->passed4);
-	tidy(&r->v6, w->passed6);
+	for (uint32_t at = 0; at < r->lines * PER_LINE; at++)
+		adopt(w, at);
+	for (uint32_t line = 0; line < r->lines; line++)
+		if (w->passed[line] == 0)
+			tidy_line(r, line);
 	return 0;
 }
 
 void
 uvs_rules_close(struct uvs_rules_writer *w)
 {
-	free(w->passed4);
-	free(w->passed6);
-	w->passed4 = w->passed6 = NULL;
-}
-
-struct burial {
-	struct uvs_rules_writer *w;
-	uint32_t slot, found;
-};
-
-static void
-bury(void *arg, const struct found *at)
-{
-	struct burial *b = arg;
-
-	if (at->slot != b->slot)
-		return;
-	erase(b->w, at->t, at->entry, uvs_flow_hash(&at->flow, b->w->r->secret));
-	tell(b->w, &at->flow, at->slot, false);
-	b->found++;
+	free(w->passed);
+	w->passed = NULL;
 }
 
 uint32_t
 uvs_rules_reclaim(struct uvs_rules_writer *w, uint32_t slot)
 {
 	struct uvs_requests *ring = &w->r->ring[slot];
-	struct burial b = {w, slot, 0};
+	uint32_t found = 0;
 
 	atomic_store_explicit(&ring->tail, atomic_load(&ring->head), memory_order_release);
-	walk(w->r, bury, &b);
+	for (uint32_t at = 0; at < w->r->lines * PER_LINE; at++) {
+		uint64_t word = load(&w->r->word[at]);
+
+		if (STATE(word) != USED || SLOT(word) != slot)
+			continue;
+		erase(w, at, hash_of(w, &w->r->flow[at]));
+		tell(w, &w->r->flow[at], slot, false);
+		found++;
+	}
 	w->nb_rules[slot] = 0;
-	return b.found;
+	return found;
 }
 
 /* ------------------------------------------------------------------------------------- serving */

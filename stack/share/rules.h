@@ -4,19 +4,22 @@
  *
  * The manager writes, every receiver reads. A table of cache lines, linear probing by lines:
  *
- *   IPv4  16 bytes an entry, four to a line      head | both addresses
- *   IPv6  64 bytes an entry, one to a line       head | both addresses, 32 bytes
- *
- *   head = ports 32 | generation 22 | proto 1 | slot 6 | state 2; 1 line = UVS_LINE bytes
+ *   word[]  8 bytes a rule, eight to a line: signature 56 | slot 6 | state 2
+ *   flow[]  whose rule that is, for the manager alone
  *   state: EMPTY (the whole word is 0): nothing here, and nothing beyond this line was put through
  * it USED PASSED: nothing here, but look further
  *
- * An entry is written body first, then head (release): a reader that sees the head sees the body.
- * The reader looks at the head again after the body: an entry that was replaced in between has
- * another generation, and is not this flow. There are no moves and there is no lock, no state in
- * between that anybody waits for: a manager that is killed at any instruction leaves a table in
- * which every rule is there or is not, and its successor goes on from it (uvs_rules_adopt). No
- * reader registers itself, so none that dies or is stopped holds anything up.
+ * The signature is the hash of the flow but for its low bits, which say in which line it belongs.
+ * A reader believes it: one line is all that it looks at, and there is nothing to be read that
+ * might not belong together. Two flows with one signature in neighbouring lines (once in 2^40
+ * rules; who does not know the secret cannot choose them) mean that frames of one go to the other's
+ * slot, which passes them on: a rule costs hops, never a connection (steer.h). The manager keeps
+ * whose each rule is, and tells them apart.
+ *
+ * A rule is written flow first, then word (release). There are no moves and there is no lock, no
+ * state in between that anybody waits for: a manager that is killed at any instruction leaves a
+ * table in which every rule is there or is not, and its successor goes on from it
+ * (uvs_rules_adopt). No reader registers itself, so none that dies or is stopped holds anything up.
  *
  * (Why not rte_hash: docs/steering.md. Its writer cannot be killed and followed by another.)
  *
@@ -25,8 +28,8 @@
  * that it holds; what else it asks is refused and counted.
  *
  *  word            writer   order              reader        order
- *  entry.body      manager  relaxed, before head             relaxed, after head
- *  entry.head      manager  release            receivers     acquire, and again after the body
+ *  flow[]          manager  before word        the manager   after word
+ *  word[]          manager  release            receivers     relaxed
  *  ring.head       slot     release            manager       acquire
  *  ring.entry[]    slot     before head        manager       after head
  *  ring.tail       manager  release            slot, if full acquire
@@ -45,7 +48,7 @@
 #include "stack/share/flow.h"
 
 #define UVS_REQUESTS    256 /* of a ring; a power of two */
-#define UVS_RULE_PROBES 32  /* lines that a rule may be away from where it belongs */
+#define UVS_RULE_PROBES 16  /* lines that a rule may be away from where it belongs */
 
 struct uvs_request {
 	struct uvs_flow flow;
@@ -61,32 +64,27 @@ struct uvs_requests {
 	struct uvs_request entry[UVS_REQUESTS];
 };
 
-struct uvs_rule_table {
-	_Atomic uint64_t *word;
-	uint32_t lines;    /* a power of two */
-	uint32_t per_line; /* entries */
-	uint32_t stride;   /* words of an entry */
-};
-
 /* Private map of the shared memory. */
 struct uvs_rules {
-	struct uvs_rule_table v4, v6;
+	_Atomic uint64_t *word;    /* [lines * 8] */
+	struct uvs_flow *flow;     /* [lines * 8] */
+	uint32_t lines;            /* a power of two */
 	struct uvs_requests *ring; /* [nb_slots] */
 	uint32_t nb_slots;
 	uint64_t secret;
 };
 
-/* Bytes; and the map. rules: powers of two, 64 or more. The memory starts zeroed. */
-size_t uvs_rules_size(uint32_t rules4, uint32_t rules6, uint32_t nb_slots);
-void uvs_rules_map(struct uvs_rules *r, uint32_t rules4, uint32_t rules6, uint32_t nb_slots,
-		   uint64_t secret, void *memory);
+/* Bytes; and the map. rules: a power of two, 64 or more. The memory starts zeroed. */
+size_t uvs_rules_size(uint32_t rules, uint32_t nb_slots);
+void uvs_rules_map(struct uvs_rules *r, uint32_t rules, uint32_t nb_slots, uint64_t secret,
+		   void *memory);
 
 /* ------------------------------------------------------------------------------------- readers */
 
-/* hash: uvs_flow_hash(f, secret). */
-void uvs_rules_prefetch(const struct uvs_rules *r, const struct uvs_flow *f, uint64_t hash);
-/* The slot; 0: there is no rule. */
-uint32_t uvs_rules_find(const struct uvs_rules *r, const struct uvs_flow *f, uint64_t hash);
+/* hash: uvs_flow_hash(flow, secret). */
+void uvs_rules_prefetch(const struct uvs_rules *r, uint64_t hash);
+/* The slot, below 64; 0: there is no rule. */
+uint32_t uvs_rules_find(const struct uvs_rules *r, uint64_t hash);
 
 /* A slot's end of its ring. */
 struct uvs_requester {
@@ -112,9 +110,8 @@ void uvs_rules_settle(struct uvs_requester *q);
 struct uvs_rules_writer {
 	const struct uvs_rules *r;
 	const struct uvs_claims *claims;
-	uint16_t *passed4, *passed6; /* [lines] rules that lie beyond this line, put through it */
+	uint16_t *passed; /* [lines] rules that lie beyond this line, put through it */
 	uint64_t nb_rules[UVS_CLAIM_SLOTS];
-	uint32_t generation;
 	/* A rule came or went, after the table was changed: for NICs that have rules of their own.
 	 * May be NULL. */
 	void (*changed)(void *arg, const struct uvs_flow *f, uint32_t slot, bool there);
@@ -139,7 +136,7 @@ bool uvs_rules_waiting(const struct uvs_rules *r);
 /* All rules of a dead slot, and its requests. Returns how many rules. */
 uint32_t uvs_rules_reclaim(struct uvs_rules_writer *w, uint32_t slot);
 
-/* Call fn for every rule: for `uvstack rules`. Anyone. */
+/* Call fn for every rule: for `uvstack rules`. */
 void uvs_rules_walk(const struct uvs_rules *r,
 		    void (*fn)(void *arg, const struct uvs_flow *f, uint32_t slot), void *arg);
 

@@ -31,7 +31,7 @@ uvs_steer_size(const struct uvs_steer_size *s)
 {
 	return sizeof(struct uvs_claims) + UVS_GROUPS * sizeof(struct uvs_group) + UVS_LINE +
 	       nic_bytes() + s->nb_slots * sizeof(struct uvs_steer_stats) +
-	       uvs_rules_size(s->rules4, s->rules6, s->nb_slots);
+	       uvs_rules_size(s->rules, s->nb_slots);
 }
 
 static bool
@@ -45,8 +45,7 @@ uvs_steer_map(struct uvs_steer_map *m, const struct uvs_steer_size *s, void *mem
 {
 	char *at = memory;
 
-	if (s->nb_slots < 2 || s->nb_slots > UVS_CLAIM_SLOTS || !good_number(s->rules4) ||
-	    !good_number(s->rules6))
+	if (s->nb_slots < 2 || s->nb_slots > UVS_CLAIM_SLOTS || !good_number(s->rules))
 		return -EINVAL;
 	*m = (struct uvs_steer_map){.size = *s};
 	m->claims = (void *)at;
@@ -61,7 +60,7 @@ uvs_steer_map(struct uvs_steer_map *m, const struct uvs_steer_size *s, void *mem
 	at += nic_bytes();
 	m->stats = (void *)at;
 	at += s->nb_slots * sizeof(struct uvs_steer_stats);
-	uvs_rules_map(&m->rules, s->rules4, s->rules6, s->nb_slots, s->secret, at);
+	uvs_rules_map(&m->rules, s->rules, s->nb_slots, s->secret, at);
 	return 0;
 }
 
@@ -318,7 +317,7 @@ decide(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 	}
 	w->hash = uvs_flow_hash(flow, s->map->size.secret);
 	w->undecided = true;
-	uvs_rules_prefetch(&s->map->rules, flow, w->hash);
+	uvs_rules_prefetch(&s->map->rules, w->hash);
 }
 
 /* A datagram of a port on which some socket has a peer: is it this one? All who hold the port are
@@ -391,7 +390,7 @@ for_owner(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 static void
 decide_by_rules(struct uvs_steer *s, struct uvs_frame *f, struct work *w)
 {
-	uint32_t rule = uvs_rules_find(&s->map->rules, &w->p.flow, w->hash);
+	uint32_t rule = uvs_rules_find(&s->map->rules, w->hash);
 
 	if (rule < UVS_CLAIM_SLOTS && (w->others >> rule & 1) != 0)
 		send_to(s, f, w, rule, UVS_STEER_TO_RULE);

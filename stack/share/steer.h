@@ -148,9 +148,8 @@ struct uvs_group {
 /* What all processes have to agree on; the manager says it. */
 struct uvs_steer_size {
 	uint32_t nb_slots; /* 2..UVS_CLAIM_SLOTS, the manager's included */
-	uint32_t rules4;   /* flow rules there is room for, by family; powers of two, 64 or more */
-	uint32_t rules6;
-	uint64_t secret; /* random: of the hashes that peers could otherwise choose to collide */
+	uint32_t rules;    /* flow rules there is room for; a power of two, 64 or more */
+	uint64_t secret;   /* random: of the hashes that peers could otherwise choose to collide */
 };
 
 /* Where everything is. Private to a process, constant. */

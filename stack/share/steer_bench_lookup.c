@@ -41,13 +41,13 @@ key_of(const struct uvs_flow *f)
 static void
 open_ours(struct tables *t, uint32_t room)
 {
-	size_t size = (uvs_rules_size(room, 64, 2) + 63) / 64 * 64;
+	size_t size = (uvs_rules_size(room, 2) + 63) / 64 * 64;
 	void *at = aligned_alloc(2u << 20, (size + (2u << 20) - 1) & ~(size_t)((2u << 20) - 1));
 
 	if (at == NULL || (t->claims = calloc(1, sizeof(*t->claims))) == NULL)
 		abort();
 	memset(at, 0, size);
-	uvs_rules_map(&t->rules, room, 64, 2, SECRET, at);
+	uvs_rules_map(&t->rules, room, 2, SECRET, at);
 	if (uvs_rules_adopt(&t->writer, &t->rules, t->claims) < 0)
 		abort();
 }
@@ -96,10 +96,10 @@ ours(struct tables *t, const struct uvs_flow *f)
 
 	for (uint32_t i = 0; i < LANE_BURST; i++) {
 		hash[i] = uvs_flow_hash(&f[i], SECRET);
-		uvs_rules_prefetch(&t->rules, &f[i], hash[i]);
+		uvs_rules_prefetch(&t->rules, hash[i]);
 	}
 	for (uint32_t i = 0; i < LANE_BURST; i++)
-		t->sum += uvs_rules_find(&t->rules, &f[i], hash[i]);
+		t->sum += uvs_rules_find(&t->rules, hash[i]);
 }
 
 static void

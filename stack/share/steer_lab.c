@@ -33,7 +33,7 @@ void
 steer_lab_open(struct steer_lab *l)
 {
 	static const struct uvs_steer_size sizes = {
-		.nb_slots = LAB_SLOTS, .rules4 = 64, .rules6 = 64, .secret = 0x5eed};
+		.nb_slots = LAB_SLOTS, .rules = 64, .secret = 0x5eed};
 	size_t buffers = (size_t)LAB_SLOTS * LAB_BUFFERS, map = aligned(uvs_steer_size(&sizes));
 	char *at;
 
