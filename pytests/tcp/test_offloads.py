@@ -94,10 +94,11 @@ def test_what_is_lost_comes_again_as_it_was(net, stream, peer, lost):
     first, segments = peer.ack, drain(stream, peer)
     stream("c.close()")
     kept = {(f[TCP].seq - first) % (1 << 32): payload_of(f) for i, f in enumerate(segments) if i not in lost}
-    fins = set()
+    fins, echo = set(), 1
     for _ in range(40):
         for f in drain(stream, peer):
             begin = (f[TCP].seq - first) % (1 << 32)
+            echo = dict(f[TCP].options)["Timestamp"][0]
             if payload_of(f):
                 kept[begin] = payload_of(f)
             if "F" in str(f[TCP].flags):
@@ -105,7 +106,7 @@ def test_what_is_lost_comes_again_as_it_was(net, stream, peer, lost):
         peer.ack = (first + contiguous(kept)) % (1 << 32)
         if contiguous(kept) == len(data) and fins:
             break
-        peer.send("A", window=4096, options=[("Timestamp", (3, 1)), *sacks(kept, first)])
+        peer.send("A", window=4096, options=[("Timestamp", (3, echo)), *sacks(kept, first)])
         stream("0")
         net.clock.step(0.25)
     assert b"".join(kept[begin] for begin in sorted(kept)) == data

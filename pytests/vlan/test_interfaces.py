@@ -46,8 +46,10 @@ class Side:
 
 @pytest.fixture
 def host(net, puppet_on):
-    """A puppet on a host with two VLANs, bound to nothing yet."""
-    return puppet_on(net.host("server", vlan=VLANS))
+    """A puppet on a host with two VLANs."""
+    puppet = puppet_on(net.host("server", vlan=VLANS))
+    puppet(f"tcp(['{ADDRESS[100]}', 1]).close()")  # brings the stack up
+    return puppet
 
 
 @pytest.fixture

@@ -106,11 +106,12 @@ uvl_loop_input(struct pbuf *p, struct netif *n)
 bool
 uvs_netif_hairpin(struct uvs_instance *in)
 {
-	bool any = hairpin(&in->netif) | hairpin(&in->lo);
+	unsigned int n = hairpin(&in->netif);
 
+	n += hairpin(&in->lo);
 	for (unsigned int i = 0; i < in->nvlans; i++)
-		any |= hairpin(&in->vlan[i].netif);
-	return any;
+		n += hairpin(&in->vlan[i].netif);
+	return n != 0;
 }
 
 /* ----------------------------------------------------------------------------------- transmit */

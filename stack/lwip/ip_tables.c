@@ -182,7 +182,7 @@ owner_of(const ip4_addr_t *addr)
 {
 	struct netif *n;
 
-	if (addr == NULL || ip4_addr_isany(addr))
+	if (ip4_addr_isany(addr)) /* NULL is, too */
 		return NULL;
 	NETIF_FOREACH(n)
 	{
