@@ -91,9 +91,8 @@ class Puppet:
         self._socket.close()
 
 
-@pytest.fixture
-def puppet_on(net):
-    """A function that starts a puppet on a host."""
+def starter(net):
+    """A function that starts a puppet on a host, until the fixture ends."""
     made = []
 
     def start(host, **config):
@@ -103,6 +102,12 @@ def puppet_on(net):
     yield start
     for puppet in made:
         puppet.close()
+
+
+@pytest.fixture
+def puppet_on(net):
+    """A function that starts a puppet on a host."""
+    yield from starter(net)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +120,12 @@ def module_net(request, uvnet_run):
     yield network.up()
     problems = network.close(failed=request.session.testsfailed > failed)
     assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def module_puppet_on(module_net):
+    """The same, for all tests of a module."""
+    yield from starter(module_net)
 
 
 @pytest.fixture(scope="module")

@@ -44,24 +44,39 @@ class Side:
         assert (answer[ARP].op, answer[ARP].psrc, answer[ARP].pdst) == (2, of, ip)
 
 
-@pytest.fixture
-def host(net, puppet_on):
+@pytest.fixture(scope="module")
+def vlan_host(module_net, module_puppet_on):
     """A puppet on a host with two VLANs."""
-    puppet = puppet_on(net.host("server", vlan=VLANS))
+    puppet = module_puppet_on(module_net.host("server", vlan=VLANS))
     puppet(f"tcp(['{ADDRESS[100]}', 1]).close()")  # brings the stack up
     return puppet
 
 
-@pytest.fixture
-def sides(net, host):
-    """By VLAN: a neighbour of the host."""
-    wire = net.wire("wire", promiscuous=True)
-    made = {vlan: Side(wire, host.host.mac, vlan, ip) for vlan, ip in PEER.items()}
+@pytest.fixture(scope="module")
+def neighbours(module_net, vlan_host):
+    """By VLAN: a neighbour of the host, which it knows."""
+    wire = module_net.wire("wire", promiscuous=True)
+    made = {vlan: Side(wire, vlan_host.host.mac, vlan, ip) for vlan, ip in PEER.items()}
     wire.drain()
     for vlan, side in made.items():
         side.known(side.ip, of=ADDRESS[vlan])
         side.known(ROUTER[vlan], of=ADDRESS[vlan])
     return made
+
+
+@pytest.fixture
+def host(vlan_host):
+    """The puppet, with nothing open."""
+    yield vlan_host
+    vlan_host("reset")
+
+
+@pytest.fixture
+def sides(host, neighbours):
+    """The neighbours, with nothing waiting."""
+    host("0")
+    neighbours[100].wire.drain()
+    return neighbours
 
 
 @pytest.mark.parametrize("vlan", PEER)
@@ -72,14 +87,16 @@ def test_ping_is_answered_in_its_vlan(sides, vlan):
     assert (answer[IP].src, answer[IP].dst, answer[ICMP].type) == (ADDRESS[vlan], side.ip, 0)
 
 
-def test_frames_of_other_vlans_are_dropped_and_counted(net, host, sides):
-    stranger = Side(sides[100].wire, host.host.mac, 300, PEER[100])
-    stranger.send(IP(src=PEER[100], dst=ADDRESS[100]) / ICMP())
-    host("0")
-    assert not [f for f in stranger.wire.drain() if ICMP in f]
-    host.close()
-    host.app.wait()
-    assert host.host.stats()["dropped.rx_vlan"] == 1
+def test_frames_of_other_vlans_are_dropped_and_counted(net, puppet_on):
+    server = puppet_on(net.host("server", vlan=VLANS))
+    server(f"tcp(['{ADDRESS[100]}', 1]).close()")
+    side = Side(net.wire("wire", promiscuous=True), server.host.mac, 300, PEER[100])
+    side.send(IP(src=side.ip, dst=ADDRESS[100]) / ICMP())
+    server("0")
+    assert not [f for f in side.wire.drain() if ICMP in f]
+    server.close()
+    server.app.wait()
+    assert server.host.stats()["dropped.rx_vlan"] == 1
 
 
 def test_an_answer_to_far_away_goes_by_the_router_of_its_vlan(host, sides):

@@ -34,7 +34,8 @@ uvl_on_conflict(const ip4_addr_t *addr, const u8_t *mac, bool kept)
 		kept ? "it is kept and defended here" : "it is not used here");
 }
 
-/* The first of those that nobody else has is the interface's own. ask: whether somebody has them. */
+/* The first of those that nobody else has is the interface's own. ask: whether somebody has them.
+ */
 static void
 use_nets(struct netif *n, const struct uvs_conf_nets *nets, struct in_addr router, bool ask)
 {
