@@ -32,8 +32,9 @@ size_t
 zones_bytes(const struct mgr *m)
 {
 	uint32_t slots = m->conf.slots;
-	size_t mbuf = sizeof(struct rte_mbuf) + sizeof(struct uvs_mbuf_priv) + uvs_mem_room(m->conf.mtu) +
-		      RTE_PKTMBUF_HEADROOM + 4 * RTE_CACHE_LINE_SIZE + 2 * sizeof(void *);
+	size_t mbuf = sizeof(struct rte_mbuf) + sizeof(struct uvs_mbuf_priv) +
+		      uvs_mem_room(m->conf.mtu) + RTE_PKTMBUF_HEADROOM + 4 * RTE_CACHE_LINE_SIZE +
+		      2 * sizeof(void *);
 	size_t pcbs = m->conf.connections * (sizeof(struct tcp_pcb) + sizeof(uint32_t));
 
 	struct uvs_steer_size steer = steer_size(m);
