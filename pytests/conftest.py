@@ -153,20 +153,6 @@ def puppet(module_puppet):
 
 
 @pytest.fixture
-def puppet_on(net):
-    """Puppets on hosts that the test makes."""
-    made = []
-
-    def start(host, **config):
-        made.append(Puppet(net, host, **config))
-        return made[-1]
-
-    yield start
-    for puppet in made:
-        puppet.close()
-
-
-@pytest.fixture
 def wire(module_wire):
     """The module's wire, with nothing waiting."""
     module_wire.drain()

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,12 @@ def test_an_application_comes_and_goes(net, host):
     assert (slot["state"], slot["reclaims"]) == ("free", 0)
     assert host.show("status")[0]["exits"] == 1
     host.assert_clean()
+
+
+def test_only_the_driver_of_the_card_is_loaded(host):
+    """An application does not load the others that DPDK has: that took most of a start."""
+    maps = Path(f"/proc/{redis(host).pid}/maps").read_text(encoding="ascii")
+    assert set(re.findall(r"librte_(?:net|crypto|event)_\w+", maps)) == {"librte_net_uveth"}
 
 
 def test_no_slot_left(host):

@@ -316,7 +316,10 @@ eal_main(void *arg)
 		r = make_trace_dir(s->c);
 	if (r < 0)
 		return r;
+	/* DPDK's tools, which load all drivers, look for what theirs have made in the primary. */
+	uvs_eal_own_driver = driver != NULL && (s->role == NULL || !s->role->primary);
 	r = rte_eal_init(n, argv);
+	uvs_eal_own_driver = false;
 	return r < 0 ? -rte_errno : 0;
 }
 

@@ -29,6 +29,10 @@ int uvs_eal_start(const struct uvs_conf *c, const struct uvs_eal_role *role);
  * in all but the primary. */
 extern bool uvs_heap_private __attribute__((visibility("hidden")));
 
+/* This thread starts EAL, which is not to load DPDK's drivers (drivers.c). */
+extern __thread bool uvs_eal_own_driver
+	__attribute__((visibility("hidden"), tls_model("initial-exec")));
+
 /* A function of the driver that was loaded as a plugin, or NULL. */
 void *uvs_eal_symbol(const char *name);
 
