@@ -5,6 +5,9 @@ process is killed while it attaches, or the manager is killed or replaced. Every
 
 Services that were not touched lose no question, iperf3, which nobody touches, flows on, and at the end nothing
 has grown and every buffer is at home. The last line says what happened; exit status 0 only if that is so.
+
+With --starts N, instead: N processes start and end one after the other, every second one killed. The last line
+has the times that attaching and reclaiming took; exit status 0 only if nothing has grown.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uvnet_demo import shared
+from uvnet_demo import shared, starts
 from uvnet_demo.shared import Service
 from uvnet_harness import Build, Net, Settings, Shape, journal, wait
 from uvnet_harness.reaper import Reaper
@@ -45,6 +49,14 @@ class Found:
     stalled: int = 0
     """seconds in which iperf3 sent nothing"""
     wrong: list[str] = field(default_factory=list)
+    minutes: float = 0.0
+
+    def __str__(self) -> str:
+        deeds = ", ".join(f"{name} {count}" for name, count in self.deeds.items())
+        return (
+            f"{self.minutes:g} min: {deeds}; attach p99 {self.attach_ms:.0f} ms, reclaim p99 {self.reclaim_ms:.1f} ms; "
+            f"lost by others {self.lost}; iperf3 stalled {self.stalled} s; {len(self.wrong)} wrong"
+        )
 
 
 class Storm:
@@ -226,6 +238,7 @@ def parse_options(words: list[str]) -> argparse.Namespace:
         prog="ci/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=10, metavar="M", help="(default: 10)")
+    parser.add_argument("--starts", type=int, default=0, metavar="N", help="N starts and ends, and no storm")
     parser.add_argument("--seed", type=int, default=None, metavar="S", help="of all choices (default: random, printed)")
     parser.add_argument("--rate", type=int, default=100, metavar="N", help="questions a second and service (default: 100)")
     root = Path(__file__).resolve().parents[2]
@@ -234,20 +247,27 @@ def parse_options(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def soak(options: argparse.Namespace, seed: int) -> Found:
-    """A storm on a network of its own."""
+def storm(net: Net, options: argparse.Namespace, seed: int) -> Found:
+    """A storm, to its end."""
+    made = Storm(net, seed, options.rate)
+    made.found.minutes = options.minutes
+    made.run(options.minutes * 60)
+    made.end()
+    return made.found
+
+
+def on_network(options: argparse.Namespace, deed: Callable[[Net], Found | starts.Starts]) -> Found | starts.Starts:
+    """Do it on a network of its own."""
     settings = Settings(Build(options.build.absolute()), options.artifacts.absolute())
     journal.sweep()
     reaper, book = Reaper(), journal.Journal()
     try:
         net = Net(settings, "soak", book, Shape(queues=shared.QUEUES, ports=10, capture=False))
-        found, failed = Found(), True
+        found: Found | starts.Starts = Found()
+        failed = True
         try:
             net.up()
-            storm = Storm(net, seed, options.rate)
-            found = storm.found
-            storm.run(options.minutes * 60)
-            storm.end()
+            found = deed(net)
             failed = bool(found.wrong)
         finally:
             found.wrong += net.close(failed=failed, reason="see the terminal")
@@ -261,9 +281,12 @@ def main(words: list[str]) -> int:
     """The soak."""
     options = parse_options(words)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1 << 32)
-    print(f"ci/soak --minutes {options.minutes:g} --seed {seed}", flush=True)
+    print(f"ci/soak --starts {options.starts}" if options.starts else f"ci/soak --minutes {options.minutes:g} --seed {seed}", flush=True)
     try:
-        found = soak(options, seed)
+        if options.starts:
+            found = on_network(options, lambda net: starts.run(net, options.starts))
+        else:
+            found = on_network(options, lambda net: storm(net, options, seed))
     except KeyboardInterrupt:
         print("\nci/soak: ended; nothing is left behind", file=sys.stderr)
         return 130
@@ -272,9 +295,5 @@ def main(words: list[str]) -> int:
         return 1
     for what in found.wrong:
         print(f"ci/soak: {what}", file=sys.stderr)
-    deeds = ", ".join(f"{name} {count}" for name, count in found.deeds.items())
-    print(
-        f"{options.minutes:g} min: {deeds}; attach p99 {found.attach_ms:.0f} ms, reclaim p99 {found.reclaim_ms:.1f} ms; "
-        f"lost by others {found.lost}; iperf3 stalled {found.stalled} s; {len(found.wrong)} wrong"
-    )
+    print(found)
     return 1 if found.wrong else 0

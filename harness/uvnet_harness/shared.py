@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uvnet_harness import wait
@@ -99,6 +100,18 @@ class SharedHost(Host):
     def slots_of(self, app: App) -> list[dict[str, Any]]:
         """The slots that an application has now."""
         return [row for row in self.show("queues") if row["pid"] == app.pid]
+
+    def footprint(self) -> dict[str, int]:
+        """How much there is of all that processes which are gone could have left behind: DPDK's heap and
+        files, slots, the manager's descriptors, entries of the host's and of DPDK's directories."""
+        status = self.show("status")[0]
+        manager = Path(f"/proc/{self.manager.pid}")
+        folder = manager / "root" / str(self.group.folder).lstrip("/")  # with its hugetlbfs
+        return {
+            **{key: int(status[key]) for key in ("heap", "files", "free")},
+            "descriptors": len(list((manager / "fd").iterdir())),
+            "entries": len(list(folder.rglob("*"))),
+        }
 
     def asserted(self) -> bool:
         """True if an assertion of lwIP failed in a command that ended in order."""

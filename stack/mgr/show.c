@@ -402,7 +402,9 @@ show_status(struct mgr *m, struct out *o)
 	out_num(o, "returned", 8, m->stats.returned);
 	out_num(o, "resets", 6, m->stats.resets);
 	out_num(o, "locks", 5, m->stats.locks);
+	out_num(o, "attach_p50_us", 13, span_percentile(&m->attach, 50));
 	out_num(o, "attach_p99_us", 13, span_percentile(&m->attach, 99));
+	out_num(o, "reclaim_p50_us", 14, span_percentile(&m->reclaim, 50));
 	out_num(o, "reclaim_p99_us", 14, span_percentile(&m->reclaim, 99));
 	out_num(o, "seconds", 7, (mgr_now() - m->started_ns) / UVS_NS_PER_S);
 	out_num(o, "heap", 9, heap_bytes());
