@@ -72,30 +72,37 @@ notsent_space(const struct uvs_sock *s)
 }
 
 static uint32_t
-send_space(const struct uvs_sock *s)
+space_below(const struct uvs_sock *s, uint32_t limit)
 {
-	uint32_t used = queued(s), limit = send_limit(s);
+	uint32_t used = queued(s);
 
 	if (s->starved.prev != NULL || s->tcp.pcb->snd_queuelen >= TCP_SND_QUEUELEN - 8)
 		return 0;
 	return MIN(used < limit ? limit - used : 0, notsent_space(s));
 }
 
+static uint32_t
+send_space(const struct uvs_sock *s)
+{
+	return space_below(s, send_limit(s));
+}
+
 /* As sk_stream_is_writeable(): free at least a third of the buffer. */
 static bool
 writable(const struct uvs_sock *s)
 {
+	uint32_t limit, space;
+
 	if (s->tcp.pcb == NULL)
 		return true;
-	if (unlikely(s->opt.notsent_lowat != 0)) {
-		uint32_t used = queued(s), limit = send_limit(s);
-
-		return used * 3 <= limit * 2 && notsent(s) < (uint32_t)s->opt.notsent_lowat / 2 &&
-		       send_space(s) > 0;
-	}
+	limit = send_limit(s);
+	space = space_below(s, limit);
+	if (unlikely(s->opt.notsent_lowat != 0))
+		return queued(s) * 3 <= limit * 2 &&
+		       notsent(s) < (uint32_t)s->opt.notsent_lowat / 2 && space > 0;
 	if (s->tcp.chain != 0)
-		return send_space(s) >= s->tcp.chain;
-	return send_space(s) * 3 >= send_limit(s);
+		return space >= s->tcp.chain;
+	return space * 3 >= limit;
 }
 
 static bool
