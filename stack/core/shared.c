@@ -65,6 +65,10 @@ shared_kick(struct uvs_instance *in)
 		uvs_waiter_post(d, UVS_W_KICKED);
 }
 
+/* What it comes to (ci/cost: both ends together, sums made in software): a request of 100 bytes and
+ * its answer 16,700 instructions, one malloc() and one burst at each end, no system call while
+ * somebody polls. A connection with one request 70,800 instructions, 12 allocations, and at each
+ * end two system calls, for its number: a dup and a close. */
 static long
 shared_call(struct uvs_instance *in, uvs_call_fn fn, void *arg)
 {
