@@ -123,6 +123,7 @@ struct uvs_conf {
 	uint32_t app_clock; /* enum uvs_conf_app_clock */
 	uint32_t poll;      /* enum uvs_conf_poll */
 	uint32_t spin_us;
+	uint32_t budget;
 
 	/* memory */
 	uint32_t memory_mb;

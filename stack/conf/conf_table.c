@@ -205,6 +205,10 @@ const struct uvs_conf_key uvs_conf_keys[] = {
 	{"spin_us", UVS_CONF_UINT, AT(spin_us), "50", 0, 10000, NULL, "Running",
 	 "Longest time in microseconds that poll = adaptive polls before it sleeps. It polls less "
 	 "when that has lately been in vain.", NULL},
+	{"budget", UVS_CONF_UINT, AT(budget), "128", 32, 65536, NULL, "Running",
+	 "Frames of a receive queue that one round of a stack handles, in bursts of 32, before other "
+	 "queues, timers and the application have their turn. What is left waits for the next round, "
+	 "and is counted as squeezed (uvstack softnet).", NULL},
 
 	{"memory_mb", UVS_CONF_UINT, AT(memory_mb), "0", 0, 65536, NULL, "Memory",
 	 "Megabytes for DPDK. 0: as much as mbufs and the queues need.", NULL},

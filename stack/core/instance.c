@@ -197,13 +197,13 @@ uvs_inst_lost(struct uvs_instance *in, enum uvs_lost why, const struct rte_mbuf 
 /* ------------------------------------------------------------------------------------- the loop */
 
 static void
-count_poll(struct uvs_instance *in, uint16_t queue, unsigned int n)
+count_poll(struct uvs_instance *in, uint16_t queue, unsigned int n, bool squeezed)
 {
 	struct uvs_queue_stats *s = &in->seen->queue[queue - in->port.rxq];
 
 	s->polls++;
 	s->packets += n;
-	if (unlikely(n == UVS_BUDGET_RX * UVS_RX_BURST)) {
+	if (unlikely(squeezed)) {
 		s->time_squeeze++;
 		in->seen->loop.time_squeeze++;
 	}
@@ -255,10 +255,10 @@ poll_queue(struct uvs_instance *in, uint16_t queue)
 {
 	struct rte_mbuf *burst[UVS_RX_BURST];
 	unsigned int total = 0;
+	uint16_t n;
 
-	for (int i = 0; i < UVS_BUDGET_RX; i++) {
-		uint16_t n = rte_eth_rx_burst(in->port.id, queue, burst, UVS_RX_BURST);
-
+	do {
+		n = rte_eth_rx_burst(in->port.id, queue, burst, UVS_RX_BURST);
 		if (uvs_latency_on(in) && n != 0)
 			uvs_latency_received(in, burst, n);
 		if (unlikely(in->nvlans != 0))
@@ -273,11 +273,9 @@ poll_queue(struct uvs_instance *in, uint16_t queue)
 			for (uint16_t j = 0; j < n; j++)
 				uvs_netif_receive(in, burst[j]);
 		total += n;
-		if (n < UVS_RX_BURST)
-			break;
-	}
+	} while (n == UVS_RX_BURST && total < in->conf->budget);
 	in->rx_frame = NULL;
-	count_poll(in, queue, total);
+	count_poll(in, queue, total, n == UVS_RX_BURST);
 	return total;
 }
 

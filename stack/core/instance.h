@@ -8,8 +8,8 @@
  *
  * The loop (uvs_inst_poll), in this order: RX burst of every queue, its frames through lwIP; frames
  * the host sent to itself; timers that are due; refused senders when mbufs came back; TX burst.
- * Each stage has a budget; running into it is counted (time_squeeze) and the rest is for the next
- * poll.
+ * Each queue, and the soft queues together, have a budget (uvs_conf.budget); running into it is
+ * counted (time_squeeze) and the rest is for the next poll.
  *
  * Hot path costs of a call: two atomic exchanges (lock), one clock read, one TX burst if frames
  * were made. No system call, no allocation here.
@@ -25,8 +25,6 @@
 #include "stack/seen/seen.h"
 
 #include "lwip/netif.h"
-
-#define UVS_BUDGET_RX 4 /* bursts per queue and poll */
 
 /* Interfaces as applications number them, and zones of IPv6 addresses. */
 #define UVS_IFINDEX_LO   1

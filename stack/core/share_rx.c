@@ -359,15 +359,14 @@ uvs_share_poll(struct uvs_instance *in)
 
 	if (unlikely(s->homeless != NULL))
 		try_homeless(s);
-	for (int round = 0; round < UVS_BUDGET_RX; round++) {
+	do {
 		n = uvs_softq_take(&s->end, ref, TAKE);
 		if (uvs_latency_on(in) && n != 0)
 			uvs_latency_received(in, NULL, 0);
 		take_frames(in, f, ref, n);
 		total += n;
-		if (n < TAKE / 2)
-			break;
-	}
+	} while (n >= TAKE / 2 && total < in->conf->budget);
+	in->seen->loop.time_squeeze += n >= TAKE / 2;
 	return total;
 }
 

@@ -41,7 +41,7 @@
 
 #define UVS_COUNTERS(N, G, D)                                                                       \
 	N("loop", "processed", UVS_UNIT_PACKETS, SEEN(loop.processed), "frames that a poll handled") \
-	N("loop", "time_squeeze", UVS_UNIT_TIMES, SEEN(loop.time_squeeze), "polls of a queue that used up their budget with more waiting") \
+	N("loop", "time_squeeze", UVS_UNIT_TIMES, SEEN(loop.time_squeeze), "polls of a queue, or of the soft queues, that used up their budget with more waiting") \
 	N("loop", "polls", UVS_UNIT_TIMES, SEEN(loop.polls), "rounds of the loop")                   \
 	N("loop", "work_polls", UVS_UNIT_TIMES, SEEN(loop.work_polls), "rounds that found frames")   \
 	N("loop", "calls", UVS_UNIT_TIMES, SEEN(loop.calls), "requests by the application's threads") \

@@ -141,6 +141,12 @@ pair_policy(uint32_t poll)
 }
 
 void
+pair_budget(uint32_t frames)
+{
+	confs[0].budget = confs[1].budget = frames;
+}
+
+void
 pair_stop(void)
 {
 	for (int h = 0; h < 2; h++) {

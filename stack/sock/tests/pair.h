@@ -46,6 +46,9 @@ void pair_stop(void);
 /* How whoever waits does it: enum uvs_conf_poll. */
 void pair_policy(uint32_t poll);
 
+/* How many frames a round handles: the budget of uvs_conf. */
+void pair_budget(uint32_t frames);
+
 /* Run both hosts for a round. */
 void pair_poll(void);
 

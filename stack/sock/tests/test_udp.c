@@ -427,6 +427,54 @@ test_many_at_once(void)
 	uvs_sock_put(s);
 }
 
+/* A round of the host that receives: how many frames it has handled. */
+static unsigned int
+round_of_receiver(void)
+{
+	unsigned int n;
+
+	CHECK(uvs_inst_enter(hosts[1]));
+	n = uvs_inst_poll(hosts[1]);
+	uvs_inst_leave(hosts[1]);
+	return n;
+}
+
+#define FLOOD 200
+
+/* One sender floods, another sends one datagram behind it: a round does no more than its budget, so
+ * that who reads has his turn in between, and what waits behind the flood comes with the rounds. */
+static void
+test_budget(void)
+{
+	struct uvs_sock *flooded = bound(1, 7100), *other = bound(1, 7101);
+	struct uvs_sock *flood = bound(0, 0), *single = bound(0, 0);
+	uint64_t squeezed;
+	char buf[10];
+	int read = 0;
+
+	CHECK_EQ(send_to(flood, pair_addr(1, 7100), "arp", 3), 3);
+	CHECK(pair_until(readable, flooded));
+	CHECK_EQ(recv_from(flooded, buf, sizeof(buf), NULL, 0), 3);
+	pair_budget(64);
+	squeezed = hosts[1]->seen->loop.time_squeeze;
+	for (int i = 0; i < FLOOD; i++)
+		CHECK_EQ(send_to(flood, pair_addr(1, 7100), "flood", 5), 5);
+	CHECK_EQ(send_to(single, pair_addr(1, 7101), "one", 3), 3);
+	for (int i = 1; i <= 4; i++) {
+		CHECK_EQ(round_of_receiver(), i < 4 ? 64 : FLOOD + 1 - 3 * 64);
+		CHECK_EQ(hosts[1]->seen->loop.time_squeeze - squeezed, i < 4 ? i : 3);
+		CHECK_EQ(readable(other), i == 4);
+		while (recv_from(flooded, buf, sizeof(buf), NULL, 0) == 5)
+			read++;
+	}
+	CHECK_EQ(read, FLOOD);
+	pair_budget(128);
+	uvs_sock_put(flooded);
+	uvs_sock_put(other);
+	uvs_sock_put(flood);
+	uvs_sock_put(single);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -445,6 +493,7 @@ static const struct {
 	{"not_to_be_cut", test_not_to_be_cut},
 	{"errors_are_bounded", test_errors_are_bounded},
 	{"many_at_once", test_many_at_once},
+	{"budget", test_budget},
 };
 
 int
