@@ -10,14 +10,18 @@ from pathlib import Path
 from uvnet_suites.base import Outcomes, Suite, lay_out, replace, sources
 
 UNITS = (
-    "protocol", "quit", "auth", "querybuf", "limits", "pendingquerybuf", "introspection", "introspection-2", "tracking",
-    "multi", "pubsub", "pubsubshard", "info", "info-command", "keyspace", "networking", "scan", "slowlog", "pause",
+    "protocol", "quit", "auth", "querybuf", "limits", "pendingquerybuf", "introspection-2", "tracking",
+    "multi", "pubsub", "pubsubshard", "info", "info-command", "keyspace", "scan", "slowlog", "pause",
     "obuf-limits", "client-eviction", "expire", "other", "replybufsize", "type/string", "type/incr", "type/list",
     "type/hash", "type/set",
 )  # fmt: skip
-"""Those of one server, but for what is about memory, persistence and scripts."""
+"""Those of one server, but for what is about memory, persistence and scripts, and for those that want 127.0.0.2, the
+machine's other addresses and ports taken at 127.0.0.1 (networking, introspection)."""
 
 PORTS = 300
+
+AS_IF_LOCAL = "protected-mode no\nenable-protected-configs yes\nenable-debug-command yes\nenable-module-command yes\n"
+"""What redis lets clients at 127.0.0.1 do."""
 
 LINE = re.compile(r"\[(?P<what>ok|err|exception|skip|ignore|timeout)\]: (?P<name>.*?)(?: \(\d+ ms\))?(?: in tests/.*)?$")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,7 +44,7 @@ class Redis(Suite):
             for name in ("default.conf", "minimal.conf"):
                 config = folder / "tests" / "assets" / name
                 text = config.read_text().replace("bind 127.0.0.1", f"bind {address}")
-                config.write_text(f"{text}\nprotected-mode no\n")
+                config.write_text(f"{text}\n{AS_IF_LOCAL}")
             replace(folder / "tests" / "support" / "redis.tcl", "{server 127.0.0.1}", f"{{server {address}}}")
 
     def command(self, folder: Path, tests: Iterable[str]) -> list[str]:
