@@ -53,14 +53,17 @@ def run(net: Net, number: int) -> Starts:
     for turn in range(WARM_UP):
         _start(host, killed=turn % 2 == 1)
     wait.until(lambda: host.show("ps") == [], 5, "the last process to be gone")
-    before, resident = host.footprint(), _resident_kb(host)
+    resident = _resident_kb(host)
+    before = host.footprint()
     for turn in range(number):
         _start(host, killed=turn % 2 == 1)
     wait.until(lambda: host.show("ps") == [], 5, "the last process to be gone")
     host.assert_clean()
     found = Starts(number, host.show("status")[0])
-    after = host.footprint()
-    found.wrong = [f"{what}: {before[what]} at first, {after[what]} in the end" for what in before if after[what] != before[what]]
+    try:
+        wait.until(lambda: not host.grown(before), 5, "nothing to have grown")
+    except wait.Timeout:
+        found.wrong = host.grown(before)
     if _resident_kb(host) > resident + RESIDENT_KB:
         found.wrong.append(f"the manager: {resident} kB at first, {_resident_kb(host)} in the end")
     return found

@@ -103,15 +103,22 @@ class SharedHost(Host):
 
     def footprint(self) -> dict[str, int]:
         """How much there is of all that processes which are gone could have left behind: DPDK's heap and
-        files, slots, the manager's descriptors, entries of the host's and of DPDK's directories."""
+        files, slots, the manager's descriptors (with those of who asked it last), entries of the host's and of
+        DPDK's directories."""
         status = self.show("status")[0]
         manager = Path(f"/proc/{self.manager.pid}")
         folder = manager / "root" / str(self.group.folder).lstrip("/")  # with its hugetlbfs
         return {
-            **{key: int(status[key]) for key in ("heap", "files", "free")},
+            **{key: int(status[key]) for key in ("heap", "files")},
+            "slots": int(status["slots"]) - int(status["free"]),
             "descriptors": len(list((manager / "fd").iterdir())),
             "entries": len(list(folder.rglob("*"))),
         }
+
+    def grown(self, before: Mapping[str, int]) -> list[str]:
+        """What there is more of than there was."""
+        now = self.footprint()
+        return [f"{what}: {before[what]} at first, {now[what]} now" for what in before if now[what] > before[what]]
 
     def asserted(self) -> bool:
         """True if an assertion of lwIP failed in a command that ended in order."""

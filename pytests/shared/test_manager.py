@@ -131,7 +131,7 @@ def test_starts_and_ends_leave_nothing(host):
             app.wait()
             app.kill()  # the harness is not surprised
             host.apps.remove(app)
-    until(lambda: host.footprint() == before, 5, lambda: f"{before} to be again, not {host.footprint()}")
+    until(lambda: not host.grown(before), 5, lambda: f"nothing to have grown: {host.grown(before)}")
     status = host.show("status")[0]
     assert (status["exits"], status["deaths"]) == (6, 6)
     host.assert_clean()
