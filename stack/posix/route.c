@@ -349,6 +349,29 @@ uvp_to_kernel(struct uvp_file *f)
 	return r;
 }
 
+static bool
+port_left_open(const struct sockaddr *addr)
+{
+	if (addr->sa_family == AF_INET6)
+		return ((const struct sockaddr_in6 *)addr)->sin6_port == 0;
+	return ((const struct sockaddr_in *)addr)->sin_port == 0;
+}
+
+/* A port that the kernel chose has to be nobody's here, not even a connection's in TIME_WAIT, which
+ * SO_REUSEADDR would allow: the socket may be connected to the same peer next. */
+static int
+bind_chosen(struct uvs_sock *s, const struct sockaddr *addr, socklen_t len)
+{
+	int reuse = 0, off = 0, r;
+	socklen_t n = sizeof(reuse);
+
+	UVP_IN(uvs_sock_getsockopt(s, SOL_SOCKET, SO_REUSEADDR, &reuse, &n));
+	UVP_IN(uvs_sock_setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &off, sizeof(off)));
+	r = UVP_IN(uvs_sock_bind(s, addr, len));
+	UVP_IN(uvs_sock_setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse)));
+	return r;
+}
+
 /* Bind both halves to one port. The kernel chooses it when it is left open. */
 static int
 bind_pair(int kfd, struct uvs_sock *s, const struct sockaddr *addr, socklen_t len)
@@ -360,15 +383,9 @@ bind_pair(int kfd, struct uvs_sock *s, const struct sockaddr *addr, socklen_t le
 		return -errno;
 	if (R(getsockname)(kfd, (struct sockaddr *)&ss, &sslen) < 0)
 		return -errno;
+	if (port_left_open(addr))
+		return bind_chosen(s, (struct sockaddr *)&ss, sslen);
 	return UVP_IN(uvs_sock_bind(s, (struct sockaddr *)&ss, sslen));
-}
-
-static bool
-port_left_open(const struct sockaddr *addr)
-{
-	if (addr->sa_family == AF_INET6)
-		return ((const struct sockaddr_in6 *)addr)->sin6_port == 0;
-	return ((const struct sockaddr_in *)addr)->sin_port == 0;
 }
 
 /* Under f->lock, state UNDECIDED. */
