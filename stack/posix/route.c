@@ -372,9 +372,10 @@ bind_chosen(struct uvs_sock *s, const struct sockaddr *addr, socklen_t len)
 	return r;
 }
 
-/* Bind both halves to one port. The kernel chooses it when it is left open. */
+/* Bind both halves to one port. The kernel chooses it when it is left open; at the last try one
+ * that may be shared has to do. */
 static int
-bind_pair(int kfd, struct uvs_sock *s, const struct sockaddr *addr, socklen_t len)
+bind_pair(int kfd, struct uvs_sock *s, const struct sockaddr *addr, socklen_t len, bool last)
 {
 	struct sockaddr_storage ss;
 	socklen_t sslen = sizeof(ss);
@@ -383,7 +384,7 @@ bind_pair(int kfd, struct uvs_sock *s, const struct sockaddr *addr, socklen_t le
 		return -errno;
 	if (R(getsockname)(kfd, (struct sockaddr *)&ss, &sslen) < 0)
 		return -errno;
-	if (port_left_open(addr))
+	if (port_left_open(addr) && !last)
 		return bind_chosen(s, (struct sockaddr *)&ss, sslen);
 	return UVP_IN(uvs_sock_bind(s, (struct sockaddr *)&ss, sslen));
 }
@@ -404,7 +405,7 @@ to_both_locked(struct uvp_file *f, const struct sockaddr *addr, socklen_t len)
 			break;
 		if (r < 0)
 			return r;
-		r = bind_pair(kfd, s, addr, len);
+		r = bind_pair(kfd, s, addr, len, tries == 1);
 		if (r == 0)
 			break;
 		UVP_IN_VOID(uvs_sock_put(s));
