@@ -30,7 +30,7 @@ have_child(uint64_t until)
 		uvs_family_join();
 		uvs_family_waits(until);
 		CHECK(write(begun[1], "x", 1) == 1);
-		while (until == 0)
+		for (volatile bool computing = until == 0; computing;)
 			;
 		for (;;)
 			pause();

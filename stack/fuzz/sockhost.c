@@ -56,6 +56,7 @@ sockhost_up(void)
 	sockhost.sock = &tables;
 	uvs_self = &sockhost;
 	host_up(&sockhost.netif);
+	sockhost.netif.state = &sockhost;
 	sockhost.netif.num = UVS_IFINDEX_PORT - 1;
 	sockhost.lwip = fuzz_uvl;
 	if (uvs_icmp_start(&sockhost) < 0)

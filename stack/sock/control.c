@@ -16,13 +16,14 @@ void
 uvs_control_put(struct uvs_control *control, int level, int type, const void *data, size_t len)
 {
 	struct msghdr *msg = control->msg;
-	struct cmsghdr *c = (struct cmsghdr *)(void *)((char *)msg->msg_control + control->used);
 	size_t room = msg->msg_controllen - control->used;
+	struct cmsghdr *c;
 
 	if (msg->msg_control == NULL || room < CMSG_LEN(len)) {
 		msg->msg_flags |= MSG_CTRUNC;
 		return;
 	}
+	c = (struct cmsghdr *)(void *)((char *)msg->msg_control + control->used);
 	c->cmsg_level = level;
 	c->cmsg_type = type;
 	c->cmsg_len = CMSG_LEN(len);
