@@ -25,27 +25,6 @@ static uint32_t (*chance)(uint32_t n);
 
 /* --------------------------------------------------------------------------------- played parts */
 
-int
-watch_add(struct mgr *mgr, struct watch *w)
-{
-	(void)mgr;
-	(void)w;
-	return 0;
-}
-
-void
-watch_del(struct mgr *mgr, struct watch *w)
-{
-	(void)mgr;
-	(void)w;
-}
-
-uint64_t
-mgr_now(void)
-{
-	return 0;
-}
-
 uint32_t
 slots_free(const struct mgr *mgr)
 {

@@ -160,27 +160,6 @@ rte_flow_destroy(uint16_t port, struct rte_flow *flow, struct rte_flow_error *er
 
 /* ------------------------------------------------------- parts of the manager that are played */
 
-int
-watch_add(struct mgr *mgr, struct watch *w)
-{
-	(void)mgr;
-	(void)w;
-	return 0;
-}
-
-void
-watch_del(struct mgr *mgr, struct watch *w)
-{
-	(void)mgr;
-	(void)w;
-}
-
-uint64_t
-mgr_now(void)
-{
-	return 0;
-}
-
 void
 memory_forget(struct mgr *mgr, pid_t pid)
 {

@@ -279,35 +279,16 @@ port_takes(struct uvs_nicrules *n, const struct uvs_flow *f, bool count)
 static bool
 ask_port(struct uvs_nicrules *n, bool count)
 {
-	static const struct uvs_flow example[UVS_CLAIM_SPACES] = {
-		{.local = {1},
-		 .remote = {2},
-		 .lport = 1,
-		 .rport = 2,
-		 .proto = IPPROTO_TCP,
-		 .family = 4},
-		{.local = {1},
-		 .remote = {2},
-		 .lport = 1,
-		 .rport = 2,
-		 .proto = IPPROTO_UDP,
-		 .family = 4},
-		{.local = {1},
-		 .remote = {2},
-		 .lport = 1,
-		 .rport = 2,
-		 .proto = IPPROTO_TCP,
-		 .family = 6},
-		{.local = {1},
-		 .remote = {2},
-		 .lport = 1,
-		 .rport = 2,
-		 .proto = IPPROTO_UDP,
-		 .family = 6},
-	};
+	for (int i = 0; i < UVS_CLAIM_SPACES; i++) {
+		struct uvs_flow example = {.local = {1},
+					   .remote = {2},
+					   .lport = 1,
+					   .rport = 2,
+					   .proto = i & 1 ? IPPROTO_UDP : IPPROTO_TCP,
+					   .family = i & 2 ? 6 : 4};
 
-	for (int i = 0; i < UVS_CLAIM_SPACES; i++)
-		n->takes[kind_of(&example[i])] = port_takes(n, &example[i], count);
+		n->takes[kind_of(&example)] = port_takes(n, &example, count);
+	}
 	return uvs_nicrules_any(n);
 }
 
