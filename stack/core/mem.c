@@ -478,7 +478,13 @@ uvs_mem_tight(const struct uvs_mem *m)
 bool
 uvs_mem_full(const struct uvs_mem *m)
 {
-	return uvs_mem_avail(m) <= m->reserve && !depot_keeps(m, UVS_MBUF_DATA_ROOM);
+	return uvs_mem_pins(m, UVS_MBUF_DATA_ROOM);
+}
+
+bool
+uvs_mem_pins(const struct uvs_mem *m, size_t bytes)
+{
+	return uvs_mem_avail(m) <= m->reserve && !depot_keeps(m, bytes);
 }
 
 bool

@@ -138,6 +138,9 @@ bool uvs_mem_tight(const struct uvs_mem *m);
 /* Nothing more can be kept: the pool is down to its reserve and the depot is full. */
 bool uvs_mem_full(const struct uvs_mem *m);
 
+/* A received frame of so many bytes would stay in its mbufs, and those are from the reserve. */
+bool uvs_mem_pins(const struct uvs_mem *m, size_t bytes);
+
 /* There is enough again for those that were refused. */
 bool uvs_mem_relaxed(const struct uvs_mem *m);
 

@@ -33,6 +33,37 @@ checks_left(const struct rte_mbuf *m)
 	(NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP | \
 	 NETIF_CHECKSUM_CHECK_ICMP | NETIF_CHECKSUM_CHECK_ICMP6)
 
+/* Of a frame that the NIC has joined the length in its IP header becomes that of a packet of the
+ * wire: IP gives back the mbufs behind it at once. What TCP says of the end is no longer true. */
+static void
+cut_joined(const struct uvs_instance *in, struct rte_mbuf *m)
+{
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	struct rte_ipv4_hdr *ip4 = (void *)(eth + 1);
+	struct rte_ipv6_hdr *ip6 = (void *)(eth + 1);
+	struct rte_tcp_hdr *tcp;
+
+	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)) {
+		ip4->total_length = rte_cpu_to_be_16(in->port.mtu);
+		tcp = (void *)((char *)ip4 + rte_ipv4_hdr_len(ip4));
+	} else {
+		ip6->payload_len = rte_cpu_to_be_16((uint16_t)(in->port.mtu - sizeof(*ip6)));
+		tcp = (void *)(ip6 + 1);
+	}
+	tcp->tcp_flags &= (uint8_t) ~(RTE_TCP_FIN_FLAG | RTE_TCP_PSH_FLAG);
+	in->seen->mem.rx_cut++;
+}
+
+/* Each of many connections that nobody reads may keep one frame, whatever is full: of a joined one
+ * it would be dozens of mbufs. The rest comes again. */
+static void
+spare_memory(const struct uvs_instance *in, struct rte_mbuf *m)
+{
+	if (m->nb_segs > 1 && m->pkt_len > in->port.mtu + sizeof(struct rte_ether_hdr) &&
+	    uvs_mem_pins(&in->mem, m->pkt_len))
+		cut_joined(in, m);
+}
+
 void
 uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
 {
@@ -53,6 +84,8 @@ uvs_netif_receive(struct uvs_instance *in, struct rte_mbuf *m)
 	}
 	in->lwip->rx_joined = (m->ol_flags & RTE_MBUF_F_RX_LRO) != 0;
 	in->seen->port.rx_joined += in->lwip->rx_joined;
+	if (unlikely(in->lwip->rx_joined))
+		spare_memory(in, m);
 	n->chksum_flags = (uint16_t)((n->chksum_flags & ~ALL_CHECKS) | checks_left(m));
 	p = uvs_pbuf_wrap(m);
 	in->rx_frame = m;

@@ -386,7 +386,7 @@ uvs_port_stop(struct uvs_port *p)
 	uvs_port_flush(p);
 	leave_clock(p);
 	rte_pktmbuf_free_bulk(p->tx, p->tx_n);
-	p->tx_n = 0;
+	p->tx_n = p->tx_mbufs = 0;
 	if (!p->joined) {
 		rte_eth_dev_stop(p->id);
 		rte_eth_dev_close(p->id);
@@ -473,6 +473,15 @@ note_latency(struct uvs_port *p)
 	p->write_ns = 0;
 }
 
+/* What the NIC has left of a burst. What it has sent may be freed: it does not count. */
+static __attribute__((noinline, cold)) void
+keep_rest(struct uvs_port *p, uint16_t sent)
+{
+	memmove(p->tx, p->tx + sent, p->tx_n * sizeof(p->tx[0]));
+	for (uint16_t i = 0; i < p->tx_n; i++)
+		p->tx_mbufs = (uint16_t)(p->tx_mbufs + p->tx[i]->nb_segs);
+}
+
 void
 uvs_port_flush(struct uvs_port *p)
 {
@@ -487,8 +496,9 @@ uvs_port_flush(struct uvs_port *p)
 	p->seen->port.tx_bursts++;
 	p->seen->port.tx_packets += sent;
 	p->tx_n = (uint16_t)(p->tx_n - sent);
-	if (p->tx_n != 0)
-		memmove(p->tx, p->tx + sent, p->tx_n * sizeof(p->tx[0]));
+	p->tx_mbufs = 0;
+	if (unlikely(p->tx_n != 0))
+		keep_rest(p, sent);
 }
 
 /* There is no room, and the NIC takes nothing. */
@@ -505,18 +515,19 @@ drop(struct uvs_port *p, struct rte_mbuf *m)
 void
 uvs_port_send(struct uvs_port *p, struct rte_mbuf *m)
 {
+	if (unlikely(p->tx_mbufs >= UVS_TX_BUFFER))
+		uvs_port_flush(p);
+	if (unlikely(p->tx_mbufs >= UVS_TX_BUFFER)) {
+		drop(p, m);
+		return;
+	}
+	p->tx_mbufs = (uint16_t)(p->tx_mbufs + m->nb_segs);
 	if (p->tso.head != NULL && uvs_tso_join(&p->tso, m)) {
 		p->seen->port.tx_bytes += m->pkt_len; /* its payload */
 		p->seen->port.tx_joined++;
 		return;
 	}
 	uvs_tso_end(&p->tso);
-	if (p->tx_n == UVS_TX_BUFFER)
-		uvs_port_flush(p);
-	if (unlikely(p->tx_n == UVS_TX_BUFFER)) {
-		drop(p, m);
-		return;
-	}
 	p->seen->port.tx_bytes += m->pkt_len;
 	p->tx[p->tx_n++] = m;
 	uvs_tso_begin(&p->tso, m);

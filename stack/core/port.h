@@ -6,8 +6,9 @@
  *
  * Transmit: frames gather in a buffer and go out in one burst at the end of the call or poll that
  * made them; segments that a NIC with TSO would make out of one frame become one there (tso.h).
- * What the NIC does not take stays for the next burst; a full buffer drops, counted. All of it
- * under the instance.
+ * What the NIC does not take stays for the next burst; a full buffer drops, counted. It is full by
+ * its mbufs: what waits there may be copies, which may take what is kept for receiving
+ * (netif.c), and a chain has many. All of it under the instance.
  */
 #ifndef STACK_CORE_PORT_H
 #define STACK_CORE_PORT_H
@@ -19,7 +20,7 @@
 #include "stack/conf/conf.h"
 #include "stack/seen/seen.h"
 
-#define UVS_TX_BUFFER 256
+#define UVS_TX_BUFFER 256 /* mbufs */
 #define UVS_RX_BURST  32
 #define UVS_MC_GROUPS 64 /* Ethernet multicast addresses heard one by one; with more, all */
 
@@ -54,7 +55,8 @@ struct uvs_port {
 	uint16_t ngroups, groups_unlisted; /* the latter: joined when the table was full */
 
 	struct rte_mbuf *tx[UVS_TX_BUFFER];
-	uint16_t tx_n;
+	uint16_t tx_n;      /* frames in it */
+	uint16_t tx_mbufs;  /* of all of them */
 	struct uvs_tso tso; /* the last of them, if it may grow */
 	/* latency.h: when the oldest write was made that no burst has followed yet; 0: there is
 	 * none. */

@@ -491,5 +491,5 @@ uvs_share_proxy(struct uvs_share *s, struct uvs_port *p)
 		rte_pktmbuf_free(p->tx[i]);
 	}
 	p->seen->port.tx_packets += p->tx_n;
-	p->tx_n = 0;
+	p->tx_n = p->tx_mbufs = 0;
 }

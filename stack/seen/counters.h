@@ -76,6 +76,7 @@
 	G("memory", "heap_bytes", UVS_UNIT_BYTES, SEEN(mem.heap_bytes), "packets in plain memory, at the last poll") \
 	N("memory", "unpinned", UVS_UNIT_PACKETS, SEEN(mem.unpinned), "received packets moved to the depot") \
 	N("memory", "tcp_rx_refused", UVS_UNIT_PACKETS, SEEN(mem.tcp_rx_refused), "segments kept back, memory being full") \
+	N("memory", "rx_cut", UVS_UNIT_PACKETS, SEEN(mem.rx_cut), "joined frames (LRO) of which one packet was taken, memory being full") \
 	G("memory", "depot_bytes", UVS_UNIT_BYTES, SEEN(mem.depot_bytes), "plain memory that packets may take") \
 	N("memory", "depot_allocs", UVS_UNIT_TIMES, SEEN(mem.depot_allocs), "packets made in the depot") \
 	N("memory", "depot_full", UVS_UNIT_TIMES, SEEN(mem.depot_full), "times the depot had no room") \

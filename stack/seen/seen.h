@@ -73,6 +73,7 @@ struct uvs_mem_stats {
 	uint64_t alloc_failed, big_allocs, unpinned, depot_allocs, depot_full;
 	uint64_t starved;        /* senders that wait for mbufs */
 	uint64_t tcp_rx_refused; /* segments kept back, memory being full */
+	uint64_t rx_cut;         /* joined frames of which one packet was taken, likewise */
 };
 
 /* Of a receive queue, as /proc/net/softnet_stat has them. */
