@@ -74,9 +74,9 @@ class Service:
     """failures while none of its processes was killed"""
 
     def look(self, now: float) -> None:
-        """Read the client's counts."""
+        """Read the client's counts; it may be in the middle of a line."""
         assert self.client is not None
-        lines = self.client.stdout.splitlines()
+        lines = self.client.stdout.split("\n")[:-1]
         if not lines:
             return
         answered, failed = map(int, lines[-1].split())
