@@ -15,12 +15,12 @@ OPTIONS = [("MSS", 1460), ("SAckOK", b""), ("WScale", 7), ("Timestamp", (1, 0))]
 
 
 @pytest.fixture
-def counted(net, puppet):
+def counted(module_net, puppet):
     """How often something was counted since the last time it was asked."""
     before = {}
 
     def since(name):
-        line = [net.build.uvstack, "--pid", str(puppet.app.pid), "metrics"]
+        line = [module_net.build.uvstack, "--pid", str(puppet.app.pid), "metrics"]
         text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
         now = int(re.search(rf"^uvstack_{name}_total\{{.*\}} (\d+)$", text, re.M)[1])
         before[name], last = now, before.get(name, 0)
@@ -30,16 +30,16 @@ def counted(net, puppet):
 
 
 @pytest.fixture
-def stream(net, listener, peer):
+def stream(module_net, listener, peer):
     """A connection of which the peer has opened a large window; time stands still."""
-    net.clock.stop()
+    module_net.clock.stop()
     peer.send("S", options=OPTIONS)
     peer.ack = peer.expect("SA")[TCP].seq + 1
     peer.send("A", options=[("Timestamp", (2, 1))], window=4096)
     listener.until("poll(l) & 1", 1)
     listener("c = l.accept()[0]; c.setblocking(False)")
     yield listener
-    net.clock.real()
+    module_net.clock.real()
 
 
 def drain(listener, peer):
@@ -87,7 +87,7 @@ def test_a_fin_goes_by_itself(stream, peer, counted):
 
 
 @pytest.mark.parametrize("lost", [{0}, {3}, {9}, {2, 3, 4}, set(range(10))], ids=str)
-def test_what_is_lost_comes_again_as_it_was(net, stream, peer, lost):
+def test_what_is_lost_comes_again_as_it_was(module_net, stream, peer, lost):
     """Some of a flight, whichever place they had in the card's frame; the FIN in its place behind them."""
     data = bytes(range(256)) * 56
     stream("c.send(bytes(range(256)) * 56)")
@@ -108,7 +108,7 @@ def test_what_is_lost_comes_again_as_it_was(net, stream, peer, lost):
             break
         peer.send("A", window=4096, options=[("Timestamp", (3, echo)), *sacks(kept, first)])
         stream("0")
-        net.clock.step(0.25)
+        module_net.clock.step(0.25)
     assert b"".join(kept[begin] for begin in sorted(kept)) == data
     assert fins == {len(data)}
 
@@ -157,12 +157,12 @@ def test_segments_of_a_burst_come_as_one_and_are_acknowledged_at_once(stream, pe
     assert stream("c.recv(20000)") == "".join(chr(i) * 1448 for i in range(8))
 
 
-def test_one_segment_is_not_acknowledged_at_once(net, stream, peer):
+def test_one_segment_is_not_acknowledged_at_once(module_net, stream, peer):
     """A delayed acknowledgment, as for any segment."""
     burst(peer, bytes(1448))
     stream.until("poll(c) & 1", 1)
     assert not [f for f in peer.wire.drain() if peer.is_ours(f)]
-    net.clock.step(0.2)
+    module_net.clock.step(0.2)
     assert peer.expect("A")[TCP].ack == peer.seq
 
 
