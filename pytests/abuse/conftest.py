@@ -40,13 +40,14 @@ class Attacker:
         header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
         return self.ethernet + b"\x08\x00" + header + payload
 
-    def tcp(self, sport, flags, seq=0, ack=0, window=8192, data=b"", source=None, dport=7):
+    def tcp(self, sport, flags, seq=0, ack=0, window=8192, data=b"", source=None, dport=7, identification=0):
         """A TCP segment; flags as a number."""
         source = source or self.own
         header = struct.pack("!HHIIBBHHH", sport, dport, seq % 2**32, ack % 2**32, 5 << 4, flags, window, 0, 0)
         pseudo = source + self.target + struct.pack("!BBH", 0, 6, len(header) + len(data))
         total = checksum(pseudo + header + data)
-        return self.ipv4(header[:16] + struct.pack("!H", total) + header[18:] + data, source=source)
+        segment = header[:16] + struct.pack("!H", total) + header[18:] + data
+        return self.ipv4(segment, source=source, identification=identification)
 
     def arp(self, source):
         """A request for the server's address by somebody who never was."""
@@ -89,13 +90,23 @@ class Town:
 
 
 @pytest.fixture
-def town(net, program):
+def attack(net):
+    """A function that gives an attacker of a host."""
+
+    def start(server):
+        wire = net.wire("attacker")
+        wire.arp(server.ip)
+        return Attacker(wire, server)
+
+    return start
+
+
+@pytest.fixture
+def town(net, program, attack):
     """The town, with everybody's address known."""
     server, friend = net.host("server", **net_limits), net.host("friend")
     server.app = server.start(*program("echo_asyncio"), "serve", server.ip, "7").wait_port(7)
-    wire = net.wire("attacker")
-    wire.arp(server.ip)
-    return Town(server, friend, Attacker(wire, server), program("echo_asyncio"))
+    return Town(server, friend, attack(server), program("echo_asyncio"))
 
 
 net_limits = {"tcp_max_connections": 2000, "tcp_max_tw_buckets": 500, "depot_mb": 16, "exit_linger_ms": 100}

@@ -5,7 +5,9 @@ Rates are asserted against a floor that only a service that stands still falls b
 machine attacker, victim and friend share a core."""
 
 import random
+import re
 import struct
+import subprocess
 
 import pytest
 from scapy.layers.inet import TCP
@@ -39,9 +41,9 @@ def test_syn_flood(town, chance):
     assert grown < CAP, f"{grown} KB more"
 
 
-def handshakes(town, ports, window):
+def handshakes(attacker, ports, window):
     """Connections of the attacker's; the server's sequence number by port."""
-    wire, attacker, found = town.attacker.wire, town.attacker, {}
+    wire, found = attacker.wire, {}
     wire.drain()
     wire.send([attacker.tcp(port, SYN, seq=1000, window=window) for port in ports])
     while len(found) < len(ports):
@@ -54,7 +56,7 @@ def handshakes(town, ports, window):
 def test_storms(town, chance):
     """RST, FIN, SYN and data for one's own connection and for the friend's, all of them wrong."""
     wire, attacker = town.attacker.wire, town.attacker
-    [(port, ours)] = handshakes(town, [5000], 8192).items()
+    [(port, ours)] = handshakes(town.attacker, [5000], 8192).items()
     friend = bytes(int(part) for part in town.friend.ip.split("."))
     wire.drain()
 
@@ -86,7 +88,7 @@ def test_storms(town, chance):
 def test_out_of_order_hoard(town):
     """Connections with a hole at their beginning, each as much behind it as it may have."""
     ports = list(range(7000, 7016))
-    ours = handshakes(town, ports, window=8192)
+    ours = handshakes(town.attacker, ports, window=8192)
     attacker, at = town.attacker, dict.fromkeys(ports, 1002)
 
     def burst():
@@ -145,7 +147,7 @@ def test_arp_flood(net, town, chance):
 def test_tiny_windows_and_silly_segments(town):
     """Connections that take a byte at a time, and send one at a time."""
     ports = list(range(6000, 6100))
-    ours = handshakes(town, ports, window=1)
+    ours = handshakes(town.attacker, ports, window=1)
     attacker, sent = town.attacker, dict.fromkeys(ports, 0)
 
     def burst():
@@ -189,3 +191,28 @@ def test_out_of_descriptors(net, program):
     host = net.host("server")
     done = host.run(*program("exhaust"), host.ip).check()
     assert done.stdout == "EMFILE, and again\n"
+
+
+def test_joined_segments_that_nobody_reads(net, puppet_on, attack):
+    """What the card has joined is dozens of buffers, and each connection keeps what it was sent last."""
+    server = net.host("server", mbufs=2048, depot_mb=1, tcp_max_connections=200)
+    puppet = puppet_on(server)
+    puppet(f"l = tcp(['{server.ip}', 7]); l.listen(100)")
+    attacker = attack(server)
+    wire = attacker.wire
+    ours = handshakes(attacker, list(range(7000, 7080)), window=8192)
+    for first in range(0, 40, 20):
+        for port, ack in ours.items():
+            flight = [
+                attacker.tcp(port, ACK, 1001 + 1400 * i, ack, data=bytes(1400), identification=i)
+                for i in range(first, first + 20)
+            ]
+            wire.send(flight)
+            puppet("0")
+    line = [net.build.uvstack, "--pid", str(puppet.app.pid), "metrics"]
+    text = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    values = re.findall(r"^uvstack_memory_(\w+?)(?:_total)?\{.*\} (\d+)$", text, re.M)
+    memory = {name: int(value) for name, value in values}
+    wire.arp(server.ip)
+    assert memory["mbufs_free"] > memory["mbufs_reserve"] / 2
+    assert memory["rx_cut"] > 0, "nothing was joined, or nobody was short of memory"
