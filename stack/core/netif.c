@@ -46,9 +46,11 @@ cut_joined(const struct uvs_instance *in, struct rte_mbuf *m)
 	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)) {
 		ip4->total_length = rte_cpu_to_be_16(in->port.mtu);
 		tcp = (void *)((char *)ip4 + rte_ipv4_hdr_len(ip4));
-	} else {
+	} else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6)) {
 		ip6->payload_len = rte_cpu_to_be_16((uint16_t)(in->port.mtu - sizeof(*ip6)));
 		tcp = (void *)(ip6 + 1);
+	} else {
+		return; /* not for IP */
 	}
 	tcp->tcp_flags &= (uint8_t) ~(RTE_TCP_FIN_FLAG | RTE_TCP_PSH_FLAG);
 	in->seen->mem.rx_cut++;
