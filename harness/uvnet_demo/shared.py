@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from uvnet_harness import Build, Net, Settings, Shape, journal, wait
+from uvnet_demo import stage
+from uvnet_harness import Net, Shape, wait
 from uvnet_harness.host import App
-from uvnet_harness.reaper import Reaper
 from uvnet_harness.shared import SharedHost
 
 QUEUES = 4
@@ -197,9 +197,7 @@ def parse_options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=200, metavar="N", help="questions a second and service (default: 200)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else on stdout")
     parser.add_argument("--no-setup", action="store_true", help="neither ci/setup nor a build: all is there")
-    root = Path(__file__).resolve().parents[2]
-    parser.add_argument("--artifacts", type=Path, default=root / "artifacts", metavar="DIR", help="where logs go (default: artifacts)")
-    parser.add_argument("--build", type=Path, default=root / "build", metavar="DIR", help="build directory (default: build)")
+    stage.add_options(parser)
     return parser.parse_args(words)
 
 
@@ -207,21 +205,10 @@ def demonstrate(options: argparse.Namespace) -> Result:
     """The demo on a network of its own."""
     result = Result(options.seconds)
     screen = sys.stderr if options.json else sys.stdout
-    settings = Settings(Build(options.build.absolute()), options.artifacts.absolute())
-    journal.sweep()
-    reaper, book = Reaper(), journal.Journal()
-    try:
-        net = Net(settings, "demo-shared", book, Shape(queues=QUEUES, ports=8, capture=False))
-        failed = True
-        try:
-            net.up()
-            run(net, options, screen, result)
-            failed = False
-        finally:
-            result.errors = "\n".join(net.close(failed=failed, reason="see the terminal"))
-    finally:
-        book.close()
-        reaper.close()
+    with stage.network(options, "demo-shared", Shape(queues=QUEUES, ports=8, capture=False)) as ground:
+        run(ground.net, options, screen, result)
+        ground.failed = False
+    result.errors = "\n".join(ground.problems)
     return result
 
 

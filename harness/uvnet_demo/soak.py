@@ -19,12 +19,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from uvnet_demo import shared, starts
+from uvnet_demo import shared, stage, starts
 from uvnet_demo.shared import Service
-from uvnet_harness import Build, Net, Settings, Shape, journal, wait
-from uvnet_harness.reaper import Reaper
+from uvnet_harness import Net, Shape, wait
 from uvnet_harness.shared import SharedHost
 
 SLOTS = 8
@@ -241,9 +239,7 @@ def parse_options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--starts", type=int, default=0, metavar="N", help="N starts and ends, and no storm")
     parser.add_argument("--seed", type=int, default=None, metavar="S", help="of all choices (default: random, printed)")
     parser.add_argument("--rate", type=int, default=100, metavar="N", help="questions a second and service (default: 100)")
-    root = Path(__file__).resolve().parents[2]
-    parser.add_argument("--artifacts", type=Path, default=root / "artifacts", metavar="DIR", help="where logs go (default: artifacts)")
-    parser.add_argument("--build", type=Path, default=root / "build", metavar="DIR", help="build directory (default: build)")
+    stage.add_options(parser)
     return parser.parse_args(words)
 
 
@@ -258,22 +254,10 @@ def storm(net: Net, options: argparse.Namespace, seed: int) -> Found:
 
 def on_network(options: argparse.Namespace, deed: Callable[[Net], Found | starts.Starts]) -> Found | starts.Starts:
     """Do it on a network of its own."""
-    settings = Settings(Build(options.build.absolute()), options.artifacts.absolute())
-    journal.sweep()
-    reaper, book = Reaper(), journal.Journal()
-    try:
-        net = Net(settings, "soak", book, Shape(queues=shared.QUEUES, ports=10, capture=False))
-        found: Found | starts.Starts = Found()
-        failed = True
-        try:
-            net.up()
-            found = deed(net)
-            failed = bool(found.wrong)
-        finally:
-            found.wrong += net.close(failed=failed, reason="see the terminal")
-    finally:
-        book.close()
-        reaper.close()
+    with stage.network(options, "soak", Shape(queues=shared.QUEUES, ports=10, capture=False)) as ground:
+        found = deed(ground.net)
+        ground.failed = bool(found.wrong)
+    found.wrong += ground.problems
     return found
 
 

@@ -2,17 +2,7 @@
  *
  * Unit test of spin.c: who else needs the core, and for how long to sleep at once then. */
 #include "stack/core/spin.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-#define CHECK(cond)                                                                \
-	do {                                                                       \
-		if (!(cond)) {                                                     \
-			fprintf(stderr, "line %d: failed: %s\n", __LINE__, #cond); \
-			exit(1);                                                   \
-		}                                                                  \
-	} while (0)
+#include "uvbridge/test.h"
 
 #define LONG 100000 /* ns */
 
@@ -61,7 +51,7 @@ test_a_crowd_is_let_in(void)
 int
 main(void)
 {
-	test_one_long_yield_means_nothing();
-	test_a_crowd_is_let_in();
+	RUN(test_one_long_yield_means_nothing);
+	RUN(test_a_crowd_is_let_in);
 	return 0;
 }
